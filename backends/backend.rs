@@ -1,0 +1,268 @@
+//! What an engine is given ([`Worker`]), what it gives back ([`Report`]), and how one is chosen
+//! ([`open`]).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::connection::Next;
+use crate::counters::Counters;
+use crate::deadlines::DeadlineLengths;
+use crate::epoll::{EpollBackend, Trigger};
+use crate::error::{BackendError, ErrorKind};
+use crate::io_uring::IoUringBackend;
+use crate::slots::{ConnectionId, MOST_SLOTS};
+use crate::socket::Listener;
+use crate::stop::Stop;
+
+/// A server engine: it takes connections from a listener, reads a request from each, answers it
+/// and closes, until it is told to stop.
+///
+/// Object safe on purpose: the one dynamic call is [`Backend::run`], once in a worker's lifetime.
+pub trait Backend {
+    /// How the start line names it, such as `epoll, level triggered`.
+    fn name(&self) -> &'static str;
+
+    /// Serves until [`Worker::stop`] is requested and the connections have come to their end.
+    ///
+    /// It must be called on the thread that called [`open`]. SIGPIPE must be ignored, as Rust's
+    /// runtime does.
+    ///
+    /// # Errors
+    /// Only for what fails before the first connection, or for a kernel that does what it cannot
+    /// do. No peer, and no error on a connection, ends it.
+    fn run(&mut self, worker: Worker) -> Result<Report, BackendError>;
+}
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Variant {
+    /// `epoll:level`: the first of the documents.
+    EpollLevel,
+    /// `epoll:edge`: the second of the documents.
+    EpollEdge,
+    /// `io_uring:single_shot`: the same life, one submission for each step.
+    IoUringSingleShot,
+}
+
+impl Variant {
+    /// All of them, in the order in which one reads them.
+    pub const ALL: &[Self] = &[Self::EpollLevel, Self::EpollEdge, Self::IoUringSingleShot];
+
+    /// How it is asked for: `epoll:level`, `epoll:edge`, `io_uring:single_shot`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EpollLevel => "epoll:level",
+            Self::EpollEdge => "epoll:edge",
+            Self::IoUringSingleShot => "io_uring:single_shot",
+        }
+    }
+
+    /// Whether it needs a kernel and a sandbox that allow io_uring.
+    pub const fn is_io_uring(self) -> bool {
+        matches!(self, Self::IoUringSingleShot)
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = BackendError;
+
+    /// Takes the full names, and `epoll`, `io_uring` and `io-uring` for the best of each.
+    fn from_str(name: &str) -> Result<Self, BackendError> {
+        let full = name.replacen("io-uring", "io_uring", 1);
+        match full.as_str() {
+            // Reading until EAGAIN costs a call more a request than coming back for the rest.
+            "epoll" => Ok(Self::EpollLevel),
+            "io_uring" => Ok(Self::IoUringSingleShot),
+            full => {
+                Self::ALL.iter().copied().find(|variant| variant.name() == full).ok_or_else(|| {
+                    let names: Vec<_> = Self::ALL.iter().map(|variant| variant.name()).collect();
+                    BackendError::new(
+                        ErrorKind::Usage,
+                        format!("backend `{name}`"),
+                        "no such backend",
+                    )
+                    .remedy(format!("choose one of {}, epoll, io_uring", names.join(", ")))
+                })
+            }
+        }
+    }
+}
+
+/// What an engine needs to know before it has a worker.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// epoll: how many events one wait can bring.
+    pub events_per_wait: usize,
+    /// io_uring: how many submissions can stand in the queue; a power of two up to 32,768.
+    pub submission_queue_entries: u32,
+    /// io_uring: how many completions can stand in theirs; `None` is twice as many.
+    pub completion_queue_entries: Option<u32>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            // What the documents ask for, by CPython's default.
+            events_per_wait: 1023,
+            submission_queue_entries: 256,
+            completion_queue_entries: None,
+        }
+    }
+}
+
+/// Makes an engine ready, on the thread that will run it: a ring belongs to its thread.
+///
+/// # Errors
+/// [`ErrorKind::BackendRefused`] when the kernel does not let this process have it. Nothing else
+/// is used in its place: falling back is the caller's decision, never this crate's.
+pub fn open(variant: Variant, options: &EngineOptions) -> Result<Box<dyn Backend>, BackendError> {
+    Ok(match variant {
+        Variant::EpollLevel => Box::new(EpollBackend::new(Trigger::Level, options)),
+        Variant::EpollEdge => Box::new(EpollBackend::new(Trigger::Edge, options)),
+        Variant::IoUringSingleShot => Box::new(IoUringBackend::new(options)?),
+    })
+}
+
+/// Bounds on everything that could grow. All that they bound is allocated at startup.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at the same time; the others wait in the listener's queue.
+    pub connections: usize,
+    /// The longest request head, in bytes; a longer one is answered with 431.
+    pub request_head_bytes: usize,
+    /// How much one receive can bring, in bytes.
+    pub receive_buffer_bytes: usize,
+    /// How much is taken from one connection before the others have their turn, in bytes.
+    pub turn_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1000,
+            request_head_bytes: 8 * 1024,
+            receive_buffer_bytes: 1024,
+            turn_bytes: 16 * 1024,
+        }
+    }
+}
+
+/// How a connection that has been answered is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Both directions are shut down at once. Bytes of the peer's that nobody has read turn into
+    /// a reset, which can destroy the answer on its way.
+    AtOnce,
+    /// Only the sending direction is shut down; what the peer still sends is read and thrown
+    /// away until it closes, [`DeadlineLengths::linger`] passes, or this many bytes have come.
+    Lingering {
+        /// How many bytes are thrown away at the most.
+        bytes: usize,
+    },
+}
+
+/// One worker: one thread, one listener, one engine.
+pub struct Worker {
+    /// Where connections come from. It belongs to this worker alone.
+    pub listener: Listener,
+    /// What ends the run.
+    pub stop: Stop,
+    /// The bytes that answer every request.
+    pub response: Arc<[u8]>,
+    /// What nobody may exceed.
+    pub limits: Limits,
+    /// How long each may take.
+    pub deadlines: DeadlineLengths,
+    /// How connections are closed.
+    pub closing: Closing,
+    /// How long those who are being served at the stop may take to come to their end.
+    pub drain_timeout: Duration,
+    /// Told each step of each connection; for tests and for the curious.
+    pub recorder: Option<Box<dyn Recorder>>,
+    /// Given each request that came whole; this is where the documents print.
+    pub request_log: Option<Box<dyn RequestLog>>,
+}
+
+impl Worker {
+    /// A worker with the default limits, no deadlines, and a close at once.
+    pub fn new(listener: impl Into<Listener>, stop: Stop, response: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            listener: listener.into(),
+            stop,
+            response: response.into(),
+            limits: Limits::default(),
+            deadlines: DeadlineLengths::default(),
+            closing: Closing::AtOnce,
+            drain_timeout: Duration::from_secs(10),
+            recorder: None,
+            request_log: None,
+        }
+    }
+
+    /// # Errors
+    /// [`ErrorKind::Usage`] where a limit leaves no room to work in.
+    pub(crate) fn check(&self) -> Result<(), BackendError> {
+        let limits = &self.limits;
+        let wrong = if !(1..=MOST_SLOTS).contains(&limits.connections) {
+            "limits.connections must be from 1 to 16,777,216"
+        } else if limits.request_head_bytes < 2 {
+            "limits.request_head_bytes must be 2 at least, the length of the shortest end"
+        } else if limits.receive_buffer_bytes == 0 || limits.turn_bytes == 0 {
+            "limits.receive_buffer_bytes and limits.turn_bytes must not be 0"
+        } else if self.response.is_empty() {
+            "the response must not be empty"
+        } else if u32::try_from(self.response.len().max(limits.receive_buffer_bytes)).is_err() {
+            "the response and the receive buffer must be shorter than 4 GiB"
+        } else {
+            return Ok(());
+        };
+        Err(BackendError::new(ErrorKind::Usage, "worker", wrong))
+    }
+}
+
+/// A participle of the life: what has just been answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A connection was taken from the listener.
+    Accepted,
+    /// So many bytes came; 0 is the end of the peer's stream.
+    Received(usize),
+    /// So many bytes of the answer were handed over.
+    Sent(usize),
+    /// The end of the stream was told.
+    Shut,
+    /// The step failed: this errno. A close follows.
+    Failed(i32),
+    /// A deadline passed, or the drain did. A close follows.
+    Expired,
+    /// Everything has been given back.
+    Closed,
+}
+
+/// Is told each step of each connection, in order.
+pub trait Recorder: Send {
+    /// `next` is what the connection wants after it; `None` after the last step.
+    fn record(&mut self, id: ConnectionId, step: Step, next: Option<Next>);
+}
+
+/// Is given each request that came whole, with whatever came behind it in the same piece.
+pub trait RequestLog: Send {
+    /// Must not wait: the loop stands still meanwhile. Returns false if it dropped the request.
+    fn request(&mut self, bytes: &[u8]) -> bool;
+}
+
+/// What a worker did.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Everything that was counted.
+    pub counters: Counters,
+}

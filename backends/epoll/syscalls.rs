@@ -1,0 +1,140 @@
+//! The system calls of both epoll engines, one thin wrapper each: it makes the call, counts it,
+//! and turns -1 into its errno. Nothing here decides anything.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::counters::{SystemCall, SystemCalls};
+use crate::error::BackendError;
+use crate::server::TICK;
+use crate::socket::check;
+use crate::token::Token;
+
+/// An epoll instance, and the count of all calls made through it and beside it.
+pub(crate) struct Syscalls {
+    epoll: OwnedFd,
+    events: Box<[libc::epoll_event]>,
+    counts: SystemCalls,
+}
+
+impl Syscalls {
+    /// `epoll_create1`, with room for so many events a wait.
+    pub(crate) fn new(events_per_wait: usize) -> Result<Self, BackendError> {
+        let mut counts = SystemCalls::default();
+        counts.count(SystemCall::EpollCreate1);
+        // SAFETY: epoll_create1 takes no pointers.
+        let epoll = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+            .map_err(|error| BackendError::unexpected("epoll_create1", error))?;
+        let none = libc::epoll_event { events: 0, u64: 0 };
+        Ok(Self {
+            // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+            epoll: unsafe { OwnedFd::from_raw_fd(epoll) },
+            events: vec![none; events_per_wait.clamp(1, i32::MAX as usize)].into_boxed_slice(),
+            counts,
+        })
+    }
+
+    /// All calls so far.
+    pub(crate) fn counts(&self) -> &SystemCalls {
+        &self.counts
+    }
+
+    /// `epoll_wait` until an event comes or the tick has passed; the number of events. A signal
+    /// ends the wait like the tick, SA_RESTART or not (signal(7)).
+    pub(crate) fn wait(&mut self) -> Result<usize, BackendError> {
+        self.counts.count(SystemCall::EpollWait);
+        // SAFETY: the pointer is to a slice that outlives the call, and its length is said.
+        let waited = check(unsafe {
+            libc::epoll_wait(
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len() as i32,
+                TICK.as_millis() as i32,
+            )
+        });
+        match waited {
+            Ok(count) => Ok(count as usize),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) => Err(BackendError::unexpected("epoll_wait", error)),
+        }
+    }
+
+    /// The event of that index of the last wait: what was asked for, and what happened to it.
+    pub(crate) fn event(&self, index: usize) -> (Token, u32) {
+        let event = self.events[index];
+        let token = Token::from_bits(event.u64).expect("epoll hands back only what it was given");
+        (token, event.events)
+    }
+
+    /// `EPOLL_CTL_ADD`
+    pub(crate) fn add(&mut self, fd: RawFd, events: u32, token: Token) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, events, token)
+    }
+
+    /// `EPOLL_CTL_MOD`
+    pub(crate) fn modify(&mut self, fd: RawFd, events: u32, token: Token) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, events, token)
+    }
+
+    fn control(&mut self, what: i32, fd: RawFd, events: u32, token: Token) -> io::Result<()> {
+        self.counts.count(SystemCall::EpollCtl);
+        let mut event = libc::epoll_event { events, u64: token.to_bits() };
+        // SAFETY: the event lives through the call, which copies it.
+        check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), what, fd, &raw mut event) })?;
+        Ok(())
+    }
+
+    /// `EPOLL_CTL_DEL`
+    pub(crate) fn delete(&mut self, fd: RawFd) -> io::Result<()> {
+        self.counts.count(SystemCall::EpollCtl);
+        let nothing = std::ptr::null_mut();
+        // SAFETY: EPOLL_CTL_DEL does not look at the event (since Linux 2.6.9).
+        check(unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, nothing)
+        })?;
+        Ok(())
+    }
+
+    /// `accept4`; the peer's address is asked for, as the documents do.
+    pub(crate) fn accept4(&mut self, listener: RawFd) -> io::Result<RawFd> {
+        self.counts.count(SystemCall::Accept4);
+        // SAFETY: all-zero bytes are a valid sockaddr_storage.
+        let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::sockaddr_storage>() as u32;
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: both pointers live through the call, and the length says how much room there is.
+        check(unsafe { libc::accept4(listener, (&raw mut address).cast(), &raw mut length, flags) })
+    }
+
+    /// `recv` into `buffer`; 0 is the end of the peer's stream.
+    pub(crate) fn recv(&mut self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+        self.counts.count(SystemCall::Recvfrom);
+        // SAFETY: the buffer is borrowed for the call, and its length is said.
+        let count = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// `send` as much of `bytes` as there is room for.
+    pub(crate) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+        self.counts.count(SystemCall::Sendto);
+        // SAFETY: the bytes are borrowed for the call, and their length is said.
+        let count = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), 0) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// `shutdown`
+    pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32) -> io::Result<()> {
+        self.counts.count(SystemCall::Shutdown);
+        // SAFETY: shutdown takes no pointers.
+        check(unsafe { libc::shutdown(fd, how) })?;
+        Ok(())
+    }
+
+    /// `close`. Whatever it returns, the descriptor is gone: trying again could hit another's
+    /// (close(2), "Dealing with error returns").
+    pub(crate) fn close(&mut self, fd: RawFd) {
+        self.counts.count(SystemCall::Close);
+        // SAFETY: the caller gives up the descriptor, and names it nowhere afterwards.
+        unsafe { libc::close(fd) };
+    }
+}

@@ -1,0 +1,462 @@
+//! What is the same for all engines and does no I/O of its own: the table of connections, the
+//! answers, the limits, the clock of a turn, and the counting. An engine asks the kernel; when it
+//! knows what happened, it tells the server, which answers what comes [`Next`].
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Closing, Recorder, Report, RequestLog, Step, Worker};
+use crate::connection::{Answer, Connection, Next, Rules};
+use crate::counters::{Counters, SystemCalls};
+use crate::deadlines::{Deadline, Deadlines};
+use crate::error::BackendError;
+use crate::request_copies::RequestCopies;
+use crate::slots::{ConnectionId, Slots};
+use crate::socket::Listener;
+use crate::stop::Stop;
+use crate::token::{Operation, Token};
+
+/// The documents' tick: the longest wait, and the grain of every deadline.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// How many connections in a row may have been given up by their peers before accepting pauses.
+const PATIENCE: u32 = 64;
+
+/// How many ticks the kernel has, after everything was cut off, to give the last operation back.
+const TICKS_TO_GIVE_UP: u64 = 5;
+
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
+    Content-Type: text/plain\r\nContent-Length: 36\r\n\r\n\
+    The request head exceeds the limit.\n";
+
+/// One connection, as an engine sees it.
+pub(crate) struct Client {
+    /// Open from `accepted` to the close step, and closed only there.
+    pub(crate) fd: RawFd,
+    pub(crate) connection: Connection,
+    /// epoll: what the descriptor is registered for; `None` before the first time.
+    /// io_uring: what is in flight; `None` between an answer and the next ask.
+    pub(crate) pending: Option<Operation>,
+    /// Whether it was there when the stop came.
+    from_before_the_stop: bool,
+}
+
+/// How far the stop has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Since this time, in milliseconds of the turn's clock.
+    Draining(u64),
+    CutOff(u64),
+}
+
+pub(crate) struct Server {
+    pub(crate) clients: Slots<Client>,
+    pub(crate) counters: Counters,
+    /// `None` once the stop has emptied its queue.
+    pub(crate) listener: Option<Listener>,
+    stop: Stop,
+    accept_paused: bool,
+    accept_errors_in_a_row: u32,
+    stopping: Stopping,
+    drain_timeout: Duration,
+    response: Arc<[u8]>,
+    rules: Rules,
+    turn_bytes: usize,
+    deadlines: Deadlines,
+    now_ms: u64,
+    next_tick_ms: u64,
+    to_cut_off: Vec<ConnectionId>,
+    recorder: Option<Box<dyn Recorder>>,
+    request_log: Option<(Box<dyn RequestLog>, RequestCopies)>,
+}
+
+impl Server {
+    /// Allocates all that the limits allow, so that nothing has to be allocated later.
+    pub(crate) fn new(worker: Worker) -> Self {
+        let limits = worker.limits;
+        let copies = |log| {
+            let longest = limits.request_head_bytes + limits.turn_bytes;
+            (log, RequestCopies::new(limits.connections, longest))
+        };
+        let now_ms = coarse_clock_ms();
+        Self {
+            clients: Slots::with_capacity(limits.connections),
+            counters: Counters::default(),
+            listener: Some(worker.listener),
+            stop: worker.stop,
+            accept_paused: false,
+            accept_errors_in_a_row: 0,
+            stopping: Stopping::No,
+            drain_timeout: worker.drain_timeout,
+            response: worker.response,
+            rules: Rules {
+                request_head_bytes: limits.request_head_bytes,
+                lingering_close_bytes: match worker.closing {
+                    Closing::AtOnce => None,
+                    Closing::Lingering { bytes } => Some(bytes),
+                },
+            },
+            turn_bytes: limits.turn_bytes,
+            deadlines: Deadlines::new(limits.connections, &worker.deadlines),
+            now_ms,
+            next_tick_ms: now_ms + TICK.as_millis() as u64,
+            to_cut_off: Vec::with_capacity(limits.connections),
+            recorder: worker.recorder,
+            request_log: worker.request_log.map(copies),
+        }
+    }
+
+    // ── What an engine looks up ──────────────────────────────────────────────────────────────
+
+    /// The client of that name. An engine asks only for those that it has not closed.
+    pub(crate) fn client(&mut self, id: ConnectionId) -> &mut Client {
+        self.clients.get_mut(id).expect("an engine names only the clients that are there")
+    }
+
+    /// That client's descriptor.
+    pub(crate) fn fd(&mut self, id: ConnectionId) -> RawFd {
+        self.client(id).fd
+    }
+
+    /// What is left to send to that client. Never empty while it is sending.
+    pub(crate) fn unsent(&self, id: ConnectionId) -> &[u8] {
+        let client = self.clients.get(id).expect("an engine sends only to clients that are there");
+        let answer = answer_bytes(&self.response, client.connection.answer_kind());
+        &answer[client.connection.sent_bytes()..]
+    }
+
+    /// What ends a connection: both directions at once, or ours alone, to linger for theirs.
+    pub(crate) fn shutdown_how(&self) -> i32 {
+        match self.rules.lingering_close_bytes {
+            None => libc::SHUT_RDWR,
+            Some(_) => libc::SHUT_WR,
+        }
+    }
+
+    /// The descriptor that becomes readable when the stop is requested.
+    pub(crate) fn stop_fd(&self) -> RawFd {
+        self.stop.as_raw_fd()
+    }
+
+    /// Whether that token names a connection that is gone.
+    pub(crate) fn is_stale(&self, token: Token) -> bool {
+        !token.operation.is_of_worker() && self.clients.get(token.id).is_none()
+    }
+
+    /// How much one connection may bring before the others have their turn.
+    pub(crate) fn turn_bytes(&self) -> usize {
+        self.turn_bytes
+    }
+
+    /// The response, to be kept alive for as long as a send of it may be in flight.
+    pub(crate) fn response(&self) -> Arc<[u8]> {
+        Arc::clone(&self.response)
+    }
+
+    // ── Accepting ────────────────────────────────────────────────────────────────────────────
+
+    /// Whether one more connection can be taken in.
+    pub(crate) fn may_accept(&self) -> bool {
+        self.listener.is_some() && !self.accept_paused && !self.clients.is_full()
+    }
+
+    /// The listener's descriptor; -1, which every call refuses, once it is closed.
+    pub(crate) fn listener_fd(&self) -> RawFd {
+        self.listener.as_ref().map_or(-1, |listener| listener.as_raw_fd())
+    }
+
+    /// A connection was taken from the listener.
+    pub(crate) fn accepted(&mut self, fd: RawFd) -> ConnectionId {
+        let connection = Connection::default();
+        let client = Client { fd, connection, pending: None, from_before_the_stop: false };
+        let Ok(id) = self.clients.insert(client) else {
+            unreachable!("an engine accepts only while there is a slot");
+        };
+        self.accept_errors_in_a_row = 0;
+        self.counters.accepted += 1;
+        if self.clients.is_full() {
+            self.counters.accept_pauses += 1;
+        }
+        self.deadlines.start(Deadline::Life, id.slot, self.now_ms);
+        self.deadlines.start(Deadline::Idle, id.slot, self.now_ms);
+        self.record(id, Step::Accepted, Some(Next::Recv));
+        id
+    }
+
+    /// The listener gave no connection. Where that concerns one connection, which its peer has
+    /// given up, the next one may follow. Anything else concerns the process or the machine, and
+    /// trying again at once would spin: then accepting pauses until a connection ends, or the tick.
+    pub(crate) fn accept_failed(&mut self, error: &io::Error) {
+        match error.raw_os_error().unwrap_or(0) {
+            libc::EAGAIN if self.is_stopping() => self.listener = None,
+            libc::EAGAIN | libc::EINTR => {}
+            libc::ECANCELED if self.is_stopping() => {}
+            libc::ECONNABORTED | libc::EPROTO if self.accept_errors_in_a_row < PATIENCE => {
+                self.counters.accept_errors += 1;
+                self.accept_errors_in_a_row += 1;
+            }
+            _ => {
+                self.counters.accept_errors += 1;
+                self.pause_accepting();
+            }
+        }
+    }
+
+    /// `ioctl(FIONBIO)` on the listener, as the engine wants it.
+    pub(crate) fn make_listener_nonblocking(&self, nonblocking: bool) -> Result<(), BackendError> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        listener
+            .set_nonblocking(nonblocking)
+            .map_err(|error| BackendError::unexpected("ioctl FIONBIO", error))
+    }
+
+    /// No accept is asked for until [`Server::resume_accepting`].
+    pub(crate) fn pause_accepting(&mut self) {
+        self.counters.accept_pauses += u64::from(!self.accept_paused);
+        self.accept_paused = true;
+    }
+
+    /// Something has changed: a connection ended, or time passed.
+    pub(crate) fn resume_accepting(&mut self) {
+        self.accept_paused = false;
+    }
+
+    // ── What happened on a connection ────────────────────────────────────────────────────────
+
+    /// Bytes came; none is the end of the peer's stream.
+    pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8]) -> Next {
+        let rules = self.rules;
+        let client = self.clients.get_mut(id).expect("an engine receives from who is there");
+        let was_receiving = client.connection.is_receiving();
+        let first = client.connection.request_bytes() == 0;
+        let next = client.connection.received(bytes, &rules);
+        let decided = was_receiving && next == Next::Send;
+        let answer = client.connection.answer_kind();
+        self.counters.received_bytes += bytes.len() as u64;
+        if let Some((_, copies)) = &mut self.request_log {
+            copies.append(id.slot, bytes);
+        }
+        if decided {
+            match answer {
+                Answer::Response => self.counters.requests += 1,
+                Answer::HeadTooLarge => self.counters.heads_too_large += 1,
+            }
+            self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
+        } else if was_receiving && next == Next::Close {
+            self.counters.ended_early += 1;
+        } else if was_receiving && first {
+            self.deadlines.start(Deadline::RequestHead, id.slot, self.now_ms);
+        }
+        self.record(id, Step::Received(bytes.len()), Some(next));
+        next
+    }
+
+    /// So much of what was left to send is now the kernel's.
+    pub(crate) fn sent(&mut self, id: ConnectionId, count: usize) -> Next {
+        let client = self.clients.get_mut(id).expect("an engine sends to who is there");
+        let length = answer_bytes(&self.response, client.connection.answer_kind()).len();
+        let next = client.connection.sent(count, length);
+        self.counters.sent_bytes += count as u64;
+        match next {
+            Next::Send => {
+                self.counters.short_sends += 1;
+                self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
+            }
+            Next::Shutdown => self.counters.answered += 1,
+            _ => {}
+        }
+        self.record(id, Step::Sent(count), Some(next));
+        next
+    }
+
+    /// The end of the stream was told, or cannot be told any more.
+    pub(crate) fn shut(&mut self, id: ConnectionId) -> Next {
+        let rules = self.rules;
+        let next = self.client(id).connection.shut(&rules);
+        if next == Next::Recv {
+            self.deadlines.start(Deadline::Linger, id.slot, self.now_ms);
+        }
+        self.record(id, Step::Shut, Some(next));
+        next
+    }
+
+    /// The step failed. What only asks for patience is asked again; anything else is the end of
+    /// this connection, and of no other.
+    pub(crate) fn failed(&mut self, id: ConnectionId, error: &io::Error) -> Next {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let connection = &mut self.client(id).connection;
+        if errno == libc::EAGAIN || connection.is_closing() {
+            return connection.wants();
+        }
+        let next = connection.close();
+        self.counters.connection_errors += 1;
+        self.record(id, Step::Failed(errno), Some(next));
+        next
+    }
+
+    /// Everything has been given back: the slot is free.
+    pub(crate) fn closed(&mut self, id: ConnectionId) {
+        let client = self.clients.remove(id).expect("an engine closes a client once");
+        self.deadlines.stop(id.slot);
+        if let Some((_, copies)) = &mut self.request_log {
+            copies.clear(id.slot);
+        }
+        self.counters.closed += 1;
+        self.counters.drained += u64::from(client.from_before_the_stop);
+        self.record(id, Step::Closed, None);
+    }
+
+    /// The request came whole, and sending its answer has been asked for: this is the moment at
+    /// which the documents print it.
+    pub(crate) fn log_request(&mut self, id: ConnectionId) {
+        let Some((log, copies)) = &mut self.request_log else { return };
+        let Some(client) = self.clients.get(id) else { return };
+        if client.connection.answer_kind() == Answer::Response && !log.request(copies.of(id.slot)) {
+            self.counters.prints_dropped += 1;
+        }
+    }
+
+    fn record(&mut self, id: ConnectionId, step: Step, next: Option<Next>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(id, step, next);
+        }
+    }
+
+    // ── Time and the stop ────────────────────────────────────────────────────────────────────
+
+    /// A wait is over and brought so many events: the clock of the turn is read, once for all.
+    pub(crate) fn turn(&mut self, events: usize) {
+        self.now_ms = coarse_clock_ms();
+        self.counters.waits += 1;
+        self.counters.events += events as u64;
+        self.counters.batch_sizes.count(events);
+    }
+
+    /// Whether a second has passed since it last said so.
+    pub(crate) fn ticked(&mut self) -> bool {
+        if self.now_ms < self.next_tick_ms {
+            return false;
+        }
+        self.next_tick_ms = self.now_ms + TICK.as_millis() as u64;
+        self.choose_whom_to_cut_off();
+        true
+    }
+
+    /// Somebody whose time is over, marked so that only a close can follow.
+    pub(crate) fn next_expired(&mut self) -> Option<ConnectionId> {
+        while let Some(id) = self.to_cut_off.pop() {
+            if let Some(client) = self.clients.get_mut(id)
+                && !client.connection.is_closing()
+            {
+                let _ = client.connection.close();
+                client.from_before_the_stop = false;
+                self.counters.cut_off += 1;
+                self.record(id, Step::Expired, Some(Next::Close));
+                return Some(id);
+            }
+        }
+        let (slot, deadline) = self.deadlines.pop_expired(self.now_ms)?;
+        let id = self.clients.id_at(slot).expect("deadlines hold only for clients that are there");
+        let connection = &mut self.client(id).connection;
+        let _ = connection.close();
+        *match deadline {
+            Deadline::Idle | Deadline::RequestHead => &mut self.counters.expired_receiving,
+            Deadline::Send => &mut self.counters.expired_sending,
+            Deadline::Linger => &mut self.counters.expired_lingering,
+            Deadline::Life => &mut self.counters.expired_life,
+        } += 1;
+        self.record(id, Step::Expired, Some(Next::Close));
+        Some(id)
+    }
+
+    /// The stop was requested: nobody new gets in, those who are in are drained.
+    pub(crate) fn stop(&mut self) {
+        if self.is_stopping() {
+            return;
+        }
+        self.stopping = Stopping::Draining(self.now_ms);
+        self.accept_paused = false;
+        if let Some(listener) = &self.listener {
+            // Where the kernel refuses the filter, a newcomer in the last microsecond may be
+            // reset by the close of the listener; the stop is otherwise the same.
+            let _ = listener.refuse_newcomers();
+            let _ = listener.set_nonblocking(true);
+        }
+        for id in self.clients.ids().collect::<Vec<_>>() {
+            self.client(id).from_before_the_stop = true;
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Whether there is anything left to serve.
+    pub(crate) fn is_open(&self) -> bool {
+        let gave_up = matches!(self.stopping, Stopping::CutOff(since)
+            if self.now_ms >= since + TICKS_TO_GIVE_UP * TICK.as_millis() as u64);
+        (self.listener.is_some() || !self.clients.is_empty()) && !gave_up
+    }
+
+    /// The run is over, and this is what was counted.
+    pub(crate) fn take_report(&mut self, system_calls: &SystemCalls) -> Report {
+        let mut counters = mem::take(&mut self.counters);
+        counters.system_calls = system_calls.clone();
+        Report { counters }
+    }
+
+    /// While draining: whoever has said nothing for a tick has lost nothing; at the deadline all.
+    fn choose_whom_to_cut_off(&mut self) {
+        let Stopping::Draining(since) = self.stopping else { return };
+        let drained_ms = u128::from(self.now_ms - since);
+        let all = drained_ms >= self.drain_timeout.as_millis();
+        if drained_ms < TICK.as_millis() && !all {
+            return;
+        }
+        if all {
+            self.stopping = Stopping::CutOff(self.now_ms);
+            self.listener = None;
+        }
+        for id in self.clients.ids().collect::<Vec<_>>() {
+            let connection = &self.client(id).connection;
+            if all || connection.is_receiving() && connection.request_bytes() == 0 {
+                self.to_cut_off.push(id);
+            }
+        }
+    }
+}
+
+/// The whole of the answer of that kind.
+fn answer_bytes(response: &Arc<[u8]>, answer: Answer) -> &[u8] {
+    match answer {
+        Answer::Response => response,
+        Answer::HeadTooLarge => HEAD_TOO_LARGE,
+    }
+}
+
+/// Milliseconds since the machine started, as coarse as the kernel's tick (1 to 10 ms).
+///
+/// CLOCK_MONOTONIC_COARSE is answered from the vDSO whatever the clock source is, so reading it
+/// is never a system call (clock_gettime(2), vdso(7)).
+fn coarse_clock_ms() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the timespec lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_431_says_its_own_length() {
+        let text = std::str::from_utf8(HEAD_TOO_LARGE).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+    }
+}
