@@ -1,0 +1,336 @@
+//! A ring, and the few operations that the server asks of it: each is pushed with a token, and
+//! counted as in flight until its last completion has been taken.
+
+use std::collections::VecDeque;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::time::Duration;
+
+use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
+
+use crate::backend::EngineOptions;
+use crate::counters::{Counters, SystemCall, SystemCalls};
+use crate::error::BackendError;
+use crate::io_uring::recv_slab::Loan;
+use crate::kernel;
+use crate::server::TICK;
+use crate::token::{Operation, Token};
+
+/// Every operation that the server ever submits; the ring is restricted to them.
+const OPERATIONS: &[(u8, &str)] = &[
+    (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
+    (opcode::Recv::CODE, "IORING_OP_RECV"),
+    (opcode::Send::CODE, "IORING_OP_SEND"),
+    (opcode::Shutdown::CODE, "IORING_OP_SHUTDOWN"),
+    (opcode::Close::CODE, "IORING_OP_CLOSE"),
+    (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
+    (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
+    (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
+];
+
+/// The kernel reads it when the tick is submitted, not when it is pushed: it must stay.
+static TICK_LENGTH: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
+
+/// What the kernel says with an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    result: i32,
+    flags: u32,
+}
+
+impl Completion {
+    /// The count or the descriptor, or the errno that came in its place.
+    pub(crate) fn result(self) -> io::Result<i32> {
+        if self.result < 0 {
+            Err(io::Error::from_raw_os_error(-self.result))
+        } else {
+            Ok(self.result)
+        }
+    }
+}
+
+pub(crate) struct Ring {
+    ring: IoUring,
+    /// Completions taken from the kernel and not yet looked at: all that have come are taken
+    /// before the first is answered, so that an answer may push and submit as it likes.
+    reaped: VecDeque<(Token, Completion)>,
+    /// Entries for which there was no room in the submission queue. Never dropped.
+    waiting: VecDeque<squeue::Entry>,
+    in_flight: usize,
+    counts: SystemCalls,
+    overflows: u64,
+    found_full: u64,
+    put_off: u64,
+    cancels: u64,
+    /// A ring belongs to the thread that made it.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Ring {
+    /// Sets a ring up, proves that it can do all that the server will ask, and restricts it to
+    /// that.
+    pub(crate) fn new(options: &EngineOptions) -> Result<Self, BackendError> {
+        let refused = |call| move |error| kernel::refusal(call, error);
+        let mut builder = IoUring::builder();
+        builder.dontfork().setup_clamp().setup_r_disabled();
+        if let Some(entries) = options.completion_queue_entries {
+            builder.setup_cqsize(entries);
+        }
+        let entries = options.submission_queue_entries;
+        let ring = match builder.clone().setup_submit_all().build(entries) {
+            // Before Linux 5.18 a bad entry ends the batch; the rest stays queued all the same.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(entries),
+            result => result,
+        }
+        .map_err(refused("io_uring_setup"))?;
+        prove_and_restrict(&ring)?;
+        // With nothing to submit and nothing to wait for: a sandbox may allow the one call and
+        // refuse the other, and this is the time to find out.
+        ring.submit().map_err(refused("io_uring_enter"))?;
+        let completions = ring.params().cq_entries() as usize;
+        Ok(Self {
+            ring,
+            reaped: VecDeque::with_capacity(completions),
+            waiting: VecDeque::new(),
+            in_flight: 0,
+            counts: SystemCalls::default(),
+            overflows: 0,
+            found_full: 0,
+            put_off: 0,
+            cancels: 0,
+            _not_send: PhantomData,
+        })
+    }
+
+    // ── The asks ─────────────────────────────────────────────────────────────────────────────
+
+    /// The next connection of a listener; its result is the descriptor.
+    pub(crate) fn accept(&mut self, listener: RawFd, token: Token) {
+        let nobody = ptr::null_mut();
+        let entry = opcode::Accept::new(types::Fd(listener), nobody, ptr::null_mut());
+        let entry = entry.flags(libc::SOCK_CLOEXEC).build();
+        // SAFETY: the peer's address is not asked for, so the entry has no pointers.
+        unsafe { self.push(entry, token) };
+    }
+
+    /// Bytes into the buffer that was lent for it; its result is their count.
+    pub(crate) fn recv(&mut self, fd: RawFd, loan: Loan, token: Token) {
+        let (pointer, length) = loan.into_parts();
+        let entry = opcode::Recv::new(types::Fd(fd), pointer, length).build();
+        // SAFETY: the slab owns the buffer, and neither touches nor frees it until the loan is
+        // taken back, which the last completion of this entry alone allows.
+        unsafe { self.push(entry, token) };
+    }
+
+    /// As much of the bytes as there is room for; its result is their count.
+    ///
+    /// # Safety
+    /// The bytes must stay where and as they are until the last completion of this entry.
+    pub(crate) unsafe fn send(&mut self, fd: RawFd, bytes: *const [u8], token: Token) {
+        let length = bytes.len() as u32;
+        let entry = opcode::Send::new(types::Fd(fd), bytes.cast(), length).build();
+        // SAFETY: passed on to the caller.
+        unsafe { self.push(entry, token) };
+    }
+
+    /// The end of a direction, or of both.
+    pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32, token: Token) {
+        let entry = opcode::Shutdown::new(types::Fd(fd), how).build();
+        // SAFETY: the entry has no pointers.
+        unsafe { self.push(entry, token) };
+    }
+
+    /// The end of the descriptor.
+    pub(crate) fn close(&mut self, fd: RawFd, token: Token) {
+        let entry = opcode::Close::new(types::Fd(fd)).build();
+        // SAFETY: the entry has no pointers.
+        unsafe { self.push(entry, token) };
+    }
+
+    /// The end of another operation: it completes early, unless it completes just now. What is
+    /// cancelled is counted in flight until its own completion, whatever becomes of this one.
+    pub(crate) fn cancel(&mut self, token: Token) {
+        self.cancels += 1;
+        let entry = opcode::AsyncCancel::new(token.to_bits()).build();
+        // SAFETY: the entry has no pointers.
+        unsafe { self.push(entry, Token::of_worker(Operation::Cancel)) };
+    }
+
+    /// A completion in a second's time.
+    pub(crate) fn tick(&mut self) {
+        let entry = opcode::Timeout::new(&raw const TICK_LENGTH).build();
+        // SAFETY: the length of time is a static.
+        unsafe { self.push(entry, Token::of_worker(Operation::Tick)) };
+    }
+
+    /// A completion when the descriptor is readable.
+    pub(crate) fn watch(&mut self, fd: RawFd, token: Token) {
+        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build();
+        // SAFETY: the entry has no pointers.
+        unsafe { self.push(entry, token) };
+    }
+
+    /// # Safety
+    /// What the entry points to must stay valid, and untouched where the kernel writes, until
+    /// its last completion.
+    unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
+        self.in_flight += 1;
+        self.waiting.push_back(entry.user_data(token.to_bits()));
+        self.move_to_queue();
+        if !self.waiting.is_empty() {
+            self.found_full += 1;
+            // Submitting empties the queue; where the kernel puts it off, the entry waits here.
+            let _ = self.enter(0);
+            self.move_to_queue();
+        }
+    }
+
+    fn move_to_queue(&mut self) {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.waiting.front() {
+            // SAFETY: each entry came through `push`, whose caller vouches for it.
+            if unsafe { queue.push(entry) }.is_err() {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    // ── The answers ──────────────────────────────────────────────────────────────────────────
+
+    /// Submits all that was pushed, waits for a completion, and takes all that have come; their
+    /// number.
+    pub(crate) fn wait(&mut self) -> Result<usize, BackendError> {
+        self.move_to_queue();
+        let nothing_to_do = self.waiting.is_empty() && self.reaped.is_empty();
+        self.enter(usize::from(nothing_to_do))?;
+        self.reap();
+        Ok(self.reaped.len())
+    }
+
+    /// The next completion that was taken.
+    pub(crate) fn next(&mut self) -> Option<(Token, Completion)> {
+        self.reaped.pop_front()
+    }
+
+    fn enter(&mut self, want: usize) -> Result<(), BackendError> {
+        self.counts.count(SystemCall::IoUringEnter);
+        let Err(error) = self.ring.submit_and_wait(want) else { return Ok(()) };
+        match error.raw_os_error() {
+            // A signal ends the wait like a tick, SA_RESTART or not.
+            Some(libc::EINTR) => {}
+            // The kernel wants its completions taken first (EBUSY), or is short of memory
+            // (EAGAIN). The entries stay queued and are submitted the next time.
+            Some(libc::EAGAIN | libc::EBUSY) => {
+                self.put_off += 1;
+                if self.ring.completion().is_empty() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            _ => return Err(BackendError::unexpected("io_uring_enter", error)),
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self) {
+        if self.ring.submission().cq_overflow() {
+            self.overflows += 1;
+        }
+        for entry in self.ring.completion() {
+            let completion = Completion { result: entry.result(), flags: entry.flags() };
+            let token = Token::from_bits(entry.user_data());
+            let token = token.expect("the kernel hands back only what it was given");
+            if !cqueue::more(completion.flags) {
+                self.in_flight -= 1;
+            }
+            self.reaped.push_back((token, completion));
+        }
+    }
+
+    // ── The accounts ─────────────────────────────────────────────────────────────────────────
+
+    /// Operations whose last completion has not been taken.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// All system calls so far, to be added to where a call is made beside the ring.
+    pub(crate) fn counts(&mut self) -> &mut SystemCalls {
+        &mut self.counts
+    }
+
+    /// Adds what happened to the queues.
+    pub(crate) fn report_to(&self, counters: &mut Counters) {
+        counters.completion_queue_overflows = self.overflows;
+        counters.submission_queue_full = self.found_full;
+        counters.enters_put_off = self.put_off;
+        counters.cancels = self.cancels;
+    }
+}
+
+/// The ring is still disabled: it is asked what it can do, bound to what the server needs, and
+/// then enabled. From there on even a process that was taken over cannot open a file through it,
+/// which matters since nothing that a ring does is seen by seccomp.
+fn prove_and_restrict(ring: &IoUring) -> Result<(), BackendError> {
+    let refused = |error| kernel::refusal("io_uring_register", error);
+    let submitter = ring.submitter();
+    let mut probe = Probe::new();
+    submitter.register_probe(&mut probe).map_err(refused)?;
+    for &(code, name) in OPERATIONS {
+        if !probe.is_supported(code) {
+            return Err(kernel::operation_missing(name));
+        }
+    }
+    if !ring.params().is_feature_nodrop() || !ring.params().is_feature_fast_poll() {
+        return Err(kernel::operation_missing("IORING_FEAT_NODROP or IORING_FEAT_FAST_POLL"));
+    }
+    let mut allowed: Vec<_> =
+        OPERATIONS.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
+    submitter.register_restrictions(&mut allowed).map_err(refused)?;
+    submitter.register_enable_rings().map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_does_not_need_is_denied() {
+        let mut ring = Ring::new(&EngineOptions::default()).unwrap();
+        let path = c"/etc/passwd";
+        let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build();
+        // SAFETY: the path is a static.
+        unsafe { ring.push(entry, Token::of_worker(Operation::Cancel)) };
+        ring.wait().unwrap();
+        let (_, completion) = ring.next().unwrap();
+        assert_eq!(completion.result().unwrap_err().raw_os_error(), Some(libc::EACCES));
+        assert_eq!(ring.in_flight(), 0);
+    }
+
+    /// Far more asks than either queue has room for: none is lost, and each answer comes.
+    #[test]
+    fn queues_that_are_too_small_lose_nothing() {
+        let options = EngineOptions {
+            submission_queue_entries: 2,
+            completion_queue_entries: Some(4),
+            ..EngineOptions::default()
+        };
+        let mut ring = Ring::new(&options).unwrap();
+        for _ in 0..1000 {
+            ring.cancel(Token::of_worker(Operation::Accept));
+        }
+        let mut answers = 0;
+        while ring.in_flight() > 0 || answers < 1000 {
+            ring.wait().unwrap();
+            while let Some((token, completion)) = ring.next() {
+                assert_eq!(token, Token::of_worker(Operation::Cancel));
+                assert_eq!(completion.result().unwrap_err().raw_os_error(), Some(libc::ENOENT));
+                answers += 1;
+            }
+        }
+        assert_eq!(answers, 1000);
+        assert!(ring.found_full > 0 && ring.overflows > 0, "the queues were not too small");
+    }
+}
