@@ -23,7 +23,8 @@ pub(crate) trait Lifecycle {
     /// What all engines share.
     fn server(&mut self) -> &mut Server;
 
-    /// Asks for connections, if one more can be taken in. Asking twice is asking once.
+    /// Asks for connections, if one more can be taken in. Asking twice is asking once: it is done
+    /// at the end of every turn.
     fn accept(&mut self) -> io::Result<()>;
     fn accepted(&mut self, event: Self::Event);
 
@@ -39,17 +40,14 @@ pub(crate) trait Lifecycle {
     fn close(&mut self, id: ConnectionId);
     fn closed(&mut self, id: ConnectionId, event: Self::Event);
 
-    /// The stop was heard: asks for the answers that are still outstanding on the listener.
+    /// The stop was heard: whatever is still asked of the listener is taken back.
     fn stop_accepting(&mut self);
 
     /// One answer of the kernel, told apart by what was asked.
     fn answer(&mut self, token: Token, event: Self::Event) {
         let id = token.id;
         let next = match token.operation {
-            Operation::Accept => {
-                self.accepted(event);
-                return self.ask_accept();
-            }
+            Operation::Accept => return self.accepted(event),
             Operation::Recv => self.received(id, event),
             Operation::Send => self.sent(id, event),
             Operation::Shutdown => self.shut(id, event),
@@ -73,30 +71,23 @@ pub(crate) trait Lifecycle {
         }
     }
 
-    /// Asks for connections; where even the asking fails, the next tick tries again.
-    fn ask_accept(&mut self) {
-        if self.accept().is_err() {
-            self.server().pause_accepting();
-        }
-    }
-
-    /// Accepting goes on where it had paused.
-    fn resume_accepting(&mut self) {
-        self.server().resume_accepting();
-        self.ask_accept();
-    }
-
     /// The worker was told to stop.
     fn stop(&mut self) {
         self.server().stop();
         self.stop_accepting();
     }
 
-    /// Once a second: those whose time is over are closed, and accepting is tried again.
-    fn tick(&mut self) {
-        while let Some(id) = self.server().next_expired() {
-            self.advance(id, Next::Close);
+    /// All answers of one wait have been looked at. Once a second those whose time is over are
+    /// closed; and accepting goes on if it can, paused though it may have been until now.
+    fn end_turn(&mut self) {
+        if self.server().ticked() {
+            while let Some(id) = self.server().next_expired() {
+                self.advance(id, Next::Close);
+            }
+            self.server().resume_accepting();
         }
-        self.resume_accepting();
+        if self.accept().is_err() {
+            self.server().pause_accepting();
+        }
     }
 }

@@ -307,6 +307,7 @@ impl Server {
         }
         self.counters.closed += 1;
         self.counters.drained += u64::from(client.from_before_the_stop);
+        self.resume_accepting();
         self.record(id, Step::Closed, None);
     }
 

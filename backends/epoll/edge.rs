@@ -58,9 +58,7 @@ impl Edge {
                     self.answer(token, event);
                 }
             }
-            if self.server.ticked() {
-                self.tick();
-            }
+            self.end_turn();
         }
         Ok(self.server.take_report(self.syscalls.counts()))
     }
@@ -212,12 +210,10 @@ impl Lifecycle for Edge {
 
     fn closed(&mut self, id: ConnectionId, _event: u32) {
         self.server.closed(id);
-        self.resume_accepting();
     }
 
     fn stop_accepting(&mut self) {
         // The eventfd stays readable for the other workers; this one has heard it.
         let _ = self.syscalls.delete(self.server.stop_fd());
-        self.resume_accepting();
     }
 }

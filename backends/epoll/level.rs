@@ -50,9 +50,7 @@ impl Level {
                     self.answer(token, event);
                 }
             }
-            if self.server.ticked() {
-                self.tick();
-            }
+            self.end_turn();
         }
         Ok(self.server.take_report(self.syscalls.counts()))
     }
@@ -165,12 +163,10 @@ impl Lifecycle for Level {
 
     fn closed(&mut self, id: ConnectionId, _event: u32) {
         self.server.closed(id);
-        self.resume_accepting();
     }
 
     fn stop_accepting(&mut self) {
         // The eventfd stays readable for the other workers; this one has heard it.
         let _ = self.syscalls.delete(self.server.stop_fd());
-        self.resume_accepting();
     }
 }

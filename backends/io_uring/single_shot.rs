@@ -36,7 +36,7 @@ impl SingleShot {
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
-        self.ask_accept();
+        let _ = self.accept();
         self.ring.watch(self.server.stop_fd(), Token::of_worker(Operation::Stop));
         self.ring.tick();
         while self.server.is_open() {
@@ -47,9 +47,7 @@ impl SingleShot {
                 self.landed(token);
                 self.answer(token, completion);
             }
-            if self.server.ticked() {
-                self.tick();
-            }
+            self.end_turn();
         }
         drain::reap_to_zero(&mut self.ring, self.server.clients.len())?;
         self.ring.report_to(&mut self.server.counters);
@@ -176,14 +174,11 @@ impl Lifecycle for SingleShot {
 
     fn closed(&mut self, id: ConnectionId, _completion: Completion) {
         self.server.closed(id);
-        self.resume_accepting();
     }
 
     fn stop_accepting(&mut self) {
         if self.accepting {
             self.ring.cancel(Token::of_worker(Operation::Accept));
-        } else {
-            self.resume_accepting();
         }
     }
 }
