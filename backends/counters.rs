@@ -5,8 +5,8 @@ use std::ops::AddAssign;
 
 macro_rules! system_calls {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// The system calls that a running worker makes. Those that set up the listener come
-        /// before it and are not counted.
+        /// The system calls of a running worker's loop. Those that make, adjust and close the
+        /// listener and the ring come before or after it, and are not counted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum SystemCall { $($(#[$doc])* $variant,)* }

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,14 +287,21 @@ impl Server {
     /// The step failed. What only asks for patience is asked again; anything else is the end of
     /// this connection, and of no other.
     pub(crate) fn failed(&mut self, id: ConnectionId, error: &io::Error) -> Next {
-        let errno = error.raw_os_error().unwrap_or(0);
+        if error.raw_os_error() == Some(libc::EAGAIN) {
+            return self.client(id).connection.wants();
+        }
+        self.given_up(id, error)
+    }
+
+    /// The step failed for good, or could not even be asked for.
+    pub(crate) fn given_up(&mut self, id: ConnectionId, error: &io::Error) -> Next {
         let connection = &mut self.client(id).connection;
-        if errno == libc::EAGAIN || connection.is_closing() {
-            return connection.wants();
+        if connection.is_closing() {
+            return Next::Close;
         }
         let next = connection.close();
         self.counters.connection_errors += 1;
-        self.record(id, Step::Failed(errno), Some(next));
+        self.record(id, Step::Failed(error.raw_os_error().unwrap_or(0)), Some(next));
         next
     }
 
@@ -426,6 +433,21 @@ impl Server {
             let connection = &self.client(id).connection;
             if all || connection.is_receiving() && connection.request_bytes() == 0 {
                 self.to_cut_off.push(id);
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    /// A run that came to its own end has closed everybody. Where it did not, those who are left
+    /// are closed here, but for those whose close the kernel has been asked for already.
+    fn drop(&mut self) {
+        for id in self.clients.ids().collect::<Vec<_>>() {
+            let client = self.client(id);
+            if client.pending != Some(Operation::Close) {
+                // SAFETY: the descriptor is the client's own, is open until its close step, and
+                // is named nowhere after this.
+                drop(unsafe { OwnedFd::from_raw_fd(client.fd) });
             }
         }
     }

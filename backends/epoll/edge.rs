@@ -79,7 +79,7 @@ impl Edge {
             Some(_) => self.syscalls.modify(client.fd, events, token),
         };
         if let Err(error) = &asked {
-            let next = self.server.failed(id, error);
+            let next = self.server.given_up(id, error);
             self.advance(id, next);
         }
         asked.is_ok()
@@ -96,7 +96,7 @@ impl Edge {
         };
         match self.syscalls.modify(client.fd, events, Token::new(operation, id)) {
             Ok(()) => next,
-            Err(error) => self.server.failed(id, &error),
+            Err(error) => self.server.given_up(id, &error),
         }
     }
 }

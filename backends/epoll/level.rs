@@ -71,7 +71,7 @@ impl Level {
             Some(_) => self.syscalls.modify(client.fd, events, token),
         };
         if let Err(error) = &asked {
-            let next = self.server.failed(id, error);
+            let next = self.server.given_up(id, error);
             self.advance(id, next);
         }
         asked.is_ok()
