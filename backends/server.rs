@@ -287,7 +287,7 @@ impl Server {
     /// The step failed. What only asks for patience is asked again; anything else is the end of
     /// this connection, and of no other.
     pub(crate) fn failed(&mut self, id: ConnectionId, error: &io::Error) -> Next {
-        if error.raw_os_error() == Some(libc::EAGAIN) {
+        if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) {
             return self.client(id).connection.wants();
         }
         self.given_up(id, error)

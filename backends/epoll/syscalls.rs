@@ -108,18 +108,20 @@ impl Syscalls {
 
     /// `recv` into `buffer`; 0 is the end of the peer's stream.
     pub(crate) fn recv(&mut self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-        self.counts.count(SystemCall::Recvfrom);
-        // SAFETY: the buffer is borrowed for the call, and its length is said.
-        let count = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        uninterrupted(|| {
+            self.counts.count(SystemCall::Recvfrom);
+            // SAFETY: the buffer is borrowed for the call, and its length is said.
+            unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) }
+        })
     }
 
     /// `send` as much of `bytes` as there is room for.
     pub(crate) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-        self.counts.count(SystemCall::Sendto);
-        // SAFETY: the bytes are borrowed for the call, and their length is said.
-        let count = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), 0) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        uninterrupted(|| {
+            self.counts.count(SystemCall::Sendto);
+            // SAFETY: the bytes are borrowed for the call, and their length is said.
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), 0) }
+        })
     }
 
     /// `shutdown`
@@ -136,5 +138,18 @@ impl Syscalls {
         self.counts.count(SystemCall::Close);
         // SAFETY: the caller gives up the descriptor, and names it nowhere afterwards.
         unsafe { libc::close(fd) };
+    }
+}
+
+/// Makes a call again for as long as a signal ends it before it has done anything.
+fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match usize::try_from(call()) {
+            Ok(count) => return Ok(count),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
     }
 }
