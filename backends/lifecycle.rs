@@ -71,10 +71,12 @@ pub(crate) trait Lifecycle {
         }
     }
 
-    /// The worker was told to stop.
+    /// The worker was told to stop, unless it was the watching that failed.
     fn stop(&mut self) {
-        self.server().stop();
-        self.stop_accepting();
+        if self.server().stop_requested() && !self.server().is_stopping() {
+            self.server().stop();
+            self.stop_accepting();
+        }
     }
 
     /// All answers of one wait have been looked at. Once a second those whose time is over are

@@ -381,11 +381,13 @@ impl Server {
         Some(id)
     }
 
+    /// Whether the stop has been requested.
+    pub(crate) fn stop_requested(&self) -> bool {
+        self.stop.is_requested()
+    }
+
     /// The stop was requested: nobody new gets in, those who are in are drained.
     pub(crate) fn stop(&mut self) {
-        if self.is_stopping() {
-            return;
-        }
         self.stopping = Stopping::Draining(self.now_ms);
         self.accept_paused = false;
         if let Some(listener) = &self.listener {

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::BackendError;
 use crate::socket::check;
@@ -11,8 +12,15 @@ use crate::socket::check;
 /// Asks every worker that holds a clone of it to stop. It cannot be taken back.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    // Never read: it stays readable, so that each of the workers that share it hears of it.
-    eventfd: Arc<OwnedFd>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Never read: it stays readable, so that each of the workers that share it hears of it.
+    eventfd: OwnedFd,
+    /// Whether it is true: an event alone may also be an error of the watching.
+    requested: AtomicBool,
 }
 
 impl Stop {
@@ -25,11 +33,14 @@ impl Stop {
         let eventfd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
             .map_err(|error| BackendError::unexpected("eventfd", error))?;
         // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
-        Ok(Self { eventfd: Arc::new(unsafe { OwnedFd::from_raw_fd(eventfd) }) })
+        let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
+        let requested = AtomicBool::new(false);
+        Ok(Self { shared: Arc::new(Shared { eventfd, requested }) })
     }
 
     /// Asks for the stop: accept no more, let those who are being served come to their end.
     pub fn request(&self) {
+        self.shared.requested.store(true, Ordering::Release);
         let one = 1u64.to_ne_bytes();
         loop {
             // SAFETY: the eight bytes live through the call.
@@ -41,10 +52,15 @@ impl Stop {
             }
         }
     }
+
+    /// Whether it has been asked for.
+    pub fn is_requested(&self) -> bool {
+        self.shared.requested.load(Ordering::Acquire)
+    }
 }
 
 impl AsRawFd for Stop {
     fn as_raw_fd(&self) -> RawFd {
-        self.eventfd.as_raw_fd()
+        self.shared.eventfd.as_raw_fd()
     }
 }

@@ -2,7 +2,7 @@
 //! ring can go, and after it the memory that the kernel was lent.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use crate::counters::{SystemCall, SystemCalls};
@@ -27,7 +27,13 @@ pub(crate) fn reap_to_zero(ring: &mut Ring, given_up: usize) -> Result<(), Backe
             break;
         }
         ring.wait()?;
-        while ring.next().is_some() {}
+        while let Some((token, completion)) = ring.next() {
+            // An ACCEPT that was faster than its cancel has made a descriptor.
+            if let (Operation::Accept, Ok(fd)) = (token.operation, completion.result()) {
+                // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
     }
     Ok(())
 }

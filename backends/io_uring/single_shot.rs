@@ -37,7 +37,7 @@ impl SingleShot {
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
         let _ = self.accept();
-        self.ring.watch(self.server.stop_fd(), Token::of_worker(Operation::Stop));
+        self.watch_stop();
         self.ring.tick();
         while self.server.is_open() {
             let completions = self.ring.wait()?;
@@ -55,12 +55,17 @@ impl SingleShot {
         Ok(self.server.take_report(&counts))
     }
 
+    fn watch_stop(&mut self) {
+        self.ring.watch(self.server.stop_fd(), Token::of_worker(Operation::Stop));
+    }
+
     /// What was in flight has come back. A completion for a connection that is gone, or for a
     /// step that it is not at, would mean that its slot or its buffer was given away too early.
     fn landed(&mut self, token: Token) {
         match token.operation {
             Operation::Accept => self.accepting = false,
             Operation::Tick => self.ring.tick(),
+            Operation::Stop if !self.server.stop_requested() => self.watch_stop(),
             Operation::Stop | Operation::Cancel => {}
             operation => {
                 let landed = self.server.client(token.id).pending.take();
