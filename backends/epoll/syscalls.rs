@@ -87,10 +87,11 @@ impl Syscalls {
     /// `EPOLL_CTL_DEL`
     pub(crate) fn delete(&mut self, fd: RawFd) -> io::Result<()> {
         self.counts.count(SystemCall::EpollCtl);
-        let nothing = std::ptr::null_mut();
-        // SAFETY: EPOLL_CTL_DEL does not look at the event (since Linux 2.6.9).
+        // Nobody looks at it; the documents hand one over, as kernels before 2.6.9 wanted it.
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: the event lives through the call.
         check(unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, nothing)
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, &raw mut event)
         })?;
         Ok(())
     }
@@ -98,9 +99,10 @@ impl Syscalls {
     /// `accept4`; the peer's address is asked for, as the documents do.
     pub(crate) fn accept4(&mut self, listener: RawFd) -> io::Result<RawFd> {
         self.counts.count(SystemCall::Accept4);
-        // SAFETY: all-zero bytes are a valid sockaddr_storage.
-        let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-        let mut length = size_of::<libc::sockaddr_storage>() as u32;
+        // SAFETY: all-zero bytes are a valid sockaddr_in. Nobody looks at it, so a longer address
+        // may be cut off (accept(2)).
+        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::sockaddr_in>() as u32;
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: both pointers live through the call, and the length says how much room there is.
         check(unsafe { libc::accept4(listener, (&raw mut address).cast(), &raw mut length, flags) })
