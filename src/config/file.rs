@@ -1,0 +1,84 @@
+//! The layer of a file: TOML, in which every key knows its line.
+
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Value};
+
+use super::{ConfigError, KEYS, Layers, Origin};
+
+/// One key of a file, before anybody has asked whether it is known.
+struct Entry<'file> {
+    name: String,
+    value: Spanned<DeValue<'file>>,
+    /// Where its name stands, in bytes from the beginning.
+    start: usize,
+}
+
+/// Sets what the file says.
+pub(super) fn apply(path: &Path, layers: &mut Layers) -> Result<(), ConfigError> {
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    set_all(path, &bytes, layers)
+}
+
+/// The same, and false, if there is no such file.
+pub(super) fn apply_if_there(path: &Path, layers: &mut Layers) -> Result<bool, ConfigError> {
+    match std::fs::read(path) {
+        Ok(bytes) => set_all(path, &bytes, layers).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
+    ConfigError::new(path.display().to_string(), format!("cannot be read: {error}"))
+}
+
+fn set_all(path: &Path, bytes: &[u8], layers: &mut Layers) -> Result<(), ConfigError> {
+    let origin = |start: usize| Origin::File {
+        path: path.display().to_string(),
+        line: 1 + bytes[..start.min(bytes.len())].iter().filter(|&&byte| byte == b'\n').count(),
+    };
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| ConfigError::at(&origin(error.valid_up_to()), "not valid UTF-8"))?;
+    let table = DeTable::parse(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        ConfigError::at(&origin(start), error.message().replace('\n', "; "))
+    })?;
+    for Entry { name, value, start } in entries(table.into_inner()) {
+        let value = Value::deserialize(ValueDeserializer::from(value))
+            .map_err(|error| ConfigError::at(&origin(start), error.message()))?;
+        layers.set(&origin(start), &name, value)?;
+    }
+    Ok(())
+}
+
+/// All keys with their full names, in the order in which they stand in the file.
+fn entries(table: DeTable<'_>) -> Vec<Entry<'_>> {
+    let mut found = Vec::new();
+    collect(table, "", &mut found);
+    found.sort_by_key(|entry| entry.start);
+    found
+}
+
+fn collect<'file>(table: DeTable<'file>, prefix: &str, found: &mut Vec<Entry<'file>>) {
+    for (key, value) in table {
+        let start = key.span().start;
+        let name = format!("{prefix}{}", key.get_ref());
+        let span = value.span();
+        let is_section = KEYS.iter().any(|key| key.name.starts_with(&format!("{name}.")));
+        match value.into_inner() {
+            // An unknown table is unknown as a whole only if there is no key to name in it.
+            DeValue::Table(inner) if is_section || !inner.is_empty() && !is_key(&name) => {
+                collect(inner, &format!("{name}."), found);
+            }
+            value => found.push(Entry { name, value: Spanned::new(span, value), start }),
+        }
+    }
+}
+
+fn is_key(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name == name)
+}

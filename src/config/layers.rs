@@ -1,0 +1,156 @@
+//! The values of all keys, each with where it came from, as one layer after the other sets them.
+
+use std::fmt;
+
+use toml::{Table, Value};
+
+use super::error::ConfigError;
+use super::{KEYS, Key, Preset};
+
+/// Which layer set a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody did.
+    Default,
+    /// A preset.
+    Preset(Preset),
+    /// A line of a file.
+    File {
+        /// The file, as it was named.
+        path: String,
+        /// The line, from 1 on.
+        line: usize,
+    },
+    /// An environment variable.
+    Environment(String),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl Origin {
+    /// How an error names the place; `None` where nobody wrote anything.
+    pub(super) fn place(&self) -> Option<String> {
+        match self {
+            Self::Default => None,
+            Self::Preset(preset) => Some(format!("--preset {preset}")),
+            Self::File { path, line } => Some(format!("{path}:{line}")),
+            Self::Environment(variable) => Some(variable.clone()),
+            Self::Flag(flag) => Some((*flag).to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// The layer and the place in it: `file config.toml:7`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::Preset(preset) => write!(formatter, "preset {preset}"),
+            Self::File { path, line } => write!(formatter, "file {path}:{line}"),
+            Self::Environment(variable) => write!(formatter, "environment {variable}"),
+            Self::Flag(flag) => write!(formatter, "flag {flag}"),
+        }
+    }
+}
+
+/// One key's value in force.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The key.
+    pub key: &'static Key,
+    /// Its value, of the key's kind.
+    pub value: Value,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+/// One [`Setting`] for every key, in the order of [`KEYS`].
+#[derive(Clone, Debug)]
+pub struct Layers {
+    settings: Vec<Setting>,
+}
+
+impl Layers {
+    /// The lowest layer.
+    pub fn of_defaults() -> Self {
+        let setting =
+            |key: &'static Key| Setting { key, value: key.default.into(), origin: Origin::Default };
+        Self { settings: KEYS.iter().map(setting).collect() }
+    }
+
+    /// Every key with its value and its origin.
+    pub fn iter(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.iter()
+    }
+
+    /// Sets a key, over whatever the layers below said.
+    ///
+    /// # Errors
+    /// When the key is unknown, or the value is not one of its kind.
+    pub fn set(&mut self, origin: &Origin, name: &str, value: Value) -> Result<(), ConfigError> {
+        let setting = self.find(origin, name)?;
+        if !setting.key.kind.accepts(&value) {
+            let expectation = setting.key.kind.expectation();
+            let problem = format!("{name} must be {expectation}, not {}", shown(&value));
+            return Err(ConfigError::at(origin, problem));
+        }
+        setting.value = value;
+        setting.origin = origin.clone();
+        Ok(())
+    }
+
+    /// The same for a value that is only known as text.
+    ///
+    /// # Errors
+    /// As [`Layers::set`].
+    pub fn set_text(&mut self, origin: &Origin, name: &str, text: &str) -> Result<(), ConfigError> {
+        let value = self.find(origin, name)?.key.kind.read(text);
+        self.set(origin, name, value)
+    }
+
+    fn find(&mut self, origin: &Origin, name: &str) -> Result<&mut Setting, ConfigError> {
+        self.settings
+            .iter_mut()
+            .find(|setting| setting.key.name == name)
+            .ok_or_else(|| ConfigError::unknown_key(origin, name))
+    }
+
+    /// An error of several keys together: its place is that of the first that somebody set.
+    pub(super) fn error_at(&self, names: &[&str], problem: String) -> ConfigError {
+        let origins = names.iter().filter_map(|&name| {
+            self.iter().find(|setting| setting.key.name == name).map(|setting| &setting.origin)
+        });
+        let set = origins.into_iter().find(|&origin| *origin != Origin::Default);
+        ConfigError::at(set.unwrap_or(&Origin::Default), problem)
+    }
+
+    /// The values as the tables of a file.
+    pub(super) fn to_table(&self) -> Table {
+        let mut root = Table::new();
+        for Setting { key, value, .. } in self.iter() {
+            match key.name.split_once('.') {
+                None => {
+                    root.insert(key.name.to_owned(), value.clone());
+                }
+                Some((section, name)) => {
+                    let section = root
+                        .entry(section)
+                        .or_insert_with(|| Value::Table(Table::new()))
+                        .as_table_mut()
+                        .expect("no key of the table is a section as well");
+                    section.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+        root
+    }
+}
+
+/// A value as an error shows it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Table(_) => "a table".to_owned(),
+        Value::Array(_) => "an array".to_owned(),
+        value => value.to_string(),
+    }
+}

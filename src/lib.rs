@@ -1,0 +1,11 @@
+//! The program around the engines: its command line, its configuration, and what it prints.
+//! The engines themselves are the crate [`ringpoll_backends`].
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod failure;
+pub mod print;
+pub mod serve;

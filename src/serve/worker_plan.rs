@@ -1,0 +1,145 @@
+//! What all workers have in common, and how one of them is made from it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ringpoll_backends::{
+    Backend, BackendError, Closing, DeadlineLengths, EngineOptions, Limits, ListenOptions,
+    Listener, Report, Stop, Variant, Worker, open,
+};
+
+use super::response::response;
+use super::{connections_in_force, pinning};
+use crate::config::Config;
+use crate::print::{Escaping, RequestPrinter, StandardOutput};
+
+/// The configuration, and what the workers share.
+pub(super) struct WorkerPlan {
+    pub(super) config: Config,
+    pub(super) stop: Stop,
+    connections_each: usize,
+    response: Arc<[u8]>,
+    output: Arc<Mutex<StandardOutput>>,
+}
+
+/// A worker that listens and has its engine. It belongs to the thread that made it.
+pub(super) struct Ready {
+    pub(super) address: SocketAddr,
+    backend: Box<dyn Backend>,
+    worker: Worker,
+}
+
+impl Ready {
+    /// How the start line names the engine.
+    pub(super) fn engine(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    /// Serves until the stop.
+    pub(super) fn run(mut self) -> Result<Report, BackendError> {
+        self.backend.run(self.worker)
+    }
+}
+
+impl WorkerPlan {
+    pub(super) fn new(config: Config, stop: Stop, output: Arc<Mutex<StandardOutput>>) -> Self {
+        Self {
+            connections_each: connections_in_force(&config).div_ceil(config.server.workers),
+            response: response(config.server.response_body_bytes).into(),
+            config,
+            stop,
+            output,
+        }
+    }
+
+    /// Makes the worker of that index, on the thread that will run it.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the engine is refused.
+    pub(super) fn prepare(
+        &self,
+        index: usize,
+        variant: Variant,
+        address: SocketAddr,
+    ) -> Result<Ready, BackendError> {
+        if self.config.server.pin_workers {
+            pinning::pin_to(index)?;
+        }
+        let shared = self.config.server.workers > 1;
+        let listener = Listener::bind(&self.listen_options(address, shared))?;
+        let address = listener.local_address().unwrap_or(address);
+        let backend = open(variant, &self.engine_options())?;
+        Ok(Ready { address, backend, worker: self.worker(listener) })
+    }
+
+    /// Finds out whether another server listens on `address`, where `SO_REUSEPORT` would share
+    /// its connections with us instead of failing.
+    pub(super) fn check_that_nobody_listens(
+        &self,
+        address: SocketAddr,
+    ) -> Result<(), BackendError> {
+        Listener::bind(&self.listen_options(address, false)).map(drop)
+    }
+
+    fn listen_options(&self, address: SocketAddr, reuse_port: bool) -> ListenOptions {
+        let server = &self.config.server;
+        ListenOptions {
+            backlog: server.backlog,
+            reuse_port,
+            send_buffer_bytes: (server.send_buffer_bytes > 0).then_some(server.send_buffer_bytes),
+            ..ListenOptions::new(address)
+        }
+    }
+
+    fn engine_options(&self) -> EngineOptions {
+        let queues = &self.config.io_uring;
+        let completions = queues.completion_queue_entries;
+        EngineOptions {
+            events_per_wait: self.config.epoll.events_per_wait,
+            submission_queue_entries: queues.submission_queue_entries,
+            completion_queue_entries: (completions > 0).then_some(completions),
+        }
+    }
+
+    fn worker(&self, listener: Listener) -> Worker {
+        let Config { server, limits, .. } = &self.config;
+        let mut worker = Worker::new(listener, self.stop.clone(), Arc::clone(&self.response));
+        worker.limits = Limits {
+            connections: self.connections_each,
+            request_head_bytes: limits.request_head_bytes,
+            receive_buffer_bytes: server.receive_buffer_bytes,
+            turn_bytes: limits.turn_bytes,
+        };
+        worker.deadlines = self.deadlines();
+        if server.lingering_close {
+            worker.closing = Closing::Lingering { bytes: server.lingering_close_bytes };
+        }
+        worker.drain_timeout = Duration::from_millis(server.drain_timeout_ms);
+        if server.print_requests {
+            worker.request_log = Some(Box::new(self.printer()));
+        }
+        worker
+    }
+
+    fn deadlines(&self) -> DeadlineLengths {
+        let deadlines = &self.config.deadlines;
+        DeadlineLengths {
+            idle: Duration::from_millis(deadlines.idle_timeout_ms),
+            request_head: Duration::from_millis(deadlines.request_head_timeout_ms),
+            send: Duration::from_millis(deadlines.send_timeout_ms),
+            linger: Duration::from_millis(deadlines.linger_timeout_ms),
+            life: Duration::from_millis(deadlines.life_timeout_ms),
+        }
+    }
+
+    fn printer(&self) -> RequestPrinter {
+        let escaping = if self.config.server.escape_prints {
+            Escaping::ControlAndBeyondAscii
+        } else {
+            Escaping::InvalidUtf8
+        };
+        let longest_bytes = self.config.limits.print_line_bytes;
+        RequestPrinter::new(Arc::clone(&self.output), escaping, longest_bytes)
+    }
+}
