@@ -73,6 +73,9 @@ struct ServeArguments {
     /// How many threads serve, each with its own listener and engine.
     #[arg(long, value_name = "N")]
     workers: Option<String>,
+    /// Become this user once everything is set up; only root can.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Set any key of the configuration; the last one wins, over the flags above too.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -94,6 +97,7 @@ impl ServeArguments {
             ("--backend", "backend", &self.backend),
             ("--listen", "server.listen", &self.listen),
             ("--workers", "server.workers", &self.workers),
+            ("--user", "server.user", &self.user),
         ];
         let mut flags: Vec<_> = named
             .into_iter()

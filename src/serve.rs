@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod pinning;
+mod privileges;
 mod report;
 mod response;
 mod signals;
@@ -53,7 +54,10 @@ pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failur
     let plan = Arc::new(WorkerPlan::new(config.clone(), stop, Arc::clone(&output)));
 
     let team = start(&plan, config.backend)?;
+    // What needs privileges has been done: the ports are bound, and the rings have their memory.
+    privileges::give_up(&config.server.user)?;
     say(start_line(&team, loaded));
+    privileges::warn_if_root();
     let run = team.run();
 
     let report = RunReport { backend: run.variant, engine: run.engine, reports: &run.reports };

@@ -34,6 +34,8 @@ pub enum Kind {
     Backend,
     /// An IP address with a port.
     Address,
+    /// Any string.
+    Text,
     /// true or false.
     Switch,
     /// A whole number.
@@ -58,7 +60,7 @@ impl Kind {
         match (self, value) {
             (Self::Backend, Value::String(name)) => name.parse::<BackendChoice>().is_ok(),
             (Self::Address, Value::String(address)) => address.parse::<SocketAddr>().is_ok(),
-            (Self::Switch, Value::Boolean(_)) => true,
+            (Self::Switch, Value::Boolean(_)) | (Self::Text, Value::String(_)) => true,
             (Self::Number { least, most }, Value::Integer(number)) => {
                 (least..=most).contains(number)
             }
@@ -77,6 +79,7 @@ impl Kind {
                 format!("one of {}", BackendChoice::names().collect::<Vec<_>>().join(", "))
             }
             Self::Address => "an address and a port, such as 127.0.0.1:8080 or [::1]:8080".into(),
+            Self::Text => "text".into(),
             Self::Switch => "true or false".into(),
             Self::Number { least, most } => format!("a whole number from {least} to {most}"),
             Self::PowerOfTwo { or_zero, most } => {
@@ -91,7 +94,7 @@ impl Kind {
     pub fn read(self, text: &str) -> Value {
         let as_text = || Value::from(text);
         match self {
-            Self::Backend | Self::Address => as_text(),
+            Self::Backend | Self::Address | Self::Text => as_text(),
             Self::Switch => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
             Self::Number { .. } | Self::PowerOfTwo { .. } => {
                 text.parse::<i64>().map_or_else(|_| as_text(), Value::from)

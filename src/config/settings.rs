@@ -94,6 +94,9 @@ settings! {
         workers: usize = Number(1), Kind::Number { least: 1, most: 1024 };
         /// Whether each worker stays on one processor of those that the process may use.
         pin_workers: bool = Switch(false), Kind::Switch;
+        /// The user, by name, that a server started by root becomes once it listens and has its
+        /// engines; empty stays who it is.
+        user: String = Text(""), Kind::Text;
         /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
         backlog: u32 = Number(4096), Kind::Number { least: 1, most: i32::MAX as i64 };
         /// Length of the body of every response. 13 is `Hello, world!`; any other length repeats
