@@ -15,7 +15,7 @@ use crate::deadlines::{Deadline, Deadlines};
 use crate::error::BackendError;
 use crate::request_copies::RequestCopies;
 use crate::slots::{ConnectionId, Slots};
-use crate::socket::Listener;
+use crate::socket::{Listener, hear_no_more};
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
 
@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) pending: Option<Operation>,
     /// Whether it was there when the stop came.
     from_before_the_stop: bool,
+    /// Whether the stop has taken its silence for an end: see [`hear_no_more`].
+    is_heard_out: bool,
 }
 
 /// How far the stop has come.
@@ -172,7 +174,13 @@ impl Server {
     /// A connection was taken from the listener.
     pub(crate) fn accepted(&mut self, fd: RawFd) -> ConnectionId {
         let connection = Connection::default();
-        let client = Client { fd, connection, pending: None, from_before_the_stop: false };
+        let client = Client {
+            fd,
+            connection,
+            pending: None,
+            from_before_the_stop: false,
+            is_heard_out: false,
+        };
         let Ok(id) = self.clients.insert(client) else {
             unreachable!("an engine accepts only while there is a slot");
         };
@@ -236,6 +244,8 @@ impl Server {
         let next = client.connection.received(bytes, &rules);
         let decided = was_receiving && next == Next::Send;
         let answer = client.connection.answer_kind();
+        let cut_off = was_receiving && next == Next::Close && client.is_heard_out;
+        client.from_before_the_stop &= !cut_off;
         self.counters.received_bytes += bytes.len() as u64;
         if let Some((_, copies)) = &mut self.request_log {
             copies.append(id.slot, bytes);
@@ -246,6 +256,8 @@ impl Server {
                 Answer::HeadTooLarge => self.counters.heads_too_large += 1,
             }
             self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
+        } else if cut_off {
+            self.counters.cut_off += 1;
         } else if was_receiving && next == Next::Close {
             self.counters.ended_early += 1;
         } else if was_receiving && first {
@@ -432,9 +444,14 @@ impl Server {
             self.listener = None;
         }
         for id in self.clients.ids().collect::<Vec<_>>() {
-            let connection = &self.client(id).connection;
-            if all || connection.is_receiving() && connection.request_bytes() == 0 {
+            let client = self.client(id);
+            if all {
                 self.to_cut_off.push(id);
+            } else if client.connection.is_receiving() && client.connection.request_bytes() == 0 {
+                // Nobody has looked yet at what may have come meanwhile: it is still heard, and
+                // answered if it is a request; the end of the stream follows it.
+                client.is_heard_out = true;
+                hear_no_more(client.fd);
             }
         }
     }

@@ -208,6 +208,15 @@ impl Listener {
     }
 }
 
+/// Puts an end of the stream behind what has come on a connection so far: that can still be
+/// received, and whoever waits for more is woken (shutdown(2), SHUT_RD). Unlike a close it loses
+/// nothing that the kernel has taken, even if nobody has looked at it yet.
+pub(crate) fn hear_no_more(connection: RawFd) {
+    // SAFETY: shutdown takes no pointers. It fails only where the peer has ended the connection,
+    // and then whoever waits is woken by that.
+    unsafe { libc::shutdown(connection, libc::SHUT_RD) };
+}
+
 /// Turns the -1 of a system call into its errno.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
