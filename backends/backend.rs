@@ -90,7 +90,7 @@ impl FromStr for Variant {
                         format!("backend `{name}`"),
                         "no such backend",
                     )
-                    .remedy(format!("choose one of {}, epoll, io_uring", names.join(", ")))
+                    .with_remedy(format!("choose one of {}, epoll, io_uring", names.join(", ")))
                 })
             }
         }
@@ -102,9 +102,12 @@ impl FromStr for Variant {
 pub struct EngineOptions {
     /// epoll: how many events one wait can bring.
     pub events_per_wait: usize,
-    /// io_uring: how many submissions can stand in the queue; a power of two up to 32,768.
+    /// io_uring: how many submissions can stand in the queue, from 1 to 32,768; the kernel rounds
+    /// up to a power of two.
     pub submission_queue_entries: u32,
-    /// io_uring: how many completions can stand in theirs; `None` is twice as many.
+    /// io_uring: how many completions can stand in theirs, not fewer than submissions and up to
+    /// 65,536; `None` is twice as many as submissions. Where more come at once the kernel has to
+    /// find memory for them.
     pub completion_queue_entries: Option<u32>,
 }
 
@@ -114,8 +117,27 @@ impl Default for EngineOptions {
             // What the documents ask for, by CPython's default.
             events_per_wait: 1023,
             submission_queue_entries: 256,
-            completion_queue_entries: None,
+            // Room for more events at once than epoll is asked for; with 256 submissions it still
+            // fits into the 64 KiB that an unprivileged process may lock by default.
+            completion_queue_entries: Some(2048),
         }
+    }
+}
+
+impl EngineOptions {
+    fn check(&self) -> Result<(), BackendError> {
+        let submissions = self.submission_queue_entries;
+        let completions = self.completion_queue_entries.unwrap_or(submissions);
+        let wrong = if self.events_per_wait == 0 {
+            "events_per_wait must not be 0"
+        } else if !(1..=32_768).contains(&submissions) {
+            "submission_queue_entries must be from 1 to 32,768"
+        } else if !(submissions..=65_536).contains(&completions) {
+            "completion_queue_entries must be from submission_queue_entries to 65,536"
+        } else {
+            return Ok(());
+        };
+        Err(BackendError::new(ErrorKind::Usage, "engine options", wrong))
     }
 }
 
@@ -124,7 +146,9 @@ impl Default for EngineOptions {
 /// # Errors
 /// [`ErrorKind::BackendRefused`] when the kernel does not let this process have it. Nothing else
 /// is used in its place: falling back is the caller's decision, never this crate's.
+/// [`ErrorKind::Usage`] when the options make no sense.
 pub fn open(variant: Variant, options: &EngineOptions) -> Result<Box<dyn Backend>, BackendError> {
+    options.check()?;
     Ok(match variant {
         Variant::EpollLevel => Box::new(EpollBackend::new(Trigger::Level, options)),
         Variant::EpollEdge => Box::new(EpollBackend::new(Trigger::Edge, options)),
@@ -139,7 +163,7 @@ pub struct Limits {
     pub connections: usize,
     /// The longest request head, in bytes; a longer one is answered with 431.
     pub request_head_bytes: usize,
-    /// How much one receive can bring, in bytes.
+    /// How much one receive can bring, in bytes; cut to [`Limits::turn_bytes`].
     pub receive_buffer_bytes: usize,
     /// How much is taken from one connection before the others have their turn, in bytes.
     pub turn_bytes: usize,
@@ -156,6 +180,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What a receive buffer needs to hold.
+    pub(crate) fn receive_bytes(&self) -> usize {
+        self.receive_buffer_bytes.min(self.turn_bytes)
+    }
+}
+
 /// How a connection that has been answered is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
@@ -164,6 +195,7 @@ pub enum Closing {
     AtOnce,
     /// Only the sending direction is shut down; what the peer still sends is read and thrown
     /// away until it closes, [`DeadlineLengths::linger`] passes, or this many bytes have come.
+    /// Where that deadline is zero, a peer that does neither is waited for without end.
     Lingering {
         /// How many bytes are thrown away at the most.
         bytes: usize,
@@ -184,7 +216,8 @@ pub struct Worker {
     pub deadlines: DeadlineLengths,
     /// How connections are closed.
     pub closing: Closing,
-    /// How long those who are being served at the stop may take to come to their end.
+    /// How long those who are being served at the stop may take to come to their end; as coarse
+    /// as the one-second tick.
     pub drain_timeout: Duration,
     /// Told each step of each connection; for tests and for the curious.
     pub recorder: Option<Box<dyn Recorder>>,
@@ -193,7 +226,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with the default limits, no deadlines, and a close at once.
+    /// A worker with the default limits and deadlines, and a close at once.
     pub fn new(listener: impl Into<Listener>, stop: Stop, response: impl Into<Arc<[u8]>>) -> Self {
         Self {
             listener: listener.into(),
@@ -209,9 +242,12 @@ impl Worker {
     }
 
     /// # Errors
-    /// [`ErrorKind::Usage`] where a limit leaves no room to work in.
+    /// [`ErrorKind::Usage`] where a limit leaves no room to work in, or the process would die of
+    /// a peer that goes away.
     pub(crate) fn check(&self) -> Result<(), BackendError> {
         let limits = &self.limits;
+        let longest_head = limits.request_head_bytes.checked_add(limits.turn_bytes);
+        let room = longest_head.and_then(|longest| longest.checked_mul(limits.connections));
         let wrong = if !(1..=MOST_SLOTS).contains(&limits.connections) {
             "limits.connections must be from 1 to 16,777,216"
         } else if limits.request_head_bytes < 2 {
@@ -220,13 +256,28 @@ impl Worker {
             "limits.receive_buffer_bytes and limits.turn_bytes must not be 0"
         } else if self.response.is_empty() {
             "the response must not be empty"
-        } else if u32::try_from(self.response.len().max(limits.receive_buffer_bytes)).is_err() {
-            "the response and the receive buffer must be shorter than 4 GiB"
+        } else if self.response.len().max(limits.receive_bytes()) > i32::MAX as usize {
+            "the response and the receive buffer must be shorter than 2 GiB"
+        } else if room.is_none_or(|bytes| bytes > isize::MAX as usize) {
+            "so many connections with so long requests do not fit into the address space"
+        } else if sigpipe_kills() {
+            "SIGPIPE must be ignored, since sending to a peer that has gone raises it"
         } else {
             return Ok(());
         };
         Err(BackendError::new(ErrorKind::Usage, "worker", wrong))
     }
+}
+
+/// Whether SIGPIPE still ends the process. Rust's runtime ignores it before `main`; a program
+/// that is not Rust's must do so itself.
+fn sigpipe_kills() -> bool {
+    // SAFETY: all-zero bytes are a valid sigaction.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed, and the old action is written to a struct that lives through
+    // the call.
+    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_DFL
 }
 
 /// A participle of the life: what has just been answered.
@@ -238,11 +289,11 @@ pub enum Step {
     Received(usize),
     /// So many bytes of the answer were handed over.
     Sent(usize),
-    /// The end of the stream was told.
+    /// The end of the stream was told, or could not be told any more.
     Shut,
     /// The step failed: this errno. A close follows.
     Failed(i32),
-    /// A deadline passed, or the drain did. A close follows.
+    /// A deadline passed, or the drain did. A close follows, and nothing else.
     Expired,
     /// Everything has been given back.
     Closed,
@@ -262,6 +313,7 @@ pub trait RequestLog: Send {
 
 /// What a worker did.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Report {
     /// Everything that was counted.
     pub counters: Counters,

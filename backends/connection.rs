@@ -19,9 +19,9 @@ pub enum Next {
     Close,
 }
 
-/// Which bytes answer the request.
+/// Which bytes go back to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// The response that the server was started with.
     Response,
     /// 431: the head is longer than the limit.
@@ -58,7 +58,7 @@ pub struct Rules {
 pub struct Connection {
     phase: Phase,
     head: RequestHead,
-    answer: Answer,
+    reply: Reply,
     request_bytes: usize,
     sent_bytes: usize,
     drained_bytes: usize,
@@ -69,7 +69,7 @@ impl Default for Connection {
         Self {
             phase: Phase::Receiving,
             head: RequestHead::default(),
-            answer: Answer::Response,
+            reply: Reply::Response,
             request_bytes: 0,
             sent_bytes: 0,
             drained_bytes: 0,
@@ -96,14 +96,14 @@ impl Connection {
         let end = self.head.scan(bytes).map(|end| self.request_bytes + end);
         self.request_bytes += bytes.len();
         match end {
-            Some(end) if end <= rules.request_head_bytes => self.answer(Answer::Response),
+            Some(end) if end <= rules.request_head_bytes => self.reply(Reply::Response),
             None if self.request_bytes < rules.request_head_bytes => Next::Recv,
-            _ => self.answer(Answer::HeadTooLarge),
+            _ => self.reply(Reply::HeadTooLarge),
         }
     }
 
-    fn answer(&mut self, answer: Answer) -> Next {
-        self.answer = answer;
+    fn reply(&mut self, reply: Reply) -> Next {
+        self.reply = reply;
         self.phase = Phase::Sending;
         Next::Send
     }
@@ -159,9 +159,9 @@ impl Connection {
         }
     }
 
-    /// Which answer the request has earned.
-    pub fn answer_kind(&self) -> Answer {
-        self.answer
+    /// Which reply the request has earned.
+    pub fn chosen_reply(&self) -> Reply {
+        self.reply
     }
 
     /// How much of the answer has been sent, in bytes.
@@ -177,11 +177,6 @@ impl Connection {
     /// Whether the request is still on its way, and nothing has been decided.
     pub fn is_receiving(&self) -> bool {
         self.phase == Phase::Receiving
-    }
-
-    /// Whether the answer is on its way out.
-    pub fn is_sending(&self) -> bool {
-        self.phase == Phase::Sending
     }
 
     /// Whether nothing is left but to give everything back.
@@ -202,7 +197,7 @@ mod tests {
         let mut connection = Connection::default();
         assert_eq!(connection.received(b"GET\r", &RULES), Next::Recv);
         assert_eq!(connection.received(b"\n\r\n", &RULES), Next::Send);
-        assert_eq!(connection.answer_kind(), Answer::Response);
+        assert_eq!(connection.chosen_reply(), Reply::Response);
         assert_eq!(connection.sent(100, 114), Next::Send);
         assert_eq!(connection.sent(14, 114), Next::Shutdown);
         assert_eq!(connection.shut(&RULES), Next::Close);
@@ -210,11 +205,11 @@ mod tests {
 
     #[test]
     fn the_limit_depends_on_the_stream_and_not_on_its_cuts() {
-        for (stream, answer) in [
-            (&b"123456\n\n"[..], Answer::Response),
-            (b"1234567\n\n", Answer::HeadTooLarge),
-            (b"12345678", Answer::HeadTooLarge),
-            (b"1\n\n4567890123", Answer::Response),
+        for (stream, reply) in [
+            (&b"123456\n\n"[..], Reply::Response),
+            (b"1234567\n\n", Reply::HeadTooLarge),
+            (b"12345678", Reply::HeadTooLarge),
+            (b"1\n\n4567890123", Reply::Response),
         ] {
             for cut in 0..stream.len() {
                 let mut connection = Connection::default();
@@ -224,7 +219,7 @@ mod tests {
                     next = connection.received(piece, &RULES);
                 }
                 assert_eq!(next, Next::Send, "{stream:?} cut at {cut}");
-                assert_eq!(connection.answer_kind(), answer, "{stream:?} cut at {cut}");
+                assert_eq!(connection.chosen_reply(), reply, "{stream:?} cut at {cut}");
             }
         }
     }

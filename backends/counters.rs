@@ -76,6 +76,14 @@ impl SystemCalls {
     }
 }
 
+impl AddAssign<&Self> for SystemCalls {
+    fn add_assign(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(&other.0) {
+            *sum += more;
+        }
+    }
+}
+
 /// How many events came at once: the number of waits that brought 0, 1, 2–3, 4–7, 8–15… events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchSizes([u64; Self::BUCKETS]);
@@ -118,9 +126,7 @@ macro_rules! counters {
         impl AddAssign<&Self> for Counters {
             fn add_assign(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
-                for (sum, more) in self.system_calls.0.iter_mut().zip(&other.system_calls.0) {
-                    *sum += more;
-                }
+                self.system_calls += &other.system_calls;
                 for (sum, more) in self.batch_sizes.0.iter_mut().zip(&other.batch_sizes.0) {
                     *sum += more;
                 }
@@ -166,9 +172,12 @@ counters! {
     drained,
     /// Connections that were open at the stop and cut off: silent ones, and all at the deadline.
     cut_off,
+    /// Connections that the kernel did not let go of in time, after all were cut off.
+    not_given_back,
     /// Waits for events or completions.
     waits,
-    /// Events or completions that they brought.
+    /// Events or completions that they brought, those of the worker itself included: the stop,
+    /// and on io_uring the tick and the answers to cancels.
     events,
     /// epoll: events for a connection that an earlier event of the same batch had closed.
     stale_events,

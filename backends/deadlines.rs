@@ -19,19 +19,46 @@ pub(crate) enum Deadline {
     Life,
 }
 
-/// How long each is; zero means for ever.
-#[derive(Clone, Copy, Debug, Default)]
+/// How long a connection may take for each part of its life; zero is for ever. Looked at on the
+/// worker's tick, so each may take up to two seconds longer.
+#[derive(Clone, Copy, Debug)]
 pub struct DeadlineLengths {
-    /// See [`Deadline::Idle`].
+    /// For the first byte of a request, from the accept.
     pub idle: Duration,
-    /// See [`Deadline::RequestHead`].
+    /// For the end of a request's head, from its first byte. More bytes do not restart it.
     pub request_head: Duration,
-    /// See [`Deadline::Send`].
+    /// For the peer to take some of the answer; whatever it takes restarts it.
     pub send: Duration,
-    /// See [`Deadline::Linger`].
+    /// For the peer to close, once it has been told that nothing follows. What it still sends
+    /// does not restart it. It counts only where closing is [`crate::Closing::Lingering`].
     pub linger: Duration,
-    /// See [`Deadline::Life`].
+    /// For all of it together, from the accept.
     pub life: Duration,
+}
+
+impl DeadlineLengths {
+    /// No deadlines at all, as in the documents.
+    pub const NONE: Self = Self {
+        idle: Duration::ZERO,
+        request_head: Duration::ZERO,
+        send: Duration::ZERO,
+        linger: Duration::ZERO,
+        life: Duration::ZERO,
+    };
+}
+
+impl Default for DeadlineLengths {
+    /// 15 seconds to begin, 10 for the head, 30 to take some of the answer, 2 to close, and five
+    /// minutes for everything.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(15),
+            request_head: Duration::from_secs(10),
+            send: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            life: Duration::from_secs(300),
+        }
+    }
 }
 
 const NOBODY: u32 = u32::MAX;
@@ -69,7 +96,8 @@ impl Deadlines {
         let queue = |length: Duration| Queue {
             first: NOBODY,
             last: NOBODY,
-            length_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
+            // Zero is for ever, and less than a millisecond is not zero.
+            length_ms: u64::try_from(length.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
         };
         let DeadlineLengths { idle, request_head, send, linger, life } = *lengths;
         Self {
@@ -180,7 +208,7 @@ mod tests {
 
     #[test]
     fn zero_is_for_ever() {
-        let mut deadlines = Deadlines::new(1, &DeadlineLengths::default());
+        let mut deadlines = Deadlines::new(1, &DeadlineLengths::NONE);
         deadlines.start(Deadline::Idle, 0, 0);
         deadlines.start(Deadline::Life, 0, 0);
         assert_eq!(deadlines.pop_expired(u64::MAX), None);

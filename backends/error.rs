@@ -34,7 +34,7 @@ pub struct BackendError {
 }
 
 impl BackendError {
-    /// An error without a kernel's word or a remedy; see [`BackendError::remedy`] to add one.
+    /// An error without a kernel's word or a remedy, which the two functions below add.
     pub fn new(kind: ErrorKind, operation: impl Into<String>, cause: impl Into<String>) -> Self {
         Self {
             kind,
@@ -47,14 +47,14 @@ impl BackendError {
 
     /// The same with the kernel's own word.
     #[must_use]
-    pub fn source(mut self, source: io::Error) -> Self {
+    pub fn with_source(mut self, source: io::Error) -> Self {
         self.source = Some(source);
         self
     }
 
     /// The same with what can be done about it.
     #[must_use]
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
         self
     }
@@ -71,7 +71,7 @@ impl BackendError {
             ErrorKind::Resources => "the process or the machine has reached a limit",
             _ => "the kernel refused a call that it normally allows",
         };
-        Self::new(kind, operation, cause).source(source)
+        Self::new(kind, operation, cause).with_source(source)
     }
 }
 
@@ -90,8 +90,5 @@ impl fmt::Display for BackendError {
     }
 }
 
-impl std::error::Error for BackendError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
+// The kernel's word is a part of the line already, so it is not a source to be printed after it.
+impl std::error::Error for BackendError {}

@@ -51,15 +51,15 @@ pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
         ),
         Some(libc::ENOMEM) => {
             return BackendError::new(ErrorKind::BackendRefused, call, memlock_cause())
-                .source(error)
-                .remedy(
-                    "raise the limit (`ulimit -l`, LimitMEMLOCK=), lower \
-                     io_uring.submission_queue_entries, or use an epoll backend",
+                .with_source(error)
+                .with_remedy(
+                    "raise the limit (`ulimit -l`, LimitMEMLOCK=), ask for shorter queues, or use an \
+                     epoll backend",
                 );
         }
         Some(libc::EMFILE | libc::ENFILE) => {
             return BackendError::unexpected(call, error)
-                .remedy("raise the limit of open files (`ulimit -n`, LimitNOFILE=)");
+                .with_remedy("raise the limit of open files (`ulimit -n`, LimitNOFILE=)");
         }
         Some(libc::EINVAL) => (
             "this kernel does not know something that the server needs of io_uring",
@@ -67,14 +67,14 @@ pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
         ),
         _ => ("the kernel refused to make a ring", "use an epoll backend"),
     };
-    BackendError::new(ErrorKind::BackendRefused, call, cause).source(error).remedy(remedy)
+    BackendError::new(ErrorKind::BackendRefused, call, cause).with_source(error).with_remedy(remedy)
 }
 
 /// A ring was made, but it cannot do what is needed.
 pub(crate) fn operation_missing(name: &str) -> BackendError {
     let cause = format!("this kernel's io_uring does not have {name}");
     BackendError::new(ErrorKind::BackendRefused, "io_uring_register", cause)
-        .remedy("use Linux 5.11 or later, or an epoll backend")
+        .with_remedy("use Linux 5.11 or later, or an epoll backend")
 }
 
 fn memlock_cause() -> String {

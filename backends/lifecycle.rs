@@ -43,6 +43,10 @@ pub(crate) trait Lifecycle {
     /// The stop was heard: whatever is still asked of the listener is taken back.
     fn stop_accepting(&mut self);
 
+    /// After it, nobody new can come: those who wait are taken, until the queue says that it is
+    /// empty or there is no slot.
+    fn accept_waiting(&mut self);
+
     /// One answer of the kernel, told apart by what was asked.
     fn answer(&mut self, token: Token, event: Self::Event) {
         let id = token.id;
@@ -88,7 +92,9 @@ pub(crate) trait Lifecycle {
             }
             self.server().resume_accepting();
         }
-        if self.accept().is_err() {
+        if self.server().is_stopping() {
+            self.accept_waiting();
+        } else if self.accept().is_err() {
             self.server().pause_accepting();
         }
     }

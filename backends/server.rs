@@ -1,21 +1,21 @@
-//! What is the same for all engines and does no I/O of its own: the table of connections, the
-//! answers, the limits, the clock of a turn, and the counting. An engine asks the kernel; when it
-//! knows what happened, it tells the server, which answers what comes [`Next`].
+//! What is the same for all engines: the table of connections, the replies, the limits, the clock
+//! of a turn, and the counting. An engine asks the kernel; when it knows what happened, it tells
+//! the server, which answers what comes [`Next`].
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{Closing, Recorder, Report, RequestLog, Step, Worker};
-use crate::connection::{Answer, Connection, Next, Rules};
-use crate::counters::{Counters, SystemCalls};
+use crate::connection::{Connection, Next, Reply, Rules};
+use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::deadlines::{Deadline, Deadlines};
 use crate::error::BackendError;
 use crate::request_copies::RequestCopies;
 use crate::slots::{ConnectionId, Slots};
-use crate::socket::{Listener, hear_no_more};
+use crate::socket::{Listener, has_unread};
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
 
@@ -34,16 +34,22 @@ const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n
 
 /// One connection, as an engine sees it.
 pub(crate) struct Client {
-    /// Open from `accepted` to the close step, and closed only there.
-    pub(crate) fd: RawFd,
+    /// Taken by the close step, and by nobody else.
+    fd: Option<OwnedFd>,
     pub(crate) connection: Connection,
     /// epoll: what the descriptor is registered for; `None` before the first time.
     /// io_uring: what is in flight; `None` between an answer and the next ask.
     pub(crate) pending: Option<Operation>,
-    /// Whether it was there when the stop came.
-    from_before_the_stop: bool,
-    /// Whether the stop has taken its silence for an end: see [`hear_no_more`].
-    is_heard_out: bool,
+    accepted_ms: u64,
+    /// Whether it is to be counted as drained: the stop is waiting for it to come to its own end.
+    is_draining: bool,
+}
+
+impl Client {
+    /// Its descriptor; -1, which every call refuses, once its close has been asked for.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd.as_ref().map_or(-1, |fd| fd.as_raw_fd())
+    }
 }
 
 /// How far the stop has come.
@@ -52,6 +58,7 @@ enum Stopping {
     No,
     /// Since this time, in milliseconds of the turn's clock.
     Draining(u64),
+    /// Everybody is closed as soon as the kernel lets go of them; since when.
     CutOff(u64),
 }
 
@@ -72,6 +79,8 @@ pub(crate) struct Server {
     now_ms: u64,
     next_tick_ms: u64,
     to_cut_off: Vec<ConnectionId>,
+    /// Calls of this server's own, which no engine makes.
+    system_calls: SystemCalls,
     recorder: Option<Box<dyn Recorder>>,
     request_log: Option<(Box<dyn RequestLog>, RequestCopies)>,
 }
@@ -107,6 +116,7 @@ impl Server {
             now_ms,
             next_tick_ms: now_ms + TICK.as_millis() as u64,
             to_cut_off: Vec::with_capacity(limits.connections),
+            system_calls: SystemCalls::default(),
             recorder: worker.recorder,
             request_log: worker.request_log.map(copies),
         }
@@ -121,14 +131,19 @@ impl Server {
 
     /// That client's descriptor.
     pub(crate) fn fd(&mut self, id: ConnectionId) -> RawFd {
-        self.client(id).fd
+        self.client(id).fd()
+    }
+
+    /// The same for the close step, which alone may end it.
+    pub(crate) fn take_fd(&mut self, id: ConnectionId) -> OwnedFd {
+        self.client(id).fd.take().expect("a client is closed once")
     }
 
     /// What is left to send to that client. Never empty while it is sending.
     pub(crate) fn unsent(&self, id: ConnectionId) -> &[u8] {
         let client = self.clients.get(id).expect("an engine sends only to clients that are there");
-        let answer = answer_bytes(&self.response, client.connection.answer_kind());
-        &answer[client.connection.sent_bytes()..]
+        let reply = reply_bytes(&self.response, client.connection.chosen_reply());
+        &reply[client.connection.sent_bytes()..]
     }
 
     /// What ends a connection: both directions at once, or ours alone, to linger for theirs.
@@ -141,12 +156,14 @@ impl Server {
 
     /// The descriptor that becomes readable when the stop is requested.
     pub(crate) fn stop_fd(&self) -> RawFd {
-        self.stop.as_raw_fd()
+        self.stop.fd()
     }
 
     /// Whether that token names a connection that is gone.
-    pub(crate) fn is_stale(&self, token: Token) -> bool {
-        !token.operation.is_of_worker() && self.clients.get(token.id).is_none()
+    pub(crate) fn is_stale(&mut self, token: Token) -> bool {
+        let stale = !token.operation.is_of_worker() && self.clients.get(token.id).is_none();
+        self.counters.stale_events += u64::from(stale);
+        stale
     }
 
     /// How much one connection may bring before the others have their turn.
@@ -163,7 +180,8 @@ impl Server {
 
     /// Whether one more connection can be taken in.
     pub(crate) fn may_accept(&self) -> bool {
-        self.listener.is_some() && !self.accept_paused && !self.clients.is_full()
+        let cut_off = matches!(self.stopping, Stopping::CutOff(_));
+        self.listener.is_some() && !cut_off && !self.accept_paused && !self.clients.is_full()
     }
 
     /// The listener's descriptor; -1, which every call refuses, once it is closed.
@@ -172,14 +190,13 @@ impl Server {
     }
 
     /// A connection was taken from the listener.
-    pub(crate) fn accepted(&mut self, fd: RawFd) -> ConnectionId {
-        let connection = Connection::default();
+    pub(crate) fn accepted(&mut self, fd: OwnedFd) -> ConnectionId {
         let client = Client {
-            fd,
-            connection,
+            fd: Some(fd),
+            connection: Connection::default(),
             pending: None,
-            from_before_the_stop: false,
-            is_heard_out: false,
+            accepted_ms: self.now_ms,
+            is_draining: self.is_stopping(),
         };
         let Ok(id) = self.clients.insert(client) else {
             unreachable!("an engine accepts only while there is a slot");
@@ -237,49 +254,56 @@ impl Server {
 
     /// Bytes came; none is the end of the peer's stream.
     pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8]) -> Next {
-        let rules = self.rules;
-        let client = self.clients.get_mut(id).expect("an engine receives from who is there");
-        let was_receiving = client.connection.is_receiving();
-        let first = client.connection.request_bytes() == 0;
-        let next = client.connection.received(bytes, &rules);
-        let decided = was_receiving && next == Next::Send;
-        let answer = client.connection.answer_kind();
-        let cut_off = was_receiving && next == Next::Close && client.is_heard_out;
-        client.from_before_the_stop &= !cut_off;
         self.counters.received_bytes += bytes.len() as u64;
+        let rules = self.rules;
+        let connection = &mut self.client(id).connection;
+        if connection.is_closing() {
+            return connection.wants();
+        }
+        let was_receiving = connection.is_receiving();
+        let is_first = connection.request_bytes() == 0;
+        let next = connection.received(bytes, &rules);
+        let reply = connection.chosen_reply();
         if let Some((_, copies)) = &mut self.request_log {
             copies.append(id.slot, bytes);
         }
-        if decided {
-            match answer {
-                Answer::Response => self.counters.requests += 1,
-                Answer::HeadTooLarge => self.counters.heads_too_large += 1,
+        match next {
+            Next::Send if was_receiving => self.decided(id, reply),
+            Next::Recv if was_receiving && is_first => {
+                self.deadlines.start(Deadline::RequestHead, id.slot, self.now_ms);
             }
-            self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
-        } else if cut_off {
-            self.counters.cut_off += 1;
-        } else if was_receiving && next == Next::Close {
-            self.counters.ended_early += 1;
-        } else if was_receiving && first {
-            self.deadlines.start(Deadline::RequestHead, id.slot, self.now_ms);
+            Next::Close => {
+                self.counters.ended_early += u64::from(was_receiving);
+                self.deadlines.stop(id.slot);
+            }
+            _ => {}
         }
         self.record(id, Step::Received(bytes.len()), Some(next));
         next
     }
 
+    fn decided(&mut self, id: ConnectionId, reply: Reply) {
+        match reply {
+            Reply::Response => self.counters.requests += 1,
+            Reply::HeadTooLarge => self.counters.heads_too_large += 1,
+        }
+        self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
+    }
+
     /// So much of what was left to send is now the kernel's.
     pub(crate) fn sent(&mut self, id: ConnectionId, count: usize) -> Next {
-        let client = self.clients.get_mut(id).expect("an engine sends to who is there");
-        let length = answer_bytes(&self.response, client.connection.answer_kind()).len();
-        let next = client.connection.sent(count, length);
         self.counters.sent_bytes += count as u64;
-        match next {
-            Next::Send => {
-                self.counters.short_sends += 1;
-                self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
-            }
-            Next::Shutdown => self.counters.answered += 1,
-            _ => {}
+        let client = self.clients.get_mut(id).expect("an engine sends to who is there");
+        if client.connection.is_closing() {
+            return client.connection.wants();
+        }
+        let length = reply_bytes(&self.response, client.connection.chosen_reply()).len();
+        let next = client.connection.sent(count, length);
+        if next == Next::Send {
+            self.counters.short_sends += 1;
+            self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
+        } else {
+            self.counters.answered += 1;
         }
         self.record(id, Step::Sent(count), Some(next));
         next
@@ -288,9 +312,15 @@ impl Server {
     /// The end of the stream was told, or cannot be told any more.
     pub(crate) fn shut(&mut self, id: ConnectionId) -> Next {
         let rules = self.rules;
-        let next = self.client(id).connection.shut(&rules);
+        let connection = &mut self.client(id).connection;
+        if connection.is_closing() {
+            return connection.wants();
+        }
+        let next = connection.shut(&rules);
         if next == Next::Recv {
             self.deadlines.start(Deadline::Linger, id.slot, self.now_ms);
+        } else {
+            self.deadlines.stop(id.slot);
         }
         self.record(id, Step::Shut, Some(next));
         next
@@ -307,14 +337,21 @@ impl Server {
 
     /// The step failed for good, or could not even be asked for.
     pub(crate) fn given_up(&mut self, id: ConnectionId, error: &io::Error) -> Next {
-        let connection = &mut self.client(id).connection;
-        if connection.is_closing() {
-            return Next::Close;
+        if !self.client(id).connection.is_closing() {
+            self.end(id);
+            self.counters.connection_errors += 1;
+            let errno = error.raw_os_error().unwrap_or(0);
+            self.record(id, Step::Failed(errno), Some(Next::Close));
         }
-        let next = connection.close();
-        self.counters.connection_errors += 1;
-        self.record(id, Step::Failed(error.raw_os_error().unwrap_or(0)), Some(next));
-        next
+        Next::Close
+    }
+
+    /// The connection does not come to its own end: nothing but its close can follow.
+    fn end(&mut self, id: ConnectionId) {
+        let client = self.client(id);
+        let _ = client.connection.close();
+        client.is_draining = false;
+        self.deadlines.stop(id.slot);
     }
 
     /// Everything has been given back: the slot is free.
@@ -325,7 +362,7 @@ impl Server {
             copies.clear(id.slot);
         }
         self.counters.closed += 1;
-        self.counters.drained += u64::from(client.from_before_the_stop);
+        self.counters.drained += u64::from(client.is_draining);
         self.resume_accepting();
         self.record(id, Step::Closed, None);
     }
@@ -335,7 +372,8 @@ impl Server {
     pub(crate) fn log_request(&mut self, id: ConnectionId) {
         let Some((log, copies)) = &mut self.request_log else { return };
         let Some(client) = self.clients.get(id) else { return };
-        if client.connection.answer_kind() == Answer::Response && !log.request(copies.of(id.slot)) {
+        let is_whole = client.connection.chosen_reply() == Reply::Response;
+        if is_whole && !log.request(copies.of(id.slot)) {
             self.counters.prints_dropped += 1;
         }
     }
@@ -368,29 +406,27 @@ impl Server {
 
     /// Somebody whose time is over, marked so that only a close can follow.
     pub(crate) fn next_expired(&mut self) -> Option<ConnectionId> {
-        while let Some(id) = self.to_cut_off.pop() {
-            if let Some(client) = self.clients.get_mut(id)
-                && !client.connection.is_closing()
-            {
-                let _ = client.connection.close();
-                client.from_before_the_stop = false;
+        let id = match self.to_cut_off.pop() {
+            Some(id) => {
                 self.counters.cut_off += 1;
-                self.record(id, Step::Expired, Some(Next::Close));
-                return Some(id);
+                id
             }
-        }
+            None => self.next_past_deadline()?,
+        };
+        self.end(id);
+        self.record(id, Step::Expired, Some(Next::Close));
+        Some(id)
+    }
+
+    fn next_past_deadline(&mut self) -> Option<ConnectionId> {
         let (slot, deadline) = self.deadlines.pop_expired(self.now_ms)?;
-        let id = self.clients.id_at(slot).expect("deadlines hold only for clients that are there");
-        let connection = &mut self.client(id).connection;
-        let _ = connection.close();
         *match deadline {
             Deadline::Idle | Deadline::RequestHead => &mut self.counters.expired_receiving,
             Deadline::Send => &mut self.counters.expired_sending,
             Deadline::Linger => &mut self.counters.expired_lingering,
             Deadline::Life => &mut self.counters.expired_life,
         } += 1;
-        self.record(id, Step::Expired, Some(Next::Close));
-        Some(id)
+        Some(self.clients.id_at(slot).expect("deadlines hold only for clients that are there"))
     }
 
     /// Whether the stop has been requested.
@@ -409,7 +445,8 @@ impl Server {
             let _ = listener.set_nonblocking(true);
         }
         for id in self.clients.ids().collect::<Vec<_>>() {
-            self.client(id).from_before_the_stop = true;
+            let client = self.client(id);
+            client.is_draining = !client.connection.is_closing();
         }
     }
 
@@ -419,64 +456,64 @@ impl Server {
 
     /// Whether there is anything left to serve.
     pub(crate) fn is_open(&self) -> bool {
-        let gave_up = matches!(self.stopping, Stopping::CutOff(since)
-            if self.now_ms >= since + TICKS_TO_GIVE_UP * TICK.as_millis() as u64);
-        (self.listener.is_some() || !self.clients.is_empty()) && !gave_up
+        match self.stopping {
+            Stopping::No => true,
+            Stopping::Draining(_) => self.listener.is_some() || !self.clients.is_empty(),
+            Stopping::CutOff(since) => {
+                let patience_ms = TICKS_TO_GIVE_UP * TICK.as_millis() as u64;
+                !self.clients.is_empty() && self.now_ms < since + patience_ms
+            }
+        }
     }
 
-    /// The run is over, and this is what was counted.
+    /// The run is over, and this is what was counted, the engine's own calls included.
     pub(crate) fn take_report(&mut self, system_calls: &SystemCalls) -> Report {
         let mut counters = mem::take(&mut self.counters);
-        counters.system_calls = system_calls.clone();
+        counters.not_given_back = self.clients.len() as u64;
+        counters.system_calls = mem::take(&mut self.system_calls);
+        counters.system_calls += system_calls;
         Report { counters }
     }
 
-    /// While draining: whoever has said nothing for a tick has lost nothing; at the deadline all.
+    /// While draining: whoever has said nothing for a tick; at the deadline everybody.
     fn choose_whom_to_cut_off(&mut self) {
-        let Stopping::Draining(since) = self.stopping else { return };
-        let drained_ms = u128::from(self.now_ms - since);
-        let all = drained_ms >= self.drain_timeout.as_millis();
-        if drained_ms < TICK.as_millis() && !all {
-            return;
-        }
-        if all {
+        let tick_ms = TICK.as_millis() as u64;
+        if let Stopping::Draining(since) = self.stopping
+            && u128::from(self.now_ms - since) >= self.drain_timeout.as_millis()
+        {
             self.stopping = Stopping::CutOff(self.now_ms);
-            self.listener = None;
         }
+        let all = match self.stopping {
+            Stopping::No => return,
+            Stopping::Draining(_) => false,
+            Stopping::CutOff(_) => true,
+        };
         for id in self.clients.ids().collect::<Vec<_>>() {
+            let now_ms = self.now_ms;
             let client = self.client(id);
-            if all {
+            let connection = &client.connection;
+            let is_silent = connection.is_receiving()
+                && connection.request_bytes() == 0
+                && now_ms >= client.accepted_ms + tick_ms;
+            if all && !connection.is_closing() || is_silent && !self.has_unread(id) {
                 self.to_cut_off.push(id);
-            } else if client.connection.is_receiving() && client.connection.request_bytes() == 0 {
-                // Nobody has looked yet at what may have come meanwhile: it is still heard, and
-                // answered if it is a request; the end of the stream follows it.
-                client.is_heard_out = true;
-                hear_no_more(client.fd);
             }
         }
     }
-}
 
-impl Drop for Server {
-    /// A run that came to its own end has closed everybody. Where it did not, those who are left
-    /// are closed here, but for those whose close the kernel has been asked for already.
-    fn drop(&mut self) {
-        for id in self.clients.ids().collect::<Vec<_>>() {
-            let client = self.client(id);
-            if client.pending != Some(Operation::Close) {
-                // SAFETY: the descriptor is the client's own, is open until its close step, and
-                // is named nowhere after this.
-                drop(unsafe { OwnedFd::from_raw_fd(client.fd) });
-            }
-        }
+    /// What the kernel has taken of a connection and nobody has looked at may be a whole request,
+    /// which is owed its answer.
+    fn has_unread(&mut self, id: ConnectionId) -> bool {
+        self.system_calls.count(SystemCall::Recvfrom);
+        has_unread(self.fd(id))
     }
 }
 
-/// The whole of the answer of that kind.
-fn answer_bytes(response: &Arc<[u8]>, answer: Answer) -> &[u8] {
-    match answer {
-        Answer::Response => response,
-        Answer::HeadTooLarge => HEAD_TOO_LARGE,
+/// The whole of that reply.
+fn reply_bytes(response: &Arc<[u8]>, reply: Reply) -> &[u8] {
+    match reply {
+        Reply::Response => response,
+        Reply::HeadTooLarge => HEAD_TOO_LARGE,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The listener: made, bound and closed here, with the calls of the documents in their order.
 
 use std::io;
-use std::mem::size_of;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -63,12 +62,12 @@ impl Listener {
     /// # Errors
     /// [`ErrorKind::Address`] when the address is in use, not this machine's, or forbidden.
     pub fn bind(options: &ListenOptions) -> Result<Self, BackendError> {
-        let patience = Instant::now() + options.address_in_use_retry;
+        let patience = Instant::now().checked_add(options.address_in_use_retry);
         loop {
             match Self::try_bind(options) {
                 Err(error)
                     if error.raw_os_error() == Some(libc::EADDRINUSE)
-                        && Instant::now() < patience =>
+                        && patience.is_none_or(|end| Instant::now() < end) =>
                 {
                     std::thread::sleep(Duration::from_millis(10));
                 }
@@ -208,13 +207,14 @@ impl Listener {
     }
 }
 
-/// Puts an end of the stream behind what has come on a connection so far: that can still be
-/// received, and whoever waits for more is woken (shutdown(2), SHUT_RD). Unlike a close it loses
-/// nothing that the kernel has taken, even if nobody has looked at it yet.
-pub(crate) fn hear_no_more(connection: RawFd) {
-    // SAFETY: shutdown takes no pointers. It fails only where the peer has ended the connection,
-    // and then whoever waits is woken by that.
-    unsafe { libc::shutdown(connection, libc::SHUT_RD) };
+/// Whether something has come on a connection that nobody has looked at yet: bytes, the end of
+/// the stream, or an error.
+pub(crate) fn has_unread(connection: RawFd) -> bool {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the byte lives through the call, and its length is said.
+    let peeked = unsafe { libc::recv(connection, (&raw mut byte).cast(), 1, flags) };
+    peeked >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock
 }
 
 /// Turns the -1 of a system call into its errno.
@@ -227,7 +227,7 @@ fn address_error(address: SocketAddr, error: io::Error) -> BackendError {
         Some(libc::EADDRINUSE) => (
             ErrorKind::Address,
             "another process listens there",
-            "stop it, or choose another port with --listen",
+            "stop it, or listen on another port",
         ),
         Some(libc::EADDRNOTAVAIL) => (
             ErrorKind::Address,
@@ -249,7 +249,9 @@ fn address_error(address: SocketAddr, error: io::Error) -> BackendError {
             return BackendError::unexpected(&operation, error);
         }
     };
-    BackendError::new(kind, format!("listen on {address}"), cause).source(error).remedy(remedy)
+    BackendError::new(kind, format!("listen on {address}"), cause)
+        .with_source(error)
+        .with_remedy(remedy)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Stop {
         let one = 1u64.to_ne_bytes();
         loop {
             // SAFETY: the eight bytes live through the call.
-            let written = unsafe { libc::write(self.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+            let written = unsafe { libc::write(self.fd(), one.as_ptr().cast(), one.len()) };
             // EAGAIN would mean a full counter, which is as readable as one that took the write.
             let interrupted = io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
             if written >= 0 || !interrupted {
@@ -53,14 +53,13 @@ impl Stop {
         }
     }
 
+    /// What becomes readable then.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.shared.eventfd.as_raw_fd()
+    }
+
     /// Whether it has been asked for.
     pub fn is_requested(&self) -> bool {
         self.shared.requested.load(Ordering::Acquire)
-    }
-}
-
-impl AsRawFd for Stop {
-    fn as_raw_fd(&self) -> RawFd {
-        self.shared.eventfd.as_raw_fd()
     }
 }

@@ -5,6 +5,7 @@
 //! look afresh, and report at once what is still there.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use crate::backend::{EngineOptions, Report, Worker};
 use crate::connection::Next;
@@ -21,9 +22,10 @@ const OUT: u32 = (libc::EPOLLOUT | libc::EPOLLET) as u32;
 const NOTHING: u32 = libc::EPOLLET as u32;
 
 /// How the listener stands with epoll.
+#[derive(Clone, Copy)]
 enum Listening {
     NotYet,
-    ForEdge,
+    Armed,
     /// The queue may hold somebody whom the last edge has announced already.
     LeftEarly,
 }
@@ -38,7 +40,7 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) fn new(worker: Worker, options: &EngineOptions) -> Result<Self, BackendError> {
-        let receive_buffer = vec![0; worker.limits.receive_buffer_bytes].into_boxed_slice();
+        let receive_buffer = vec![0; worker.limits.receive_bytes()].into_boxed_slice();
         let server = Server::new(worker);
         server.make_listener_nonblocking(true)?;
         let syscalls = Syscalls::new(options.events_per_wait)?;
@@ -74,9 +76,9 @@ impl Edge {
         let token = Token::new(operation, id);
         let client = self.server.client(id);
         let asked = match client.pending.replace(operation) {
-            None => self.syscalls.add(client.fd, events, token),
+            None => self.syscalls.add(client.fd(), events, token),
             Some(already) if already == operation => Ok(()),
-            Some(_) => self.syscalls.modify(client.fd, events, token),
+            Some(_) => self.syscalls.modify(client.fd(), events, token),
         };
         if let Err(error) = &asked {
             let next = self.server.given_up(id, error);
@@ -94,7 +96,7 @@ impl Edge {
             (Some(Operation::Send), Next::Send) => (Operation::Send, OUT),
             _ => return next,
         };
-        match self.syscalls.modify(client.fd, events, Token::new(operation, id)) {
+        match self.syscalls.modify(client.fd(), events, Token::new(operation, id)) {
             Ok(()) => next,
             Err(error) => self.server.given_up(id, &error),
         }
@@ -109,22 +111,18 @@ impl Lifecycle for Edge {
     }
 
     fn accept(&mut self) -> io::Result<()> {
-        if self.server.is_stopping() {
-            // An empty queue makes no event, so how it stands is asked until it says so.
-            while self.server.may_accept() {
-                self.accepted(IN);
-            }
-            return Ok(());
-        }
         let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        match self.listening {
-            Listening::NotYet => self.syscalls.add(listener, IN, token)?,
-            Listening::LeftEarly if self.server.may_accept() => {
-                self.syscalls.modify(listener, IN, token)?
+        self.listening = match (self.listening, self.server.may_accept()) {
+            (Listening::NotYet, _) => {
+                self.syscalls.add(listener, IN, token)?;
+                Listening::Armed
             }
-            Listening::LeftEarly | Listening::ForEdge => return Ok(()),
-        }
-        self.listening = Listening::ForEdge;
+            (Listening::LeftEarly, true) => {
+                self.syscalls.modify(listener, IN, token)?;
+                Listening::Armed
+            }
+            (as_it_is, _) => as_it_is,
+        };
         Ok(())
     }
 
@@ -152,7 +150,7 @@ impl Lifecycle for Edge {
 
     fn received(&mut self, id: ConnectionId, _event: u32) -> Next {
         let (mut next, mut turn_bytes) = (Next::Recv, self.server.turn_bytes());
-        while turn_bytes > 0 {
+        while next != Next::Close && turn_bytes > 0 {
             match self.syscalls.recv(self.server.fd(id), &mut self.receive_buffer) {
                 Ok(0) => return self.server.received(id, &[]),
                 Ok(count) => {
@@ -192,7 +190,7 @@ impl Lifecycle for Edge {
         // HUP follows the end of both directions, whatever is asked for. Where only one ends, or
         // none could, the call itself is the answer.
         if how != libc::SHUT_RDWR || told.is_err() {
-            self.answer(Token::new(Operation::Shutdown, id), 0);
+            self.answer(Token::new(Operation::Shutdown, id), NOTHING);
         }
     }
 
@@ -201,11 +199,11 @@ impl Lifecycle for Edge {
     }
 
     fn close(&mut self, id: ConnectionId) {
-        let fd = self.server.fd(id);
+        let fd = self.server.take_fd(id);
         // Nothing can be done about a failure, and close(2) ends the registration as well.
-        let _ = self.syscalls.delete(fd);
+        let _ = self.syscalls.delete(fd.as_raw_fd());
         self.syscalls.close(fd);
-        self.closed(id, 0);
+        self.closed(id, NOTHING);
     }
 
     fn closed(&mut self, id: ConnectionId, _event: u32) {
@@ -213,7 +211,15 @@ impl Lifecycle for Edge {
     }
 
     fn stop_accepting(&mut self) {
-        // The eventfd stays readable for the other workers; this one has heard it.
+        // The eventfd stays readable for the other workers; this one has heard it. And an empty
+        // queue makes no event, so the listener is asked from now on and not waited for.
         let _ = self.syscalls.delete(self.server.stop_fd());
+        let _ = self.syscalls.delete(self.server.listener_fd());
+    }
+
+    fn accept_waiting(&mut self) {
+        while self.server.may_accept() {
+            self.accepted(NOTHING);
+        }
     }
 }

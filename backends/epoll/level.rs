@@ -4,6 +4,7 @@
 //! as it likes: one accept, one recv, one send, and whatever is left is reported again.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use crate::backend::{EngineOptions, Report, Worker};
 use crate::connection::Next;
@@ -19,22 +20,30 @@ const OUT: u32 = libc::EPOLLOUT as u32;
 /// HUP and ERR are reported whatever is asked for.
 const NOTHING: u32 = 0;
 
+/// How the listener stands with epoll.
+#[derive(Clone, Copy)]
+enum Listening {
+    NotYet,
+    Armed,
+    /// Nobody can be taken in, and the event of those who wait would repeat for ever.
+    Disarmed,
+}
+
 pub(crate) struct Level {
     syscalls: Syscalls,
     server: Server,
-    /// What the listener is registered for; `None` before the first time.
-    listening_for: Option<u32>,
+    listening: Listening,
     /// One for all connections: between two answers nothing stands in it.
     receive_buffer: Box<[u8]>,
 }
 
 impl Level {
     pub(crate) fn new(worker: Worker, options: &EngineOptions) -> Result<Self, BackendError> {
-        let receive_buffer = vec![0; worker.limits.receive_buffer_bytes].into_boxed_slice();
+        let receive_buffer = vec![0; worker.limits.receive_bytes()].into_boxed_slice();
         let server = Server::new(worker);
         server.make_listener_nonblocking(true)?;
         let syscalls = Syscalls::new(options.events_per_wait)?;
-        Ok(Self { syscalls, server, listening_for: None, receive_buffer })
+        Ok(Self { syscalls, server, listening: Listening::NotYet, receive_buffer })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
@@ -66,9 +75,9 @@ impl Level {
         let token = Token::new(operation, id);
         let client = self.server.client(id);
         let asked = match client.pending.replace(operation) {
-            None => self.syscalls.add(client.fd, events, token),
+            None => self.syscalls.add(client.fd(), events, token),
             Some(already) if already == operation => Ok(()),
-            Some(_) => self.syscalls.modify(client.fd, events, token),
+            Some(_) => self.syscalls.modify(client.fd(), events, token),
         };
         if let Err(error) = &asked {
             let next = self.server.given_up(id, error);
@@ -86,25 +95,29 @@ impl Lifecycle for Level {
     }
 
     fn accept(&mut self) -> io::Result<()> {
-        if self.server.is_stopping() {
-            // An empty queue makes no event, so how it stands is asked until it says so.
-            while self.server.may_accept() {
-                self.accepted(IN);
-            }
-            return Ok(());
-        }
-        let events = if self.server.may_accept() { IN } else { NOTHING };
         let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        match self.listening_for {
-            None => self.syscalls.add(listener, events, token)?,
-            Some(already) if already == events => return Ok(()),
-            Some(_) => self.syscalls.modify(listener, events, token)?,
-        }
-        self.listening_for = Some(events);
+        self.listening = match (self.listening, self.server.may_accept()) {
+            (Listening::NotYet, _) => {
+                self.syscalls.add(listener, IN, token)?;
+                Listening::Armed
+            }
+            (Listening::Armed, false) => {
+                self.syscalls.modify(listener, NOTHING, token)?;
+                Listening::Disarmed
+            }
+            (Listening::Disarmed, true) => {
+                self.syscalls.modify(listener, IN, token)?;
+                Listening::Armed
+            }
+            (as_it_is, _) => as_it_is,
+        };
         Ok(())
     }
 
     fn accepted(&mut self, _event: u32) {
+        if !self.server.may_accept() {
+            return;
+        }
         match self.syscalls.accept4(self.server.listener_fd()) {
             Ok(fd) => {
                 let id = self.server.accepted(fd);
@@ -145,7 +158,7 @@ impl Lifecycle for Level {
         // HUP follows the end of both directions, whatever is asked for. Where only one ends, or
         // none could, the call itself is the answer.
         if how != libc::SHUT_RDWR || told.is_err() {
-            self.answer(Token::new(Operation::Shutdown, id), 0);
+            self.answer(Token::new(Operation::Shutdown, id), NOTHING);
         }
     }
 
@@ -154,11 +167,11 @@ impl Lifecycle for Level {
     }
 
     fn close(&mut self, id: ConnectionId) {
-        let fd = self.server.fd(id);
+        let fd = self.server.take_fd(id);
         // Nothing can be done about a failure, and close(2) ends the registration as well.
-        let _ = self.syscalls.delete(fd);
+        let _ = self.syscalls.delete(fd.as_raw_fd());
         self.syscalls.close(fd);
-        self.closed(id, 0);
+        self.closed(id, NOTHING);
     }
 
     fn closed(&mut self, id: ConnectionId, _event: u32) {
@@ -166,7 +179,15 @@ impl Lifecycle for Level {
     }
 
     fn stop_accepting(&mut self) {
-        // The eventfd stays readable for the other workers; this one has heard it.
+        // The eventfd stays readable for the other workers; this one has heard it. And an empty
+        // queue makes no event, so the listener is asked from now on and not waited for.
         let _ = self.syscalls.delete(self.server.stop_fd());
+        let _ = self.syscalls.delete(self.server.listener_fd());
+    }
+
+    fn accept_waiting(&mut self) {
+        while self.server.may_accept() {
+            self.accepted(NOTHING);
+        }
     }
 }

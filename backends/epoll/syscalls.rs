@@ -97,7 +97,7 @@ impl Syscalls {
     }
 
     /// `accept4`; the peer's address is asked for, as the documents do.
-    pub(crate) fn accept4(&mut self, listener: RawFd) -> io::Result<RawFd> {
+    pub(crate) fn accept4(&mut self, listener: RawFd) -> io::Result<OwnedFd> {
         self.counts.count(SystemCall::Accept4);
         // SAFETY: all-zero bytes are a valid sockaddr_in. Nobody looks at it, so a longer address
         // may be cut off (accept(2)).
@@ -105,7 +105,11 @@ impl Syscalls {
         let mut length = size_of::<libc::sockaddr_in>() as u32;
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: both pointers live through the call, and the length says how much room there is.
-        check(unsafe { libc::accept4(listener, (&raw mut address).cast(), &raw mut length, flags) })
+        let fd = check(unsafe {
+            libc::accept4(listener, (&raw mut address).cast(), &raw mut length, flags)
+        })?;
+        // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// `recv` into `buffer`; 0 is the end of the peer's stream.
@@ -136,10 +140,9 @@ impl Syscalls {
 
     /// `close`. Whatever it returns, the descriptor is gone: trying again could hit another's
     /// (close(2), "Dealing with error returns").
-    pub(crate) fn close(&mut self, fd: RawFd) {
+    pub(crate) fn close(&mut self, fd: OwnedFd) {
         self.counts.count(SystemCall::Close);
-        // SAFETY: the caller gives up the descriptor, and names it nowhere afterwards.
-        unsafe { libc::close(fd) };
+        drop(fd);
     }
 }
 

@@ -6,42 +6,64 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use crate::counters::{SystemCall, SystemCalls};
-use crate::error::BackendError;
 use crate::io_uring::ring::Ring;
 use crate::socket::check;
 use crate::token::{Operation, Token};
 
-/// How often the kernel is waited for. It answers a cancel at once; every wait brings something.
-const MOST_WAITS: usize = 1000;
+/// How many ticks the kernel has to answer a cancel, which it does at once.
+const MOST_TICKS: usize = 5;
 
 /// Cancels what belongs to the worker itself and takes completions until nothing is in flight.
 ///
-/// Operations of connections have come to their end before, or have been given up: those stay
-/// in flight, and [`crate::io_uring::recv_slab`] leaks what they were lent.
-pub(crate) fn reap_to_zero(ring: &mut Ring, given_up: usize) -> Result<(), BackendError> {
-    for operation in [Operation::Stop, Operation::Tick] {
-        ring.cancel(Token::of_worker(operation));
-    }
-    for _ in 0..MOST_WAITS {
-        if ring.in_flight() <= given_up {
-            break;
+/// Operations of connections have come to their end before, or have been given up. Those stay in
+/// flight, as does anything if the kernel will not have it otherwise, and then the owners of what
+/// it was lent leak that rather than free it.
+pub(crate) fn reap_to_zero(ring: &mut Ring, given_up: usize) {
+    ring.cancel(Token::of_worker(Operation::Accept));
+    ring.cancel(Token::of_worker(Operation::Stop));
+    // The tick goes last: it is what ends a wait in which nothing else comes.
+    let mut ticks = 0;
+    while ring.in_flight() > given_up + 1 && ticks < MOST_TICKS {
+        if ring.wait().is_err() {
+            return;
         }
-        ring.wait()?;
-        while let Some((token, completion)) = ring.next() {
-            // An ACCEPT that was faster than its cancel has made a descriptor.
-            if let (Operation::Accept, Ok(fd)) = (token.operation, completion.result()) {
-                // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
+        if take_all(ring) {
+            ring.tick();
+            ticks += 1;
         }
     }
-    Ok(())
+    ring.cancel(Token::of_worker(Operation::Tick));
+    while ring.in_flight() > given_up && ticks < MOST_TICKS {
+        if ring.wait().is_err() {
+            return;
+        }
+        take_all(ring);
+        ticks += 1;
+    }
+}
+
+/// Takes what has come; whether the tick was among it.
+fn take_all(ring: &mut Ring) -> bool {
+    let mut ticked = false;
+    while let Some((token, completion)) = ring.next() {
+        match token.operation {
+            Operation::Tick => ticked = true,
+            // SAFETY: this is the one completion of an ACCEPT that was faster than its cancel.
+            Operation::Accept => drop(unsafe { completion.descriptor() }),
+            _ => {}
+        }
+    }
+    ticked
 }
 
 /// `accept4` on a listener that no longer waits: what its queue still holds when nobody new can
-/// get in. The ring cannot be asked, since an ACCEPT waits for the next in any case.
-pub(crate) fn accept_waiting(listener: RawFd, counts: &mut SystemCalls) -> io::Result<RawFd> {
+/// get in.
+pub(crate) fn accept4(listener: RawFd, counts: &mut SystemCalls) -> io::Result<OwnedFd> {
     counts.count(SystemCall::Accept4);
     // SAFETY: the peer's address is not asked for, so there are no pointers.
-    check(unsafe { libc::accept4(listener, ptr::null_mut(), ptr::null_mut(), libc::SOCK_CLOEXEC) })
+    let fd = check(unsafe {
+        libc::accept4(listener, ptr::null_mut(), ptr::null_mut(), libc::SOCK_CLOEXEC)
+    })?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, 
 
 use crate::backend::EngineOptions;
 use crate::counters::{Counters, SystemCall, SystemCalls};
-use crate::error::BackendError;
+use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
 use crate::kernel;
 use crate::server::TICK;
@@ -48,6 +48,16 @@ impl Completion {
         } else {
             Ok(self.result)
         }
+    }
+
+    /// The descriptor that an ACCEPT has made.
+    ///
+    /// # Safety
+    /// It must be the completion of an ACCEPT, and be asked once.
+    pub(crate) unsafe fn descriptor(self) -> io::Result<OwnedFd> {
+        // SAFETY: the kernel has made this descriptor, and nobody else owns it, as the caller
+        // vouches.
+        self.result().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
@@ -143,8 +153,8 @@ impl Ring {
     }
 
     /// The end of the descriptor.
-    pub(crate) fn close(&mut self, fd: RawFd, token: Token) {
-        let entry = opcode::Close::new(types::Fd(fd)).build();
+    pub(crate) fn close(&mut self, fd: OwnedFd, token: Token) {
+        let entry = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();
         // SAFETY: the entry has no pointers.
         unsafe { self.push(entry, token) };
     }
@@ -229,6 +239,14 @@ impl Ring {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
+            // The queue overflowed and there was no memory to keep a completion in: it is lost,
+            // and what it belonged to with it (io_uring_enter(2)).
+            Some(libc::EBADR) => {
+                let cause = "the kernel lost a completion, having no memory to keep it in";
+                return Err(BackendError::new(ErrorKind::Resources, "io_uring_enter", cause)
+                    .with_source(error)
+                    .with_remedy("ask for a longer completion queue"));
+            }
             _ => return Err(BackendError::unexpected("io_uring_enter", error)),
         }
         Ok(())
@@ -256,8 +274,13 @@ impl Ring {
         self.in_flight
     }
 
-    /// All system calls so far, to be added to where a call is made beside the ring.
-    pub(crate) fn counts(&mut self) -> &mut SystemCalls {
+    /// All system calls so far.
+    pub(crate) fn counts(&self) -> &SystemCalls {
+        &self.counts
+    }
+
+    /// The same, for a call that is made beside the ring.
+    pub(crate) fn counts_mut(&mut self) -> &mut SystemCalls {
         &mut self.counts
     }
 

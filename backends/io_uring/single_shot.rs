@@ -29,7 +29,7 @@ pub(crate) struct SingleShot {
 
 impl SingleShot {
     pub(crate) fn new(worker: Worker, ring: Ring) -> Result<Self, BackendError> {
-        let (slots, bytes) = (worker.limits.connections, worker.limits.receive_buffer_bytes);
+        let (slots, bytes) = (worker.limits.connections, worker.limits.receive_bytes());
         let server = Server::new(worker);
         server.make_listener_nonblocking(false)?;
         Ok(Self { ring, server, accepting: false, receive_buffers: RecvSlab::new(slots, bytes) })
@@ -42,17 +42,15 @@ impl SingleShot {
         while self.server.is_open() {
             let completions = self.ring.wait()?;
             self.server.turn(completions);
-            for _ in 0..completions {
-                let Some((token, completion)) = self.ring.next() else { break };
+            while let Some((token, completion)) = self.ring.next() {
                 self.landed(token);
                 self.answer(token, completion);
             }
             self.end_turn();
         }
-        drain::reap_to_zero(&mut self.ring, self.server.clients.len())?;
+        drain::reap_to_zero(&mut self.ring, self.server.clients.len());
         self.ring.report_to(&mut self.server.counters);
-        let counts = self.ring.counts().clone();
-        Ok(self.server.take_report(&counts))
+        Ok(self.server.take_report(self.ring.counts()))
     }
 
     fn watch_stop(&mut self) {
@@ -90,20 +88,6 @@ impl Lifecycle for SingleShot {
     }
 
     fn accept(&mut self) -> io::Result<()> {
-        if self.server.is_stopping() {
-            // An ACCEPT waits for the next, and the queue has a last: it is asked without one.
-            while !self.accepting && self.server.may_accept() {
-                let listener = self.server.listener_fd();
-                match drain::accept_waiting(listener, self.ring.counts()) {
-                    Ok(fd) => {
-                        let id = self.server.accepted(fd);
-                        self.advance(id, Next::Recv);
-                    }
-                    Err(error) => self.server.accept_failed(&error),
-                }
-            }
-            return Ok(());
-        }
         if self.server.may_accept() && !self.accepting {
             self.accepting = true;
             self.ring.accept(self.server.listener_fd(), Token::of_worker(Operation::Accept));
@@ -112,7 +96,8 @@ impl Lifecycle for SingleShot {
     }
 
     fn accepted(&mut self, completion: Completion) {
-        match completion.result() {
+        // SAFETY: this is the one completion of an ACCEPT, and so the descriptor is ours.
+        match unsafe { completion.descriptor() } {
             Ok(fd) => {
                 let id = self.server.accepted(fd);
                 self.advance(id, Next::Recv);
@@ -164,12 +149,10 @@ impl Lifecycle for SingleShot {
     }
 
     fn close(&mut self, id: ConnectionId) {
-        let client = self.server.client(id);
-        match client.pending {
+        match self.server.client(id).pending {
             None => {
-                let fd = client.fd;
                 let token = self.wait_for(id, Operation::Close);
-                self.ring.close(fd, token);
+                self.ring.close(self.server.take_fd(id), token);
             }
             Some(Operation::Close) => {}
             // A CLOSE beside it would race with it. Its answer, however it ends, comes back here.
@@ -184,6 +167,19 @@ impl Lifecycle for SingleShot {
     fn stop_accepting(&mut self) {
         if self.accepting {
             self.ring.cancel(Token::of_worker(Operation::Accept));
+        }
+    }
+
+    fn accept_waiting(&mut self) {
+        // An ACCEPT waits for the next, and the queue has a last: it is asked without the ring.
+        while !self.accepting && self.server.may_accept() {
+            match drain::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
+                Ok(fd) => {
+                    let id = self.server.accepted(fd);
+                    self.advance(id, Next::Recv);
+                }
+                Err(error) => self.server.accept_failed(&error),
+            }
         }
     }
 }

@@ -160,7 +160,7 @@ settings! {
         submission_queue_entries: u32 = Number(256),
             Kind::PowerOfTwo { or_zero: false, most: 32_768 };
         /// Room for completions; a power of two, or 0 for twice the submissions.
-        completion_queue_entries: u32 = Number(0),
+        completion_queue_entries: u32 = Number(2048),
             Kind::PowerOfTwo { or_zero: true, most: 65_536 };
     }
 }

@@ -13,8 +13,8 @@ pub(super) fn pin_to(index: usize) -> Result<(), BackendError> {
     let failed = |operation: &str, error: Errno| {
         let cause = "the worker cannot be kept on one processor";
         BackendError::new(ErrorKind::Unexpected, operation, cause)
-            .source(error.into())
-            .remedy("set server.pin_workers to false")
+            .with_source(error.into())
+            .with_remedy("set server.pin_workers to false")
     };
     let allowed = sched_getaffinity(None).map_err(|error| failed("sched_getaffinity", error))?;
     let processors: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&it| allowed.is_set(it)).collect();
