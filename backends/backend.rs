@@ -106,8 +106,8 @@ pub struct EngineOptions {
     /// up to a power of two.
     pub submission_queue_entries: u32,
     /// io_uring: how many completions can stand in theirs, not fewer than submissions and up to
-    /// 65,536; `None` is twice as many as submissions. Where more come at once the kernel has to
-    /// find memory for them.
+    /// 65,536; `None` is 2,048 or twice the submissions, whichever is more. Where more come at
+    /// once the kernel has to find memory for them.
     pub completion_queue_entries: Option<u32>,
 }
 
@@ -117,17 +117,24 @@ impl Default for EngineOptions {
             // What the documents ask for, by CPython's default.
             events_per_wait: 1023,
             submission_queue_entries: 256,
-            // Room for more events at once than epoll is asked for; with 256 submissions it still
-            // fits into the 64 KiB that an unprivileged process may lock by default.
-            completion_queue_entries: Some(2048),
+            completion_queue_entries: None,
         }
     }
 }
 
+/// Room for more completions at once than epoll is asked for events; with 256 submissions it still
+/// fits into the 64 KiB that an unprivileged process may lock by default.
+const COMPLETIONS_AT_LEAST: u32 = 2048;
+
 impl EngineOptions {
+    /// The length of the completion queue in force.
+    pub(crate) fn completions(&self) -> u32 {
+        let twice = self.submission_queue_entries.saturating_mul(2);
+        self.completion_queue_entries.unwrap_or(twice.max(COMPLETIONS_AT_LEAST))
+    }
+
     fn check(&self) -> Result<(), BackendError> {
-        let submissions = self.submission_queue_entries;
-        let completions = self.completion_queue_entries.unwrap_or(submissions);
+        let (submissions, completions) = (self.submission_queue_entries, self.completions());
         let wrong = if self.events_per_wait == 0 {
             "events_per_wait must not be 0"
         } else if !(1..=32_768).contains(&submissions) {

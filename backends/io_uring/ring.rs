@@ -84,10 +84,7 @@ impl Ring {
     pub(crate) fn new(options: &EngineOptions) -> Result<Self, BackendError> {
         let refused = |call| move |error| kernel::refusal(call, error);
         let mut builder = IoUring::builder();
-        builder.dontfork().setup_clamp().setup_r_disabled();
-        if let Some(entries) = options.completion_queue_entries {
-            builder.setup_cqsize(entries);
-        }
+        builder.dontfork().setup_r_disabled().setup_cqsize(options.completions());
         let entries = options.submission_queue_entries;
         let ring = match builder.clone().setup_submit_all().build(entries) {
             // Before Linux 5.18 a bad entry ends the batch; the rest stays queued all the same.

@@ -159,8 +159,9 @@ settings! {
         /// Room for submissions; a power of two.
         submission_queue_entries: u32 = Number(256),
             Kind::PowerOfTwo { or_zero: false, most: 32_768 };
-        /// Room for completions; a power of two, or 0 for twice the submissions.
-        completion_queue_entries: u32 = Number(2048),
+        /// Room for completions; a power of two, or 0 for 2,048 or twice the submissions, whichever
+        /// is more.
+        completion_queue_entries: u32 = Number(0),
             Kind::PowerOfTwo { or_zero: true, most: 65_536 };
     }
 }
