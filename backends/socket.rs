@@ -62,18 +62,25 @@ impl Listener {
     /// # Errors
     /// [`ErrorKind::Address`] when the address is in use, not this machine's, or forbidden.
     pub fn bind(options: &ListenOptions) -> Result<Self, BackendError> {
-        let patience = Instant::now().checked_add(options.address_in_use_retry);
-        loop {
-            match Self::try_bind(options) {
-                Err(error)
-                    if error.raw_os_error() == Some(libc::EADDRINUSE)
-                        && patience.is_none_or(|end| Instant::now() < end) =>
-                {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                result => return result.map_err(|error| address_error(options.address, error)),
-            }
-        }
+        retrying(options, || Self::try_listen(options))
+    }
+
+    /// Whether that address can be listened on, found out without listening: nobody can connect
+    /// meanwhile. Where `SO_REUSEPORT` shares an address between workers, this is what tells
+    /// another server on it from one of them.
+    ///
+    /// # Errors
+    /// Those of [`Listener::bind`].
+    pub fn check_address(options: &ListenOptions) -> Result<(), BackendError> {
+        retrying(options, || Self::try_bind(options)).map(drop)
+    }
+
+    fn try_listen(options: &ListenOptions) -> io::Result<Self> {
+        let listener = Self::try_bind(options)?;
+        let backlog = options.backlog.min(i32::MAX as u32) as i32;
+        // SAFETY: listen takes no pointers.
+        check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })?;
+        Ok(listener)
     }
 
     fn try_bind(options: &ListenOptions) -> io::Result<Self> {
@@ -96,9 +103,6 @@ impl Listener {
             listener.set_option(libc::SO_SNDBUF, bytes.min(i32::MAX as u32) as i32)?;
         }
         listener.bind_to(options.address)?;
-        let backlog = options.backlog.min(i32::MAX as u32) as i32;
-        // SAFETY: listen takes no pointers.
-        check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })?;
         Ok(listener)
     }
 
@@ -220,6 +224,25 @@ pub(crate) fn has_unread(connection: RawFd) -> bool {
 /// Turns the -1 of a system call into its errno.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Makes a listener, again and again while its address is in use and there is patience left.
+fn retrying(
+    options: &ListenOptions,
+    make: impl Fn() -> io::Result<Listener>,
+) -> Result<Listener, BackendError> {
+    let patience = Instant::now().checked_add(options.address_in_use_retry);
+    loop {
+        match make() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EADDRINUSE)
+                    && patience.is_none_or(|end| Instant::now() < end) =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result.map_err(|error| address_error(options.address, error)),
+        }
+    }
 }
 
 fn address_error(address: SocketAddr, error: io::Error) -> BackendError {

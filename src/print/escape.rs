@@ -3,7 +3,8 @@
 /// Which bytes are written as `\xNN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escaping {
-    /// Control bytes, newlines excepted, and everything beyond ASCII.
+    /// Control bytes, newlines excepted, everything beyond ASCII, and the backslash, so that no
+    /// peer can write what looks like an escape.
     ControlAndBeyondAscii,
     /// Only what is not valid UTF-8, so that text stays as it is and the output is text.
     InvalidUtf8,
@@ -27,7 +28,7 @@ pub fn append(text: &mut Vec<u8>, bytes: &[u8], escaping: Escaping, longest_byte
 
 fn append_ascii(text: &mut Vec<u8>, bytes: &[u8], end: usize) -> bool {
     bytes.iter().all(|&byte| match byte {
-        b'\n' | b' '..=b'~' => append_whole(text, &[byte], end),
+        b'\n' | b' '..=b'[' | b']'..=b'~' => append_whole(text, &[byte], end),
         _ => append_whole(text, &escape(byte), end),
     })
 }
@@ -69,6 +70,7 @@ mod tests {
     fn what_could_harm_a_terminal_is_escaped() {
         let escaped = |bytes| appended(bytes, Escaping::ControlAndBeyondAscii, 100);
         assert_eq!(escaped(b"GET /\r\nA: b~"), "- GET /\\x0d\nA: b~");
+        assert_eq!(escaped(b"a\\x1b"), "- a\\x5cx1b");
         assert_eq!(escaped(b"\x1b[2J\0\x7f\xc3\xa9\t"), "- \\x1b[2J\\x00\\x7f\\xc3\\xa9\\x09");
     }
 

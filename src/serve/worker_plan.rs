@@ -79,7 +79,7 @@ impl WorkerPlan {
         &self,
         address: SocketAddr,
     ) -> Result<(), BackendError> {
-        Listener::bind(&self.listen_options(address, false)).map(drop)
+        Listener::check_address(&self.listen_options(address, false))
     }
 
     fn listen_options(&self, address: SocketAddr, reuse_port: bool) -> ListenOptions {

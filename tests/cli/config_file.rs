@@ -1,0 +1,74 @@
+//! `config.toml` says what the code says.
+
+use std::fs;
+
+use ringpoll::config::KEYS;
+use toml::{Table, Value};
+
+use crate::program::{printed, ringpoll};
+
+fn config_file() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml")).unwrap()
+}
+
+/// The file with the # taken away in front of every key, as its first lines say.
+fn with_all_keys_set() -> String {
+    let is_key = |line: &str| line.strip_prefix('#').is_some_and(|it| !it.starts_with([' ', '#']));
+    config_file().lines().fold(String::new(), |text, line| {
+        text + if is_key(line) && line != "#" { &line[1..] } else { line } + "\n"
+    })
+}
+
+fn value_of<'table>(table: &'table Table, key: &str) -> Option<&'table Value> {
+    let mut parts = key.split('.');
+    let first = table.get(parts.next()?);
+    parts.fold(first, |value, part| value?.get(part))
+}
+
+#[test]
+fn it_holds_every_key_at_its_default_and_no_other() {
+    let table: Table = with_all_keys_set().parse().unwrap();
+    for key in KEYS {
+        assert_eq!(value_of(&table, key.name), Some(&key.default.into()), "{}", key.name);
+    }
+    let keys = table.values().map(|value| value.as_table().map_or(1, Table::len)).sum::<usize>();
+    assert_eq!(keys, KEYS.len());
+}
+
+#[test]
+fn the_comment_above_each_key_is_its_meaning() {
+    let text = with_all_keys_set();
+    for key in KEYS {
+        let name = key.name.rsplit('.').next().unwrap();
+        let assignment = format!("{name} = {}", Value::from(key.default));
+        let lines: Vec<_> = text.lines().collect();
+        let line = lines.iter().position(|&line| line == assignment).unwrap();
+        let comment: Vec<_> = lines[..line]
+            .iter()
+            .rev()
+            .map_while(|line| line.strip_prefix("# "))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        assert_eq!(comment.join(" "), key.meaning(), "{}", key.name);
+    }
+}
+
+#[test]
+fn it_changes_nothing_as_it_is_and_is_valid_with_all_keys_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let run = |arguments: &[&str]| {
+        printed(&ringpoll(arguments).current_dir(directory.path()).output().unwrap())
+    };
+    let preset = ["config", "show", "--preset", "documents"];
+    let without_a_file = run(&preset);
+    fs::write(&file, config_file()).unwrap();
+    assert_eq!(run(&preset), without_a_file);
+    fs::write(&file, with_all_keys_set()).unwrap();
+    assert_eq!(run(&["config", "check", "config.toml"]), "config.toml: valid\n");
+    for line in run(&["config", "show"]).lines() {
+        assert!(line.contains("# file config.toml:"), "{line}");
+    }
+}
