@@ -1,0 +1,86 @@
+//! Where a scenario runs: which engine, in which process, closing how.
+
+use std::fmt;
+
+use ringpoll_backends::Variant;
+
+/// Whose process the server is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    InProcess,
+    Binary,
+}
+
+/// How the server closes those whom it has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClosingKind {
+    AtOnce,
+    Lingering,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arm {
+    pub(crate) variant: Variant,
+    pub(crate) placement: Placement,
+    pub(crate) closing: ClosingKind,
+}
+
+impl Arm {
+    pub(crate) fn all_of(variant: Variant) -> impl Iterator<Item = Self> {
+        [Placement::InProcess, Placement::Binary].into_iter().flat_map(move |placement| {
+            [ClosingKind::AtOnce, ClosingKind::Lingering].map(|closing| Self {
+                variant,
+                placement,
+                closing,
+            })
+        })
+    }
+
+    pub(crate) fn lingers(self) -> bool {
+        self.closing == ClosingKind::Lingering
+    }
+}
+
+impl fmt::Display for Arm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let placement = match self.placement {
+            Placement::InProcess => "in_process",
+            Placement::Binary => "binary",
+        };
+        let closing = match self.closing {
+            ClosingKind::AtOnce => "at_once",
+            ClosingKind::Lingering => "lingering",
+        };
+        write!(formatter, "{}::{placement}::{closing}", self.variant)
+    }
+}
+
+/// What a peer does, and what is expected of the server.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(Arm),
+    /// Whether it has to hold the loop in the middle of a step, which needs a recorder.
+    pub(crate) only_in_process: bool,
+}
+
+impl Scenario {
+    pub(crate) fn runs_on(&self, arm: Arm) -> bool {
+        !self.only_in_process || arm.placement == Placement::InProcess
+    }
+}
+
+/// Scenarios by the names of their functions.
+macro_rules! scenarios {
+    ($($run:ident,)* $(; only in process: $($held:ident,)*)?) => {
+        pub(crate) const SCENARIOS: &[$crate::arm::Scenario] = &[
+            $($crate::arm::Scenario {
+                name: stringify!($run), run: $run, only_in_process: false,
+            },)*
+            $($($crate::arm::Scenario {
+                name: stringify!($held), run: $held, only_in_process: true,
+            },)*)?
+        ];
+    };
+}
+
+pub(crate) use scenarios;
