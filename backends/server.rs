@@ -14,8 +14,11 @@ use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::deadlines::{Deadline, Deadlines};
 use crate::error::BackendError;
 use crate::request_copies::RequestCopies;
+// Tests put a simulated kernel in the place of the real one.
+#[cfg(any(test, feature = "simulation"))]
+use crate::simulation::calls as libc;
 use crate::slots::{ConnectionId, Slots};
-use crate::socket::{Listener, has_unread};
+use crate::socket::{Listener, hear_no_more};
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
 
@@ -28,7 +31,7 @@ const PATIENCE: u32 = 64;
 /// How many ticks the kernel has, after everything was cut off, to give the last operation back.
 const TICKS_TO_GIVE_UP: u64 = 5;
 
-const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
+pub(crate) const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
     Content-Type: text/plain\r\nContent-Length: 36\r\n\r\n\
     The request head exceeds the limit.\n";
 
@@ -43,6 +46,8 @@ pub(crate) struct Client {
     accepted_ms: u64,
     /// Whether it is to be counted as drained: the stop is waiting for it to come to its own end.
     is_draining: bool,
+    /// Whether the stop has put an end behind its silence.
+    is_heard_out: bool,
 }
 
 impl Client {
@@ -197,6 +202,7 @@ impl Server {
             pending: None,
             accepted_ms: self.now_ms,
             is_draining: self.is_stopping(),
+            is_heard_out: false,
         };
         let Ok(id) = self.clients.insert(client) else {
             unreachable!("an engine accepts only while there is a slot");
@@ -272,14 +278,21 @@ impl Server {
             Next::Recv if was_receiving && is_first => {
                 self.deadlines.start(Deadline::RequestHead, id.slot, self.now_ms);
             }
-            Next::Close => {
-                self.counters.ended_early += u64::from(was_receiving);
-                self.deadlines.stop(id.slot);
-            }
+            Next::Close => self.ended(id, was_receiving),
             _ => {}
         }
         self.record(id, Step::Received(bytes.len()), Some(next));
         next
+    }
+
+    /// The end of the stream: the peer's own, or ours behind its silence.
+    fn ended(&mut self, id: ConnectionId, was_receiving: bool) {
+        let client = self.client(id);
+        let is_cut_off = was_receiving && client.is_heard_out;
+        client.is_draining &= !is_cut_off;
+        self.counters.cut_off += u64::from(is_cut_off);
+        self.counters.ended_early += u64::from(was_receiving && !is_cut_off);
+        self.deadlines.stop(id.slot);
     }
 
     fn decided(&mut self, id: ConnectionId, reply: Reply) {
@@ -309,14 +322,14 @@ impl Server {
         next
     }
 
-    /// The end of the stream was told, or cannot be told any more.
-    pub(crate) fn shut(&mut self, id: ConnectionId) -> Next {
+    /// The end of the stream was told, or it could not be: then there is nobody to linger for.
+    pub(crate) fn shut(&mut self, id: ConnectionId, was_told: bool) -> Next {
         let rules = self.rules;
         let connection = &mut self.client(id).connection;
         if connection.is_closing() {
             return connection.wants();
         }
-        let next = connection.shut(&rules);
+        let next = if was_told { connection.shut(&rules) } else { connection.close() };
         if next == Next::Recv {
             self.deadlines.start(Deadline::Linger, id.slot, self.now_ms);
         } else {
@@ -495,17 +508,21 @@ impl Server {
             let is_silent = connection.is_receiving()
                 && connection.request_bytes() == 0
                 && now_ms >= client.accepted_ms + tick_ms;
-            if all && !connection.is_closing() || is_silent && !self.has_unread(id) {
+            if all && !connection.is_closing() {
                 self.to_cut_off.push(id);
+            } else if is_silent && !client.is_heard_out {
+                self.hear_no_more(id);
             }
         }
     }
 
-    /// What the kernel has taken of a connection and nobody has looked at may be a whole request,
-    /// which is owed its answer.
-    fn has_unread(&mut self, id: ConnectionId) -> bool {
-        self.system_calls.count(SystemCall::Recvfrom);
-        has_unread(self.fd(id))
+    /// Nobody has looked yet at what may have come of somebody who seems silent: the kernel may
+    /// hold it, or a completion that has not been taken. It is still heard, and answered if it is
+    /// a request; behind it stands the end of the stream.
+    fn hear_no_more(&mut self, id: ConnectionId) {
+        self.system_calls.count(SystemCall::Shutdown);
+        hear_no_more(self.fd(id));
+        self.client(id).is_heard_out = true;
     }
 }
 

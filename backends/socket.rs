@@ -6,6 +6,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::error::{BackendError, ErrorKind};
+// Tests put a simulated kernel in the place of the real one.
+#[cfg(any(test, feature = "simulation"))]
+use crate::simulation::calls as libc;
 
 /// How a listener is made.
 #[derive(Clone, Debug)]
@@ -211,14 +214,13 @@ impl Listener {
     }
 }
 
-/// Whether something has come on a connection that nobody has looked at yet: bytes, the end of
-/// the stream, or an error.
-pub(crate) fn has_unread(connection: RawFd) -> bool {
-    let mut byte = 0u8;
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    // SAFETY: the byte lives through the call, and its length is said.
-    let peeked = unsafe { libc::recv(connection, (&raw mut byte).cast(), 1, flags) };
-    peeked >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock
+/// Puts an end of the stream behind what has come on a connection so far: that can still be
+/// received, and whoever waits for more is woken (shutdown(2), SHUT_RD). Unlike a close it loses
+/// nothing that the kernel has taken, even if nobody has looked at it yet.
+pub(crate) fn hear_no_more(connection: RawFd) {
+    // SAFETY: shutdown takes no pointers. It fails only where the connection has come to its end,
+    // and whoever waits is woken by that.
+    unsafe { libc::shutdown(connection, libc::SHUT_RD) };
 }
 
 /// Turns the -1 of a system call into its errno.
