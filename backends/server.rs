@@ -322,14 +322,15 @@ impl Server {
         next
     }
 
-    /// The end of the stream was told, or it could not be: then there is nobody to linger for.
-    pub(crate) fn shut(&mut self, id: ConnectionId, was_told: bool) -> Next {
+    /// The end of the stream was told, or could not be told. A lingering close lingers all the
+    /// same: what has come and is unread would otherwise reset the answer.
+    pub(crate) fn shut(&mut self, id: ConnectionId) -> Next {
         let rules = self.rules;
         let connection = &mut self.client(id).connection;
         if connection.is_closing() {
             return connection.wants();
         }
-        let next = if was_told { connection.shut(&rules) } else { connection.close() };
+        let next = connection.shut(&rules);
         if next == Next::Recv {
             self.deadlines.start(Deadline::Linger, id.slot, self.now_ms);
         } else {

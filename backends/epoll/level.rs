@@ -17,7 +17,6 @@ use crate::token::{Operation, Token};
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
-const ERR: u32 = libc::EPOLLERR as u32;
 /// HUP and ERR are reported whatever is asked for.
 const NOTHING: u32 = 0;
 
@@ -159,13 +158,12 @@ impl Lifecycle for Level {
         // HUP follows the end of both directions, whatever is asked for. Where only one ends, or
         // none could, the call itself is the answer.
         if how != libc::SHUT_RDWR || told.is_err() {
-            let event = if told.is_ok() { NOTHING } else { ERR };
-            self.answer(Token::new(Operation::Shutdown, id), event);
+            self.answer(Token::new(Operation::Shutdown, id), NOTHING);
         }
     }
 
-    fn shut(&mut self, id: ConnectionId, event: u32) -> Next {
-        self.server.shut(id, event & ERR == 0)
+    fn shut(&mut self, id: ConnectionId, _event: u32) -> Next {
+        self.server.shut(id)
     }
 
     fn close(&mut self, id: ConnectionId) {

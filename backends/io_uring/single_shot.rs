@@ -144,8 +144,8 @@ impl Lifecycle for SingleShot {
         self.ring.shutdown(self.server.fd(id), self.server.shutdown_how(), token);
     }
 
-    fn shut(&mut self, id: ConnectionId, completion: Completion) -> Next {
-        self.server.shut(id, completion.result().is_ok())
+    fn shut(&mut self, id: ConnectionId, _completion: Completion) -> Next {
+        self.server.shut(id)
     }
 
     fn close(&mut self, id: ConnectionId) {

@@ -100,7 +100,7 @@ impl<'a> FaultyServer<'a> {
             _ => Remedy::Wait,
         };
         // Where deadlines are waited for, all wait together.
-        let at_a_time = if is_untrue { CLIENTS } else { 4 };
+        let at_a_time = if is_untrue || what.calls == "shutdown" { CLIENTS } else { 4 };
         let mut served = send_crowd(self.server.address, CLIENTS, at_a_time, standstill);
         let count = || injection.calls().iter().filter(|call| call.name == what.calls).count();
         while count() < LEAST_CALLS {
