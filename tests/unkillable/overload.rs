@@ -1,0 +1,160 @@
+//! More clients than slots, or than descriptors: all are served in the end, and nobody spins
+//! meanwhile.
+
+use std::os::unix::process::CommandExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringpoll_backends::Variant;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit, setrlimit};
+
+use crate::client::{connect, connect_and_send, is_served, read_to_end, wait_until_received};
+use crate::common::{REQUEST, RESPONSE, ServerProcess, connections_held, wait_until};
+use crate::serving::{on_every_variant, serve, stopped};
+
+const SLOTS: usize = 4;
+const DESCRIPTORS: usize = 64;
+const CLIENTS: usize = 500;
+/// What a connection can bring from its accept to its close, with room to spare.
+const EVENTS_OF_A_LIFE: u64 = 10;
+
+#[test]
+fn five_hundred_clients_share_four_slots() {
+    on_every_variant(|variant| {
+        let server = serve(variant, |worker| worker.limits.connections = SLOTS);
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| connect_and_send(server.address, REQUEST)).collect();
+        for client in clients {
+            assert_eq!(read_to_end(&client).expect("an answer"), RESPONSE);
+        }
+        let counters = stopped(server);
+        assert_eq!((counters.answered, counters.closed), (CLIENTS as u64, CLIENTS as u64));
+        assert!(counters.accept_pauses > 0, "the slots were never full");
+        assert_eq!((counters.accept_errors, counters.connection_errors), (0, 0));
+    });
+}
+
+#[test]
+fn while_all_slots_are_held_nothing_happens() {
+    const QUEUED: usize = 20;
+    on_every_variant(|variant| {
+        let start = Instant::now();
+        let server = serve(variant, |worker| worker.limits.connections = SLOTS);
+        let address = server.address;
+        let held: Vec<_> = (0..SLOTS).map(|_| connect(address)).collect();
+        wait_until("the slots are taken", || connections_held(address) == SLOTS);
+        let queued: Vec<_> = (0..QUEUED).map(|_| connect_and_send(address, REQUEST)).collect();
+        queued.iter().for_each(wait_until_received);
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!(connections_held(address), SLOTS, "nobody else got in");
+        drop(held);
+        for client in &queued {
+            assert_eq!(read_to_end(client).expect("an answer"), RESPONSE);
+        }
+        let counters = stopped(server);
+        assert_eq!(counters.answered, QUEUED as u64);
+        let ticks = start.elapsed().as_secs() + 2;
+        let most = ticks + EVENTS_OF_A_LIFE * (SLOTS + QUEUED) as u64;
+        assert!(counters.waits <= most, "{variant}: {} waits, not {most}", counters.waits);
+    });
+}
+
+/// The limit is the process's, so it takes a process of its own.
+#[test]
+fn out_of_descriptors_it_waits_and_then_serves_all() {
+    on_every_variant(|variant| {
+        let start = Instant::now();
+        let server = server_with_descriptors(variant, DESCRIPTORS);
+        let address = server.address;
+        let held: Vec<_> = (0..DESCRIPTORS).map(|_| connect(address)).collect();
+        wait_until("it is out of descriptors", || is_out_of_descriptors(&server));
+        let queued: Vec<_> = (0..CLIENTS).map(|_| connect_and_send(address, REQUEST)).collect();
+        queued.iter().for_each(wait_until_received);
+        thread::sleep(Duration::from_secs(3));
+        assert!(is_out_of_descriptors(&server));
+        drop(held);
+        for client in queued {
+            assert_eq!(read_to_end(&client).expect("an answer"), RESPONSE);
+        }
+        wait_until("all descriptors are back", || connections_held(address) == 0);
+        let ended = server.stopped();
+        assert!(ended.status.success(), "{:?}", ended.stderr);
+        let report = ended.report();
+        let count = |name: &str| report["total"][name].as_u64().expect("a counter");
+        assert_eq!(count("answered"), CLIENTS as u64);
+        // An attempt for each tick and for each descriptor that came back.
+        let ticks = start.elapsed().as_secs() + 2;
+        let most = ticks + count("closed");
+        assert!((1..=most).contains(&count("accept_errors")), "{variant}: {report}");
+        let most = ticks + EVENTS_OF_A_LIFE * count("closed");
+        assert!(count("waits") <= most, "{variant}: {report}");
+    });
+}
+
+/// The silent hold every descriptor when the stop comes, and the queue is full of requests.
+#[test]
+fn out_of_descriptors_a_stop_serves_the_queue_all_the_same() {
+    on_every_variant(|variant| {
+        let server = server_with_descriptors(variant, DESCRIPTORS);
+        let address = server.address;
+        let silent: Vec<_> = (0..DESCRIPTORS).map(|_| connect(address)).collect();
+        wait_until("it is out of descriptors", || is_out_of_descriptors(&server));
+        let queued: Vec<_> = (0..CLIENTS).map(|_| connect_and_send(address, REQUEST)).collect();
+        queued.iter().for_each(wait_until_received);
+        server.signal(Signal::TERM);
+        for client in queued {
+            assert_eq!(read_to_end(&client).expect("an answer"), RESPONSE);
+        }
+        let ended = server.ended();
+        assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
+        let report = ended.report();
+        let count = |name: &str| report["total"][name].as_u64().expect("a counter");
+        assert_eq!((count("answered"), count("requests")), (CLIENTS as u64, CLIENTS as u64));
+        assert_eq!((count("cut_off"), count("closed")), (DESCRIPTORS as u64, count("accepted")));
+        drop(silent);
+    });
+}
+
+/// Nobody is connected whose end could bring a descriptor back; time alone must be enough.
+#[test]
+fn a_shortage_of_descriptors_that_others_end_is_over_with_the_next_tick() {
+    on_every_variant(|variant| {
+        let start = Instant::now();
+        let server = server_with_descriptors(variant, DESCRIPTORS);
+        is_served(server.address);
+        wait_until("nobody is connected", || connections_held(server.address) == 0);
+        limit_descriptors(&server, 3);
+        let client = connect_and_send(server.address, REQUEST);
+        thread::sleep(Duration::from_secs(2));
+        assert_eq!(connections_held(server.address), 0, "{variant}: it was not short of any");
+        limit_descriptors(&server, DESCRIPTORS as u64);
+        assert_eq!(read_to_end(&client).expect("an answer"), RESPONSE, "{variant}");
+        drop(client);
+        let report = server.stopped().report();
+        let errors = report["total"]["accept_errors"].as_u64().expect("a counter");
+        assert!((1..=start.elapsed().as_secs() + 2).contains(&errors), "{variant}: {report}");
+    });
+}
+
+/// Only the soft limit, so that it can be raised again.
+fn limit_descriptors(server: &ServerProcess, most: u64) {
+    let process = Pid::from_raw(server.id() as i32);
+    let limit = Rlimit { current: Some(most), maximum: Some(DESCRIPTORS as u64) };
+    prlimit(process, Resource::Nofile, limit).expect("a child of ours");
+}
+
+/// Every number below the limit is in use; what it inherited may lie above.
+fn is_out_of_descriptors(server: &ServerProcess) -> bool {
+    let open = server.descriptors();
+    (0..DESCRIPTORS as i32).all(|number| open.contains_key(&number))
+}
+
+fn server_with_descriptors(variant: Variant, most: usize) -> ServerProcess {
+    let limit = Some(most as u64);
+    let lower = move || Ok(setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?);
+    let arguments = ["--backend", variant.name(), "--set", "limits.connections=1000"];
+    ServerProcess::start_with(&arguments, |command| {
+        // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+        unsafe { command.pre_exec(lower) };
+    })
+}
