@@ -52,9 +52,13 @@ mod error;
 mod io_uring;
 pub mod kernel;
 mod lifecycle;
+#[cfg(test)]
+mod own_process;
 mod request_copies;
 pub mod request_head;
 mod server;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod slots;
 mod socket;
 mod stop;

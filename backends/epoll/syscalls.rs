@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::counters::{SystemCall, SystemCalls};
 use crate::error::BackendError;
 use crate::server::TICK;
+// Tests put a simulated kernel in the place of the real one.
+#[cfg(any(test, feature = "simulation"))]
+use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::Token;
 

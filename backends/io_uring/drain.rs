@@ -7,6 +7,9 @@ use std::ptr;
 
 use crate::counters::{SystemCall, SystemCalls};
 use crate::io_uring::ring::Ring;
+// Tests put a simulated kernel in the place of the real one.
+#[cfg(any(test, feature = "simulation"))]
+use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::{Operation, Token};
 

@@ -1,6 +1,10 @@
 //! The same life on io_uring.
 
 mod drain;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod faults;
+#[cfg(debug_assertions)]
+mod guarded_buffers;
 mod recv_slab;
 pub(crate) mod ring;
 mod single_shot;
@@ -19,6 +23,12 @@ pub(crate) struct IoUringBackend {
 impl IoUringBackend {
     pub(crate) fn new(options: &EngineOptions) -> Result<Self, BackendError> {
         Ok(Self { options: options.clone(), ring: Some(Ring::new(options)?) })
+    }
+
+    /// The same over a ring that is not the kernel's.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn over(ring: Ring) -> Self {
+        Self { options: EngineOptions::default(), ring: Some(ring) }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The receive buffers, one a slot, and who owns each: from the push of a RECV to its last
 //! completion a buffer is the kernel's, and nobody here may look at it, reuse it or free it.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
-use std::slice;
+#[cfg(debug_assertions)]
+use crate::io_uring::guarded_buffers::Buffers;
+#[cfg(not(debug_assertions))]
+use plain::Buffers;
 
 /// A buffer on its way to the kernel. It cannot be copied, so a buffer is lent once at a time.
 pub(crate) struct Loan {
@@ -18,10 +19,9 @@ impl Loan {
     }
 }
 
-/// All buffers, allocated together at startup; pages appear as they are first written.
+/// All buffers, allocated together at startup. Debug builds lock those that are not lent.
 pub(crate) struct RecvSlab {
-    memory: NonNull<u8>,
-    layout: Layout,
+    buffers: Buffers,
     buffer_bytes: usize,
     lent: Box<[bool]>,
     lent_count: usize,
@@ -30,13 +30,9 @@ pub(crate) struct RecvSlab {
 impl RecvSlab {
     /// So many buffers of so many bytes, of which there must be one at least.
     pub(crate) fn new(slots: usize, buffer_bytes: usize) -> Self {
-        let layout = Layout::array::<u8>(slots * buffer_bytes).expect("the limits are below 2^63");
-        assert!(layout.size() > 0, "no room to receive anything");
-        // SAFETY: the layout's size is not zero, as just asserted.
-        let memory = unsafe { alloc_zeroed(layout) };
-        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        assert!(slots > 0 && buffer_bytes > 0, "no room to receive anything");
         let lent = vec![false; slots].into_boxed_slice();
-        Self { memory, layout, buffer_bytes, lent, lent_count: 0 }
+        Self { buffers: Buffers::new(slots, buffer_bytes), buffer_bytes, lent, lent_count: 0 }
     }
 
     /// The slot's buffer becomes the kernel's.
@@ -45,7 +41,7 @@ impl RecvSlab {
         assert!(!*lent, "slot {slot}: the kernel has its buffer already");
         *lent = true;
         self.lent_count += 1;
-        Loan { pointer: self.pointer(slot), length: self.buffer_bytes as u32 }
+        Loan { pointer: self.buffers.lend(slot), length: self.buffer_bytes as u32 }
     }
 
     /// The slot's buffer is ours again; its first `count` bytes are what came.
@@ -58,24 +54,72 @@ impl RecvSlab {
         *lent = false;
         self.lent_count -= 1;
         assert!(count <= self.buffer_bytes, "more came than there was room for");
-        // SAFETY: the bytes lie within the slab, which lives as long as the borrow, were zeroed
-        // when allocated, and have no other owner, as the caller vouches and `lent` confirms.
-        unsafe { slice::from_raw_parts(self.pointer(slot), count) }
-    }
-
-    fn pointer(&self, slot: u32) -> *mut u8 {
-        let offset = slot as usize * self.buffer_bytes;
-        assert!(offset < self.layout.size(), "slot {slot} is beyond the slab");
-        // SAFETY: the offset is within the allocation, as just asserted.
-        unsafe { self.memory.as_ptr().add(offset) }
+        // SAFETY: the buffer was lent and is no longer, as the caller vouches and `lent`
+        // confirms; the count is within it.
+        unsafe { self.buffers.take_back(slot, count) }
     }
 }
 
 impl Drop for RecvSlab {
     /// What the kernel may still write to is leaked rather than freed.
     fn drop(&mut self) {
+        #[cfg(test)]
+        crate::io_uring::faults::account_for_buffers(self.lent_count);
         if self.lent_count == 0 {
-            // SAFETY: allocated in `new` with this layout, and no loan is outstanding.
+            // SAFETY: no loan is outstanding, and the slab is gone after this.
+            unsafe { self.buffers.free() };
+        }
+    }
+}
+
+/// The memory itself.
+#[cfg(not(debug_assertions))]
+mod plain {
+    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+    use std::ptr::NonNull;
+    use std::slice;
+
+    /// One allocation for all; pages appear as they are first written.
+    pub(super) struct Buffers {
+        memory: NonNull<u8>,
+        layout: Layout,
+        buffer_bytes: usize,
+    }
+
+    impl Buffers {
+        /// Neither of the two is 0.
+        pub(super) fn new(slots: usize, buffer_bytes: usize) -> Self {
+            let bytes = slots.checked_mul(buffer_bytes).expect("the limits are below 2^63");
+            let layout = Layout::array::<u8>(bytes).expect("the limits are below 2^63");
+            // SAFETY: the layout's size is not zero, since neither of its factors is.
+            let memory = unsafe { alloc_zeroed(layout) };
+            let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+            Self { memory, layout, buffer_bytes }
+        }
+
+        /// Where the slot's buffer begins.
+        pub(super) fn lend(&mut self, slot: u32) -> *mut u8 {
+            let offset = slot as usize * self.buffer_bytes;
+            assert!(offset < self.layout.size(), "slot {slot} is beyond the slab");
+            // SAFETY: the offset is within the allocation, as just asserted.
+            unsafe { self.memory.as_ptr().add(offset) }
+        }
+
+        /// The slot's first `count` bytes.
+        ///
+        /// # Safety
+        /// Nobody will write to the slot any more; `count` is within the buffer.
+        pub(super) unsafe fn take_back(&mut self, slot: u32, count: usize) -> &[u8] {
+            let pointer = self.lend(slot);
+            // SAFETY: the bytes lie within the slab, which lives as long as the borrow, were
+            // zeroed when allocated, and have no other owner, as the caller vouches.
+            unsafe { slice::from_raw_parts(pointer, count) }
+        }
+
+        /// # Safety
+        /// Nobody uses a buffer any more, and nobody will.
+        pub(super) unsafe fn free(&mut self) {
+            // SAFETY: allocated in `new` with this layout, and the caller gives it up.
             unsafe { dealloc(self.memory.as_ptr(), self.layout) };
         }
     }

@@ -8,6 +8,12 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
+// Tests put their own queues between the server and the kernel, to fail, delay and reorder what
+// comes back.
+#[cfg(any(test, feature = "simulation"))]
+use crate::io_uring::faults::Queues;
+#[cfg(not(any(test, feature = "simulation")))]
+use ::io_uring::IoUring as Queues;
 use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
 
 use crate::backend::EngineOptions;
@@ -62,7 +68,7 @@ impl Completion {
 }
 
 pub(crate) struct Ring {
-    ring: IoUring,
+    ring: Queues,
     /// Completions taken from the kernel and not yet looked at: all that have come are taken
     /// before the first is answered, so that an answer may push and submit as it likes.
     reaped: VecDeque<(Token, Completion)>,
@@ -97,7 +103,14 @@ impl Ring {
         // refuse the other, and this is the time to find out.
         ring.submit().map_err(refused("io_uring_enter"))?;
         let completions = ring.params().cq_entries() as usize;
-        Ok(Self {
+        #[cfg(any(test, feature = "simulation"))]
+        let ring = Queues::from(ring);
+        Ok(Self::over(ring, completions))
+    }
+
+    /// A ring that can do all that will be asked of it, with room for so many completions.
+    pub(crate) fn over(ring: Queues, completions: usize) -> Self {
+        Self {
             ring,
             reaped: VecDeque::with_capacity(completions),
             waiting: VecDeque::new(),
@@ -108,7 +121,7 @@ impl Ring {
             put_off: 0,
             cancels: 0,
             _not_send: PhantomData,
-        })
+        }
     }
 
     // ── The asks ─────────────────────────────────────────────────────────────────────────────

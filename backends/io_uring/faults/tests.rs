@@ -1,0 +1,338 @@
+//! Every operation, failed in every way, at every place of a load of ordinary clients: the server
+//! lives, only the connection concerned is lost, and at the end everything is given back.
+
+mod load;
+
+use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use ::io_uring::{IoUring, cqueue, opcode, types};
+
+use super::Queues;
+use super::plan::{Effect, Fault, Plan, set_plan, take_accounts};
+use crate::backend::{Closing, EngineOptions};
+use crate::deadlines::DeadlineLengths;
+use crate::own_process;
+use crate::token::{Operation, Token};
+use load::{Case, Totals};
+
+/// What the manual pages name for these operations and for what they rest on, and some that they
+/// do not: a kernel may say anything.
+const ERRNOS: [i32; 19] = [
+    libc::EPERM,
+    libc::EINTR,
+    libc::EIO,
+    libc::EBADF,
+    libc::EAGAIN,
+    libc::ENOMEM,
+    libc::EFAULT,
+    libc::EINVAL,
+    libc::ENFILE,
+    libc::EMFILE,
+    libc::EPIPE,
+    libc::EPROTO,
+    libc::ENETDOWN,
+    libc::ECONNABORTED,
+    libc::ECONNRESET,
+    libc::ENOBUFS,
+    libc::ENOTCONN,
+    libc::ETIMEDOUT,
+    libc::ECANCELED,
+];
+
+/// Faults fall on each of these asks in turn; the load asks each operation more often than that.
+const PLACES: RangeInclusive<u32> = 1..=20;
+
+/// How many cases run side by side: most of their time they wait for the tick.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Runs all cases, and says what they did.
+fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
+    let before = load::descriptors();
+    let queue = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
+    let totals = Mutex::new(Totals::default());
+    thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = queue.lock().unwrap().next() else { return };
+                    let done = load::run(&case);
+                    totals.lock().unwrap().add(&done);
+                }
+            });
+        }
+    });
+    assert_eq!(load::descriptors(), before, "{title}: descriptors left open");
+    let totals = totals.into_inner().unwrap();
+    println!("{title}: {totals:?}");
+    totals
+}
+
+/// The asks of an operation that can be met by a fault.
+fn places(operation: Operation) -> Vec<RangeInclusive<u32>> {
+    match operation {
+        // The worker's own are asked once, and again only when they have failed.
+        Operation::Stop | Operation::Tick => PLACES.map(|n| 1..=n).collect(),
+        // At the end: of the ACCEPT, of the watch, of the tick.
+        Operation::Cancel => (1..=3).map(|n| n..=n).collect(),
+        _ => PLACES.map(|n| n..=n).collect(),
+    }
+}
+
+fn fault(operation: Operation, which: RangeInclusive<u32>, effect: Effect) -> Case {
+    let name = format!("{operation:?} {which:?} {effect:?}");
+    let plan = Plan { faults: vec![Fault { operation, which, effect }], ..Plan::default() };
+    let may_fail = match (operation, effect) {
+        // What only asks for patience is asked again.
+        (_, Effect::Refused(libc::EAGAIN | libc::EINTR)) => 0,
+        (Operation::Recv | Operation::Send, Effect::Refused(_) | Effect::Lost(_)) => 1,
+        (Operation::Accept, Effect::Lost(_)) => 1,
+        _ => 0,
+    };
+    Case { may_fail, ..Case::new(name, plan) }
+}
+
+fn faults(operation: Operation, effect: Effect) -> impl Iterator<Item = Case> {
+    places(operation).into_iter().map(move |which| fault(operation, which, effect))
+}
+
+fn lingering(case: Case) -> Case {
+    Case { closing: Closing::Lingering { bytes: 1 << 16 }, ..case }
+}
+
+#[test]
+fn every_operation_refused_with_every_errno_at_every_place() {
+    let name = "io_uring::faults::tests::every_operation_refused_with_every_errno_at_every_place";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    // Not CLOSE and CANCEL: the one ends the descriptor whatever it says, and the other is only
+    // ever without effect when what it means has come to its end.
+    let operations = [
+        Operation::Accept,
+        Operation::Recv,
+        Operation::Send,
+        Operation::Shutdown,
+        Operation::Stop,
+        Operation::Tick,
+    ];
+    let mut all = Totals::default();
+    for operation in operations {
+        let cases = ERRNOS.into_iter().flat_map(|errno| faults(operation, Effect::Refused(errno)));
+        all.add(&run_all(&format!("{operation:?} refused"), cases));
+    }
+    println!("refused: {all:?}");
+}
+
+#[test]
+fn every_operation_done_but_said_to_have_failed() {
+    let name = "io_uring::faults::tests::every_operation_done_but_said_to_have_failed";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let operations = [
+        Operation::Accept,
+        Operation::Recv,
+        Operation::Send,
+        Operation::Shutdown,
+        Operation::Close,
+        Operation::Cancel,
+    ];
+    // These two say that nothing was done, and the server does it again.
+    let errnos = ERRNOS.into_iter().filter(|errno| ![libc::EAGAIN, libc::EINTR].contains(errno));
+    let mut all = Totals::default();
+    for operation in operations {
+        let cases = errnos.clone().flat_map(|errno| faults(operation, Effect::Lost(errno)));
+        all.add(&run_all(&format!("{operation:?} lost"), cases));
+    }
+    println!("lost: {all:?}");
+}
+
+/// An outage: accepting fails again and again. The queue stays, and waiting costs nothing.
+#[test]
+fn an_outage_of_accept_ends_and_everybody_is_served() {
+    let name = "io_uring::faults::tests::an_outage_of_accept_ends_and_everybody_is_served";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let outages = ERRNOS.into_iter().filter(|errno| ![libc::EAGAIN, libc::EINTR].contains(errno));
+    let cases = outages.flat_map(|errno| {
+        [1..=4, 5..=7].map(|which| fault(Operation::Accept, which, Effect::Refused(errno)))
+    });
+    run_all("outages of accept", cases);
+}
+
+#[test]
+fn what_is_short_late_or_out_of_order_is_answered_all_the_same() {
+    let name =
+        "io_uring::faults::tests::what_is_short_late_or_out_of_order_is_answered_all_the_same";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let short = [Operation::Recv, Operation::Send].into_iter().flat_map(|operation| {
+        [1, 2, 7].into_iter().flat_map(move |bytes| {
+            let always = fault(operation, 1..=u32::MAX, Effect::Short(bytes));
+            faults(operation, Effect::Short(bytes)).chain([always])
+        })
+    });
+    run_all("short", short);
+
+    let operations = [
+        Operation::Accept,
+        Operation::Recv,
+        Operation::Send,
+        Operation::Shutdown,
+        Operation::Close,
+        Operation::Cancel,
+    ];
+    let late = operations.into_iter().flat_map(|operation| {
+        [1, 2, 5, 100].into_iter().flat_map(move |takings| {
+            let always = fault(operation, 1..=u32::MAX, Effect::Delayed(takings));
+            faults(operation, Effect::Delayed(takings)).chain([always])
+        })
+    });
+    run_all("late", late.map(lingering));
+
+    let shuffled = (1..=200).map(|seed| {
+        // Lateness is what makes batches worth shuffling.
+        let late = |operation| Fault { operation, which: 1..=u32::MAX, effect: Effect::Delayed(3) };
+        let plan = Plan {
+            faults: operations.map(late).to_vec(),
+            shuffled_by: Some(seed),
+            ..Plan::default()
+        };
+        Case::new(format!("shuffled by {seed}"), plan)
+    });
+    run_all("shuffled", shuffled);
+}
+
+#[test]
+fn a_wait_that_fails_loses_nothing() {
+    let name = "io_uring::faults::tests::a_wait_that_fails_loses_nothing";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let cases = [libc::EINTR, libc::EAGAIN, libc::EBUSY].into_iter().flat_map(|errno| {
+        PLACES.flat_map(move |n| [n..=n, n..=n + 20]).map(move |which| {
+            let name = format!("io_uring_enter {which:?} {errno}");
+            Case::new(name, Plan { enter: Some((which, errno)), ..Plan::default() })
+        })
+    });
+    run_all("io_uring_enter", cases);
+}
+
+/// Those who say nothing are put out by cancelling their RECV, whatever the cancel says of itself.
+#[test]
+fn what_a_cancel_says_does_not_matter() {
+    let name = "io_uring::faults::tests::what_a_cancel_says_does_not_matter";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let idle = DeadlineLengths { idle: Duration::from_millis(1), ..DeadlineLengths::NONE };
+    let cases = [libc::ENOENT, libc::EALREADY, libc::EINTR].into_iter().flat_map(|errno| {
+        (1..=8).map(move |n| {
+            let case = fault(Operation::Cancel, n..=n, Effect::Lost(errno));
+            Case { deadlines: idle, silent: 8, ..case }
+        })
+    });
+    run_all("cancels at a deadline", cases);
+}
+
+/// The stop comes, everybody is cut off at once, and completions come late.
+#[test]
+fn a_stop_that_cuts_off_gives_everything_back() {
+    let name = "io_uring::faults::tests::a_stop_that_cuts_off_gives_everything_back";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let operations = [
+        Operation::Accept,
+        Operation::Recv,
+        Operation::Shutdown,
+        Operation::Close,
+        Operation::Cancel,
+        Operation::Stop,
+        Operation::Tick,
+    ];
+    let cases = operations.into_iter().flat_map(|operation| {
+        [1, 3, 20, 100].map(|takings| {
+            let late = fault(operation, 1..=u32::MAX, Effect::Delayed(takings));
+            Case { halves: 10, drain_timeout: Duration::ZERO, ..late }
+        })
+    });
+    run_all("cut off", cases);
+}
+
+/// A cancel that does nothing, which no kernel should do: the stop takes its time, and what is
+/// still the kernel's then is leaked, never freed.
+#[test]
+fn what_the_kernel_keeps_is_leaked_and_does_not_hold_up_the_stop() {
+    let name =
+        "io_uring::faults::tests::what_the_kernel_keeps_is_leaked_and_does_not_hold_up_the_stop";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let refused = |which| fault(Operation::Cancel, which, Effect::Refused(libc::EALREADY));
+    let drain_timeout = Duration::ZERO;
+    // The first cancel of a stop is that of the ACCEPT, the next are those of who is cut off.
+    let accept = Case { drain_timeout, ..refused(1..=1) };
+    let one = Case { drain_timeout, halves: 1, kept: 1, ..refused(2..=2) };
+    let some = Case { drain_timeout, halves: 6, kept: 3, ..refused(2..=4) };
+    run_all("kept by the kernel", [accept, one, some]);
+}
+
+#[test]
+fn the_smallest_queues_are_large_enough() {
+    let name = "io_uring::faults::tests::the_smallest_queues_are_large_enough";
+    if !own_process::is_inside(name) {
+        return;
+    }
+    let cases = [(1, 1), (1, 2), (2, 4), (4, 4), (8, 8)].into_iter().flat_map(|queues| {
+        let (submission_queue_entries, completion_queue_entries) = queues;
+        (1..=20).map(move |seed| {
+            let late = Effect::Delayed(seed % 4 + 1);
+            let case = fault(Operation::Recv, 1..=u32::MAX, late);
+            let options = EngineOptions {
+                submission_queue_entries,
+                completion_queue_entries: Some(completion_queue_entries),
+                ..EngineOptions::default()
+            };
+            let name = format!("queues of {queues:?}, {}", case.name);
+            Case { name, options, ..case }
+        })
+    });
+    run_all("smallest queues", cases);
+}
+
+/// What would go on with F_MORE, but does not: it is over, and what is asked in its place is not
+/// taken for it. Nothing that the server asks goes on as yet, so the queues are asked directly.
+#[test]
+fn what_loses_f_more_is_over() {
+    let faults =
+        vec![Fault { operation: Operation::Stop, which: 1..=1, effect: Effect::WithoutMore }];
+    set_plan(Plan { faults, ..Plan::default() });
+    let (mut reader, mut writer) = io::pipe().unwrap();
+    let mut queues = Queues::from(IoUring::new(8).unwrap());
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let token = Token::of_worker(Operation::Stop).to_bits();
+        let watch = opcode::PollAdd::new(types::Fd(reader.as_raw_fd()), libc::POLLIN as u32);
+        let watch = watch.multi(true).build().user_data(token);
+        // SAFETY: the entry has no pointers.
+        unsafe { queues.submission().push(&watch) }.unwrap();
+        for _ in 0..2 {
+            queues.submit_and_wait(0).unwrap();
+            writer.write_all(b"x").unwrap();
+            queues.submit_and_wait(1).unwrap();
+            seen.extend(queues.completion().map(|it| (it.result() > 0, cqueue::more(it.flags()))));
+            reader.read_exact(&mut [0]).unwrap();
+        }
+    }
+    assert_eq!(seen, [(true, false), (true, true), (true, true)]);
+    drop(queues);
+    assert_eq!(take_accounts().operations_left, 1, "the second goes on");
+}

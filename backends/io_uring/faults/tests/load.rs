@@ -1,0 +1,224 @@
+//! A server on a faulty ring, ordinary clients, and what must hold afterwards.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::mem::size_of;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::backend::{Closing, EngineOptions, Limits, Report, Variant, Worker, open};
+use crate::deadlines::DeadlineLengths;
+use crate::io_uring::faults::plan::{Accounts, Plan, set_plan, take_accounts};
+use crate::stop::Stop;
+
+/// Long enough that whoever waits for so long has been forgotten.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ROUNDS: usize = 6;
+const AT_ONCE: usize = 4;
+/// How many clients come before the last, who must be served.
+pub(super) const CLIENTS: usize = ROUNDS * AT_ONCE;
+
+const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
+
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) plan: Plan,
+    pub(super) options: EngineOptions,
+    pub(super) closing: Closing,
+    pub(super) deadlines: DeadlineLengths,
+    /// How many clients may go without their whole answer.
+    pub(super) may_fail: usize,
+    pub(super) drain_timeout: Duration,
+    /// How many clients have said half of what they want when the stop comes, and wait for the end.
+    pub(super) halves: usize,
+    /// How many of them the kernel will not let go of.
+    pub(super) kept: usize,
+    /// How many clients come first, say nothing, and wait until they are put out.
+    pub(super) silent: usize,
+}
+
+impl Case {
+    pub(super) fn new(name: String, plan: Plan) -> Self {
+        Self {
+            name,
+            plan,
+            options: EngineOptions { submission_queue_entries: 8, ..EngineOptions::default() },
+            closing: Closing::AtOnce,
+            deadlines: DeadlineLengths::NONE,
+            may_fail: 0,
+            drain_timeout: Duration::from_secs(10),
+            halves: 0,
+            kept: 0,
+            silent: 0,
+        }
+    }
+}
+
+/// What all cases did together.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) cases: u64,
+    pub(super) injected: u64,
+    pub(super) clients: u64,
+    pub(super) unanswered: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.cases += other.cases;
+        self.injected += other.injected;
+        self.clients += other.clients;
+        self.unanswered += other.unanswered;
+    }
+}
+
+/// Runs a case to its end.
+pub(super) fn run(case: &Case) -> Totals {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = Stop::new().unwrap();
+    let mut worker = Worker::new(listener, stop.clone(), RESPONSE);
+    worker.closing = case.closing;
+    worker.deadlines = case.deadlines;
+    worker.drain_timeout = case.drain_timeout;
+    worker.limits = Limits { connections: 16, ..Limits::default() };
+    let (plan, options) = (case.plan.clone(), case.options.clone());
+    let (sender, receiver) = mpsc::channel();
+    let server = thread::spawn(move || {
+        set_plan(plan);
+        let result = open(Variant::IoUringSingleShot, &options).and_then(|mut it| it.run(worker));
+        sender.send((result, take_accounts())).unwrap();
+    });
+
+    wait_to_be_put_out(address, case);
+    let mut unanswered = 0;
+    for _ in 0..ROUNDS {
+        unanswered += round(address, AT_ONCE);
+    }
+    let name = &case.name;
+    assert!(unanswered <= case.may_fail, "{name}: {unanswered} clients without their answer");
+    assert_eq!(round(address, 1), 0, "{name}: a client after the fault is not served");
+    let halves = ask_by_half(address, case);
+    stop.request();
+    let Ok((result, accounts)) = receiver.recv_timeout(PATIENCE) else {
+        panic!("{name}: the server does not end, or has panicked");
+    };
+    server.join().unwrap();
+    drop(halves);
+    let report = result.unwrap_or_else(|error| panic!("{name}: the server ended: {error}"));
+    balance(case, &report, accounts, address.port());
+    Totals {
+        cases: 1,
+        injected: accounts.injected,
+        clients: report.counters.accepted,
+        unanswered: unanswered as u64,
+    }
+}
+
+/// So many clients side by side, each with its request in two pieces; how many of them did not
+/// get the whole of their answer and its end.
+fn round(address: SocketAddr, clients: usize) -> usize {
+    let mut streams: Vec<_> = (0..clients)
+        .map(|_| {
+            let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream
+        })
+        .collect();
+    for piece in [&b"GET / HTTP/1.0\r\n"[..], b"\r\n"] {
+        for stream in &mut streams {
+            // Where the server has closed already, reading will tell.
+            let _ = stream.write_all(piece);
+        }
+    }
+    streams.into_iter().filter_map(|stream| ended_without_answer(stream).then_some(())).count()
+}
+
+fn ended_without_answer(mut stream: TcpStream) -> bool {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => answer != RESPONSE,
+        Err(error) => {
+            let late = matches!(error.raw_os_error(), Some(libc::EAGAIN));
+            assert!(!late, "a client was neither answered nor put out");
+            true
+        }
+    }
+}
+
+fn wait_to_be_put_out(address: SocketAddr, case: &Case) {
+    let silent: Vec<_> = (0..case.silent).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for mut stream in silent {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let ended = stream.read(&mut [0]);
+        assert!(
+            !ended.is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN)),
+            "{}: a silent client is held for ever",
+            case.name
+        );
+    }
+}
+
+/// Those whom the stop will meet in the middle of their requests; the server has their first half
+/// when the last of them, who asks for no more than that, is answered.
+fn ask_by_half(address: SocketAddr, case: &Case) -> Vec<TcpStream> {
+    let halves = (0..case.halves).map(|_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n").unwrap();
+        stream
+    });
+    let halves = halves.collect();
+    assert_eq!(round(address, 1), 0, "{}: a client among halves is not served", case.name);
+    halves
+}
+
+fn balance(case: &Case, report: &Report, accounts: Accounts, port: u16) {
+    let (name, counters) = (&case.name, &report.counters);
+    let kept = case.kept as u64;
+    assert_eq!(counters.accepted, counters.closed + kept, "{name}: a slot was not given back");
+    assert_eq!(counters.not_given_back, kept, "{name}");
+    assert_eq!((accounts.rings, accounts.slabs), (1, 1), "{name}: a ring or slab was not dropped");
+    assert_eq!(accounts.operations_left, case.kept, "{name}: operations left in flight");
+    assert_eq!(accounts.buffers_left, case.kept, "{name}: buffers left with the kernel");
+    assert!(accounts.injected > 0, "{name}: nothing went wrong: the case shows nothing");
+    // A spin would be events without end: each wait brings one at least.
+    let most = (CLIENTS + case.silent + case.halves) as u64 * 9 + 2 * accounts.injected + 60;
+    assert!(counters.events <= most, "{name}: {} events, {most} expected", counters.events);
+    assert!(counters.waits <= most, "{name}: {} waits, {most} expected", counters.waits);
+    let left = descriptors_of(port);
+    assert!(left.is_empty(), "{name}: descriptors left open: {left:?}");
+}
+
+/// The descriptors of this process whose own end is at that port.
+fn descriptors_of(port: u16) -> Vec<i32> {
+    let has_port = |&fd: &i32| {
+        // SAFETY: all-zero bytes are a valid sockaddr_in.
+        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::sockaddr_in>() as u32;
+        // SAFETY: both pointers live through the call, and the length says how much room there is.
+        let result = unsafe { libc::getsockname(fd, (&raw mut address).cast(), &raw mut length) };
+        result == 0
+            && i32::from(address.sin_family) == libc::AF_INET
+            && u16::from_be(address.sin_port) == port
+    };
+    descriptors().into_iter().map(|(fd, _)| fd).filter(has_port).collect()
+}
+
+/// All descriptors of this process, and what they are.
+pub(super) fn descriptors() -> Vec<(i32, String)> {
+    let mut all: Vec<_> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| {
+            let entry = entry.unwrap();
+            let fd = entry.file_name().into_string().unwrap().parse().unwrap();
+            // The descriptor of the listing itself is gone by now, and so may be another's.
+            Some((fd, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+        })
+        .collect();
+    all.retain(|(_, what)| !what.ends_with("/fd"));
+    all.sort();
+    all
+}

@@ -1,0 +1,254 @@
+//! The simulated ring: operations that are the kernel's until they complete, in any order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::slice;
+
+use ::io_uring::opcode;
+
+use super::kernel::Kernel;
+use crate::backend::EngineOptions;
+use crate::io_uring::faults::{Entry, Full, RawEntry};
+use crate::token::Token;
+
+const ACCEPT: u8 = opcode::Accept::CODE;
+const RECV: u8 = opcode::Recv::CODE;
+const SEND: u8 = opcode::Send::CODE;
+const SHUTDOWN: u8 = opcode::Shutdown::CODE;
+const CLOSE: u8 = opcode::Close::CODE;
+const CANCEL: u8 = opcode::AsyncCancel::CODE;
+const TIMEOUT: u8 = opcode::Timeout::CODE;
+const POLL: u8 = opcode::PollAdd::CODE;
+
+const TICK_MS: u64 = 1000;
+
+/// One operation that is the kernel's.
+struct Operation {
+    entry: RawEntry,
+    due_ms: u64,
+    /// It was cancelled, and its completion says this.
+    ended_by: Option<i32>,
+}
+
+/// All that is the kernel's of a ring.
+pub(super) struct Operations {
+    queue: VecDeque<RawEntry>,
+    queue_entries: usize,
+    completion_entries: usize,
+    in_flight: Vec<Operation>,
+    completions: VecDeque<Entry>,
+}
+
+impl Operations {
+    pub(super) fn new(options: &EngineOptions) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            queue_entries: options.submission_queue_entries as usize,
+            completion_entries: options.completion_queue_entries.unwrap_or(64) as usize,
+            in_flight: Vec::new(),
+            completions: VecDeque::new(),
+        }
+    }
+
+    /// What was not completed, and what nobody has taken.
+    pub(super) fn left(&self) -> usize {
+        self.queue.len() + self.in_flight.len() + self.completions.len()
+    }
+}
+
+/// The ring as the server has it.
+#[derive(Default)]
+pub(crate) struct SimulatedRing {
+    taken: VecDeque<Entry>,
+}
+
+impl SimulatedRing {
+    pub(crate) fn push(&mut self, entry: RawEntry) -> Result<(), Full> {
+        kernel(|kernel| {
+            let operations = &mut kernel.operations;
+            if operations.queue.len() == operations.queue_entries {
+                return Err(Full);
+            }
+            operations.queue.push_back(entry);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn cq_overflow(&self) -> bool {
+        kernel(|kernel| kernel.operations.completions.len() > kernel.operations.completion_entries)
+    }
+
+    pub(crate) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
+        kernel(|kernel| kernel.enter(want)).map_err(io::Error::from_raw_os_error)
+    }
+
+    pub(crate) fn take_completions(&mut self) -> &mut VecDeque<Entry> {
+        kernel(|kernel| {
+            let operations = &mut kernel.operations;
+            let room = operations.completion_entries.saturating_sub(self.taken.len());
+            let count = room.min(operations.completions.len());
+            self.taken.extend(operations.completions.drain(..count));
+            // What is left over is reason enough to come back.
+            kernel.progress += u64::from(!operations.completions.is_empty());
+        });
+        &mut self.taken
+    }
+}
+
+fn kernel<T>(call: impl FnOnce(&mut Kernel) -> T) -> T {
+    Kernel::with(call).expect("a simulated ring lives on the thread of its kernel")
+}
+
+impl Kernel {
+    fn enter(&mut self, want: usize) -> Result<usize, i32> {
+        self.called("io_uring_enter");
+        if want > 0 {
+            self.turn_ends();
+        }
+        if let Some(errno) = self.fails(&[libc::EINTR, libc::EAGAIN, libc::EBUSY]) {
+            return Err(errno);
+        }
+        let submitted = self.operations.queue.len();
+        while let Some(entry) = self.operations.queue.pop_front() {
+            self.submit(entry);
+        }
+        self.happen();
+        self.complete_some();
+        while want > 0 && self.operations.completions.is_empty() {
+            let first_due = self.operations.in_flight.iter().map(|operation| operation.due_ms);
+            let wait_ms = first_due.min().unwrap_or(u64::MAX).saturating_sub(self.now_ms);
+            assert!(wait_ms <= TICK_MS, "it waits, and nothing will ever wake it");
+            self.nothing_is_ready(wait_ms);
+            self.complete_some();
+        }
+        Ok(submitted)
+    }
+
+    fn submit(&mut self, entry: RawEntry) {
+        let in_flight = &self.operations.in_flight;
+        if matches!(entry.opcode, RECV | SEND | SHUTDOWN | CLOSE) {
+            self.peer_at(entry.fd);
+            let other = in_flight.iter().find(|other| {
+                other.entry.fd == entry.fd
+                    && matches!(other.entry.opcode, RECV | SEND | SHUTDOWN | CLOSE)
+            });
+            assert!(other.is_none(), "two operations in flight for one connection");
+        }
+        let due_ms = if entry.opcode == TIMEOUT { self.now_ms + TICK_MS } else { u64::MAX };
+        let name = Token::from_bits(entry.user_data).map(|it| it.operation);
+        self.tell(format_args!("{name:?}({}) is submitted", entry.fd));
+        if entry.opcode == CANCEL {
+            let result = self.cancel(entry.address);
+            self.complete(entry, result);
+            return;
+        }
+        self.operations.in_flight.push(Operation { entry, due_ms, ended_by: None });
+    }
+
+    /// What a cancel says. It may come too late for what can complete by itself.
+    fn cancel(&mut self, user_data: u64) -> i32 {
+        let found = self.operations.in_flight.iter().position(|operation| {
+            operation.entry.user_data == user_data && operation.ended_by.is_none()
+        });
+        let Some(index) = found else { return -libc::ENOENT };
+        if self.can_complete(index) && self.choices.below(3) == 1 {
+            return -libc::EALREADY;
+        }
+        let ended_by = self.choices.of(&[libc::ECANCELED, libc::EINTR]);
+        self.operations.in_flight[index].ended_by = Some(ended_by);
+        self.choices.of(&[0, -libc::EALREADY])
+    }
+
+    fn can_complete(&self, index: usize) -> bool {
+        let Operation { entry, due_ms, ended_by } = &self.operations.in_flight[index];
+        let peer = || &self.peers[self.peer_at(entry.fd)];
+        ended_by.is_some()
+            || match entry.opcode {
+                ACCEPT => !self.queue.is_empty(),
+                RECV => peer().is_readable(),
+                SEND => peer().is_writable(self.setup.send_buffer_bytes),
+                TIMEOUT => *due_ms <= self.now_ms,
+                POLL => self.stop.is_requested(),
+                _ => true,
+            }
+    }
+
+    /// Some of what can complete does, in any order.
+    fn complete_some(&mut self) {
+        let mut able: Vec<_> = (0..self.operations.in_flight.len())
+            .filter(|&index| self.can_complete(index))
+            .collect();
+        let leave_out = self.choices.below(3).min(able.len().saturating_sub(1));
+        for _ in leave_out..able.len() {
+            let index = able.swap_remove(self.choices.below(able.len()));
+            // Chance of failing comes first: what failed has not been done.
+            self.complete_at(index);
+            for other in &mut able {
+                *other -= usize::from(*other > index);
+            }
+        }
+    }
+
+    /// Everything that can complete does: a kernel that has a second's time uses it.
+    pub(super) fn finish_operations(&mut self) {
+        let mut submitted = std::mem::take(&mut self.operations.queue);
+        // What has not been submitted is not the kernel's yet.
+        while let Some(index) =
+            (0..self.operations.in_flight.len()).find(|&index| self.can_complete(index))
+        {
+            self.complete_at(index);
+        }
+        std::mem::swap(&mut self.operations.queue, &mut submitted);
+    }
+
+    fn complete_at(&mut self, index: usize) {
+        let Operation { entry, ended_by, .. } = self.operations.in_flight.remove(index);
+        let result = match ended_by {
+            Some(errno) => Err(errno),
+            None => self.perform(&entry),
+        };
+        self.complete(entry, result.unwrap_or_else(|errno| -errno));
+    }
+
+    fn perform(&mut self, entry: &RawEntry) -> Result<i32, i32> {
+        match entry.opcode {
+            ACCEPT => self.accept(entry.fd),
+            RECV => {
+                let (pointer, length) = (entry.address as *mut u8, entry.length as usize);
+                // SAFETY: the server has lent the buffer until this completes; where it has not,
+                // the page is closed, and this faults.
+                let buffer = unsafe { slice::from_raw_parts_mut(pointer, length) };
+                self.receive(entry.fd, buffer).map(|count| count as i32)
+            }
+            SEND => {
+                let (pointer, length) = (entry.address as *const u8, entry.length as usize);
+                // SAFETY: the server keeps the bytes until this completes.
+                let bytes = unsafe { slice::from_raw_parts(pointer, length) };
+                self.send(entry.fd, bytes).map(|count| count as i32)
+            }
+            SHUTDOWN => match self.fails(&[libc::ENOTCONN, libc::ECANCELED, libc::ENOMEM]) {
+                Some(errno) => Err(errno),
+                None => self.shutdown(entry.fd, entry.length as i32).map(|()| 0),
+            },
+            CLOSE => self.close(entry.fd).map(|()| 0),
+            TIMEOUT => Err(libc::ETIME),
+            POLL => self.fails(&[libc::ENOMEM]).map_or(Ok(1), Err),
+            opcode => panic!("operation {opcode} is none of the server's"),
+        }
+    }
+
+    fn complete(&mut self, entry: RawEntry, result: i32) {
+        let (name, fd) = (Token::from_bits(entry.user_data).map(|it| it.operation), entry.fd);
+        self.tell(format_args!("{name:?}({fd}) completes: {result}"));
+        if entry.opcode == POLL && self.stop.is_requested() {
+            self.stop_heard_ms.get_or_insert(self.coarse_ms());
+        }
+        // An ACCEPT that fails again and again is a spin, all the others are asked for a reason.
+        self.progress += u64::from(entry.opcode != ACCEPT || result >= 0);
+        self.operations.completions.push_back(Entry {
+            user_data: entry.user_data,
+            result,
+            flags: 0,
+        });
+    }
+}

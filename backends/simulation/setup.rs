@@ -1,0 +1,75 @@
+//! What the worker of a history is told: small limits, so that they are met.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::choices::Choices;
+use crate::backend::{Closing, EngineOptions, Limits};
+use crate::deadlines::DeadlineLengths;
+
+/// Everything that a history decides before it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) limits: Limits,
+    pub(super) deadlines: DeadlineLengths,
+    pub(super) closing: Closing,
+    pub(super) drain_timeout: Duration,
+    pub(super) options: EngineOptions,
+    pub(super) response: Arc<[u8]>,
+    /// How much the kernel takes of an answer before the peer reads, in bytes.
+    pub(super) send_buffer_bytes: usize,
+    /// How many descriptors of connections there can be.
+    pub(super) descriptors: usize,
+    /// How many peers come at the most.
+    pub(super) peers: usize,
+    /// One call or operation in so many fails, if chance wants it; 1 is never.
+    pub(super) fails_once_in: usize,
+    pub(super) logs_requests: bool,
+}
+
+impl Setup {
+    pub(super) fn choose(choices: &mut Choices) -> Self {
+        let length = |choices: &mut Choices| {
+            Duration::from_millis(choices.of(&[0, 5000, 5000, 10_000, 2500, 1000, 1]))
+        };
+        let submissions = choices.of(&[8, 1, 2, 64]);
+        let response_bytes = choices.of(&[114, 1, 10, 300]);
+        Self {
+            limits: Limits {
+                connections: choices.of(&[4, 1, 2, 3, 8]),
+                request_head_bytes: choices.of(&[32, 2, 16, 100]),
+                receive_buffer_bytes: choices.of(&[1024, 1, 3, 8]),
+                turn_bytes: choices.of(&[1024, 1, 8, 20]),
+            },
+            deadlines: DeadlineLengths {
+                idle: length(choices),
+                request_head: length(choices),
+                send: length(choices),
+                linger: length(choices),
+                life: Duration::from_millis(choices.of(&[0, 0, 0, 15_000, 3000])),
+            },
+            closing: match choices.below(4) {
+                0 | 1 => Closing::AtOnce,
+                2 => Closing::Lingering { bytes: 1000 },
+                _ => Closing::Lingering { bytes: 5 },
+            },
+            drain_timeout: Duration::from_millis(choices.of(&[3000, 10_000, 1000, 1, 0])),
+            options: EngineOptions {
+                events_per_wait: choices.of(&[64, 1, 2, 5]),
+                submission_queue_entries: submissions,
+                completion_queue_entries: Some(submissions.max(choices.of(&[64, 1, 2, 8]))),
+            },
+            response: (0..response_bytes).map(|index| b'A' + (index % 26) as u8).collect(),
+            send_buffer_bytes: choices.of(&[4096, 1, 7, 100]),
+            descriptors: choices.of(&[usize::MAX, usize::MAX, 3, 1]),
+            peers: choices.of(&[6, 1, 12, 30]),
+            fails_once_in: choices.of(&[1, 200, 50, 12]),
+            logs_requests: choices.below(2) == 1,
+        }
+    }
+
+    /// Whether everybody who says nothing, or not all, is put out by a deadline.
+    pub(super) fn puts_out_the_silent(&self) -> bool {
+        !self.deadlines.idle.is_zero() && !self.deadlines.request_head.is_zero()
+    }
+}
