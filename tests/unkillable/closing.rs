@@ -20,7 +20,7 @@ const LOSE_A_FIFTH: &str = "tcp flags & syn == 0 numgen random mod 100 < 20 drop
 /// A segment that is lost nine times in a row comes after a minute and a half.
 const LONG: Duration = Duration::from_secs(150);
 /// A reset is not sent again: who has lost it as well as the answer would wait for ever.
-const SHORT: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_secs(4);
 /// At the same time on each variant.
 const PEERS: usize = 250;
 

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use crate::client::{connect, connect_and_send, is_ended, read_to_end};
-use crate::common::{REQUEST, RESPONSE, ServerProcess, connections_held, wait_until};
+use crate::common::{REQUEST, RESPONSE, ServerProcess, wait_until_held};
 use crate::serving::variants;
 
 const KEYS: [&str; 5] = ["idle", "request_head", "send", "linger", "life"];
@@ -31,7 +31,7 @@ fn each_key_sets_its_own_deadline() {
 fn ends_by(key: &str, arguments: &[String]) {
     let body = match key {
         // Far more than the buffers of both sides hold together, while nobody reads.
-        "send" => ["--set", "server.response_body_bytes=2097152"],
+        "send" => ["--set", "server.response_body_bytes=524288"],
         _ => ["--set", "server.response_body_bytes=13"],
     };
     let small = ["--set", "server.send_buffer_bytes=32768"];
@@ -53,7 +53,7 @@ fn ends_by(key: &str, arguments: &[String]) {
     } else {
         is_ended(&peer);
     }
-    wait_until("the descriptor is back", || connections_held(server.address) == 0);
+    wait_until_held(server.address, 0);
     let report = server.stopped().report();
     let expired = COUNTERS.map(|counter| report["total"][counter].as_u64().expect("a counter"));
     let expected = match key {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ringpoll_backends::{Closing, Counters, EngineOptions, Variant, Worker};
 
 use crate::client::{connect, connect_and_send, count_to_end, is_ended, is_served, read_to_end};
-use crate::common::{PATIENCE, REQUEST, RESPONSE, Served, connections_held, wait_until};
+use crate::common::{PATIENCE, REQUEST, RESPONSE, Served, connections_held, wait_until_held};
 use crate::serving::{loopback, on_every_variant, serve, serve_with, stopped};
 
 const LENGTH: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ fn a_peer_that_takes_nothing_ends_at_the_send_deadline() {
         let takes_nothing = connect_and_send(server.address, REQUEST);
         let takes_all = connect_and_send(server.address, REQUEST);
         assert_eq!(count_to_end(&takes_all), LARGE_BYTES, "another is not affected");
-        wait_until("its descriptor is gone", || connections_held(server.address) == 0);
+        wait_until_held(server.address, 0);
         let got = count_to_end(&takes_nothing);
         assert!(got < LARGE_BYTES, "nothing was left to be cut off");
         let counters = stopped(server);
@@ -131,7 +131,7 @@ fn a_life_ends_at_its_deadline() {
             is_ended(&trickling);
             assert!(slow.join().expect("no panic") < LARGE_BYTES);
         });
-        wait_until("the descriptors are gone", || connections_held(address) == 0);
+        wait_until_held(address, 0);
         drop(takes_nothing);
         let counters = stopped(server);
         assert_eq!((counters.expired_life, expired(&counters)), (4, 4));
@@ -206,7 +206,7 @@ fn hundreds_whose_time_is_over_end_together() {
 /// The server is of use, holds no connection, and has served two: the one before, and this one.
 fn nobody_is_left(server: Served, variant: Variant) -> Counters {
     let address: SocketAddr = server.address;
-    wait_until("the descriptors are gone", || connections_held(address) == 0);
+    wait_until_held(address, 0);
     is_served(address);
     let counters = stopped(server);
     assert_eq!(counters.closed, counters.accepted);

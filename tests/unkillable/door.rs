@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringpoll_backends::Variant;
 
 use crate::client::{connect, connect_and_send, read_to_end, unacknowledged, wait_until_received};
-use crate::common::{REQUEST, RESPONSE, connections_held, wait_until};
+use crate::common::{REQUEST, RESPONSE, wait_until_held};
 use crate::namespace;
 use crate::serving::{serve, variants};
 
@@ -34,7 +34,7 @@ fn turned_away(variant: Variant) {
     });
     let address = server.address;
     let holds_the_slot = connect_and_send(address, b"GET / HTTP/1.0\r\n\r");
-    wait_until("the slot is taken", || connections_held(address) == 1);
+    wait_until_held(address, 1);
     let queued = connect_and_send(address, REQUEST);
     wait_until_received(&queued);
 

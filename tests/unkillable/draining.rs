@@ -13,7 +13,7 @@ use ringpoll_backends::{EngineOptions, Recorder, Step};
 use crate::client::{
     connect, connect_and_send, count_to_end, is_ended, read_to_end, wait_until_received,
 };
-use crate::common::{PATIENCE, REQUEST, RESPONSE, connections_held, wait_until};
+use crate::common::{PATIENCE, REQUEST, RESPONSE, wait_until, wait_until_held};
 use crate::serving::{loopback, on_every_variant, serve, serve_with};
 
 /// Far more than the buffers of both sides hold together.
@@ -56,7 +56,7 @@ fn the_silent_are_cut_off_after_a_tick_and_parts_at_the_drain_timeout() {
         let silent = connect(address);
         let ends_its_request = connect_and_send(address, b"GET / HTTP/1.0\n");
         let never_ends_it = connect_and_send(address, b"GET");
-        wait_until("they are in", || connections_held(address) == 3);
+        wait_until_held(address, 3);
         let start = Instant::now();
         server.stop.request();
         is_ended(&silent);
@@ -108,7 +108,7 @@ fn whoever_waits_in_the_queue_at_the_stop_is_served() {
         });
         let address = server.address;
         let held: Vec<_> = (0..4).map(|_| connect_and_send(address, b"GET")).collect();
-        wait_until("the slots are taken", || connections_held(address) == 4);
+        wait_until_held(address, 4);
         let queued: Vec<_> = (0..QUEUED).map(|_| connect_and_send(address, REQUEST)).collect();
         queued.iter().for_each(wait_until_received);
         server.stop.request();
