@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use ringpoll_backends::Variant;
 
 use clients::Clients;
-use common::{Client, Exchange, RESPONSE, ServerProcess, connections_held, engine, wait_until};
+use common::{Client, Exchange, RESPONSE, ServerProcess, engine, wait_until, wait_until_held};
 use resident::resident_bytes;
 
 /// So few slots and descriptors that a leak of one in a thousand is felt soon.
@@ -104,6 +104,6 @@ fn soak(variant: Variant, requests: u64) {
 /// What is open when all has been opened that serving needs, and nobody is connected.
 fn descriptors_when_quiet(server: &ServerProcess) -> usize {
     assert_eq!(Client::request(server.address), Exchange::finished(RESPONSE));
-    wait_until("nobody is connected", || connections_held(server.address) == 0);
+    wait_until_held(server.address, 0);
     server.descriptors().len()
 }

@@ -5,8 +5,12 @@ use std::fs;
 use std::mem::size_of;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::wait_until;
 
 /// Descriptors and what each of them is, such as `socket:[4711]`.
 pub(crate) type Descriptors = BTreeMap<RawFd, String>;
@@ -68,4 +72,15 @@ pub(crate) fn connections_held(address: SocketAddr) -> usize {
         fields[1] == local && fields[3] != LISTEN && fields[9] != "0"
     };
     table.lines().skip(1).filter(is_held).count()
+}
+
+/// Waits until it is so many. The table is the whole machine's, so it is not read all the time.
+pub(crate) fn wait_until_held(address: SocketAddr, count: usize) {
+    wait_until(&format!("{count} connections are held"), || {
+        let is_so = connections_held(address) == count;
+        if !is_so {
+            thread::sleep(Duration::from_millis(20));
+        }
+        is_so
+    });
 }

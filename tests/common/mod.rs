@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, End, Exchange};
 pub(crate) use descriptors::{
     Descriptors, connections_held, descriptors_of, raise_descriptor_limit, sockets_on_port,
+    wait_until_held,
 };
 pub(crate) use served::Served;
 pub(crate) use server_process::{Ended, ServerProcess};

@@ -6,24 +6,35 @@ use std::panic;
 use std::path::Path;
 
 use ringpoll_backends::simulation::bytes_of_seed;
-use ringpoll_fuzz::TARGETS;
 
 /// How many inputs each target gets beyond its corpus.
 const INPUTS: u64 = 20_000;
 
 #[test]
-fn the_corpus_and_its_neighbours() {
-    for (name, target) in TARGETS {
-        let corpus = corpus(name);
-        assert!(!corpus.is_empty(), "{name} has no corpus");
-        for input in &corpus {
-            run(name, target, input);
-        }
-        for seed in 0..INPUTS {
-            run(name, target, &neighbour(&corpus, seed));
-        }
-        println!("{name}: {} inputs of the corpus, {INPUTS} neighbours", corpus.len());
+fn request_heads() {
+    run_corpus_and_neighbours("request_head", ringpoll_fuzz::request_head);
+}
+
+#[test]
+fn configs() {
+    run_corpus_and_neighbours("config", ringpoll_fuzz::config);
+}
+
+#[test]
+fn histories() {
+    run_corpus_and_neighbours("histories", ringpoll_fuzz::histories);
+}
+
+fn run_corpus_and_neighbours(name: &str, target: fn(&[u8])) {
+    let corpus = corpus(name);
+    assert!(!corpus.is_empty(), "{name} has no corpus");
+    for input in &corpus {
+        run(name, target, input);
     }
+    for seed in 0..INPUTS {
+        run(name, target, &neighbour(&corpus, seed));
+    }
+    println!("{name}: {} inputs of the corpus, {INPUTS} neighbours", corpus.len());
 }
 
 fn run(name: &str, target: fn(&[u8]), input: &[u8]) {

@@ -8,7 +8,7 @@ use ringpoll_backends::Variant;
 use rustix::process::{Resource, getrlimit};
 
 use crate::allowed;
-use crate::common::{ServerProcess, connections_held, raise_descriptor_limit, wait_until};
+use crate::common::{ServerProcess, raise_descriptor_limit, wait_until_held};
 
 const CONNECTIONS: u64 = 10_000;
 /// What a process has open beside connections.
@@ -57,7 +57,7 @@ fn resident_with(variant: Variant, count: usize) -> u64 {
             stream
         })
         .collect();
-    wait_until("all are in", || connections_held(server.address) == count);
+    wait_until_held(server.address, count);
     let resident = resident_bytes(server.id());
     drop(held);
     let report = server.stopped().report();

@@ -8,7 +8,3 @@ mod request_head;
 pub use config::config;
 pub use histories::histories;
 pub use request_head::request_head;
-
-/// All of them, with the name of their corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 3] =
-    [("request_head", request_head), ("config", config), ("histories", histories)];
