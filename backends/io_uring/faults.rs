@@ -10,7 +10,7 @@ mod faulty;
 #[cfg_attr(not(test), allow(dead_code))] // only tests plan anything
 mod plan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::io;

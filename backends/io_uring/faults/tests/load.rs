@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::mem::size_of;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::{Closing, EngineOptions, Limits, Report, Variant, Worker, open};
 use crate::deadlines::DeadlineLengths;
@@ -16,10 +17,11 @@ use crate::stop::Stop;
 /// Long enough that whoever waits for so long has been forgotten.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// More than any case takes.
+const TICKS: u64 = 2 * PATIENCE.as_secs();
+
 const ROUNDS: usize = 6;
 const AT_ONCE: usize = 4;
-/// How many clients come before the last, who must be served.
-pub(super) const CLIENTS: usize = ROUNDS * AT_ONCE;
 
 const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
 
@@ -77,7 +79,7 @@ impl Totals {
 
 /// Runs a case to its end.
 pub(super) fn run(case: &Case) -> Totals {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind((address_of_its_own(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Stop::new().unwrap();
     let mut worker = Worker::new(listener, stop.clone(), RESPONSE);
@@ -99,8 +101,7 @@ pub(super) fn run(case: &Case) -> Totals {
         unanswered += round(address, AT_ONCE);
     }
     let name = &case.name;
-    assert!(unanswered <= case.may_fail, "{name}: {unanswered} clients without their answer");
-    assert_eq!(round(address, 1), 0, "{name}: a client after the fault is not served");
+    assert!(is_served_in_the_end(address, case), "{name}: a client after the fault is not served");
     let halves = ask_by_half(address, case);
     stop.request();
     let Ok((result, accounts)) = receiver.recv_timeout(PATIENCE) else {
@@ -109,12 +110,27 @@ pub(super) fn run(case: &Case) -> Totals {
     server.join().unwrap();
     drop(halves);
     let report = result.unwrap_or_else(|error| panic!("{name}: the server ended: {error}"));
-    balance(case, &report, accounts, address.port());
+    balance(case, &report, accounts, address);
+    // Where there is a deadline, a slow machine puts out some of those who say something as well.
+    let expired = report.counters.expired_receiving as usize - case.silent;
+    let may_fail = case.may_fail + expired;
+    assert!(unanswered <= may_fail, "{name}: {unanswered} clients without their answer");
     Totals {
         cases: 1,
         injected: accounts.injected,
         clients: report.counters.accepted,
         unanswered: unanswered as u64,
+    }
+}
+
+/// One more client; where there is a deadline, one that a slow machine does not put out.
+fn is_served_in_the_end(address: SocketAddr, case: &Case) -> bool {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let is_served = round(address, 1) == 0;
+        if is_served || case.deadlines.idle.is_zero() || Instant::now() >= patience {
+            return is_served;
+        }
     }
 }
 
@@ -175,7 +191,7 @@ fn ask_by_half(address: SocketAddr, case: &Case) -> Vec<TcpStream> {
     halves
 }
 
-fn balance(case: &Case, report: &Report, accounts: Accounts, port: u16) {
+fn balance(case: &Case, report: &Report, accounts: Accounts, address: SocketAddr) {
     let (name, counters) = (&case.name, &report.counters);
     let kept = case.kept as u64;
     assert_eq!(counters.accepted, counters.closed + kept, "{name}: a slot was not given back");
@@ -185,26 +201,32 @@ fn balance(case: &Case, report: &Report, accounts: Accounts, port: u16) {
     assert_eq!(accounts.buffers_left, case.kept, "{name}: buffers left with the kernel");
     assert!(accounts.injected > 0, "{name}: nothing went wrong: the case shows nothing");
     // A spin would be events without end: each wait brings one at least.
-    let most = (CLIENTS + case.silent + case.halves) as u64 * 9 + 2 * accounts.injected + 60;
+    let most = counters.accepted * 9 + 2 * accounts.injected + 2 * TICKS;
     assert!(counters.events <= most, "{name}: {} events, {most} expected", counters.events);
     assert!(counters.waits <= most, "{name}: {} waits, {most} expected", counters.waits);
-    let left = descriptors_of(port);
+    let left = descriptors_at(address);
     assert!(left.is_empty(), "{name}: descriptors left open: {left:?}");
 }
 
-/// The descriptors of this process whose own end is at that port.
-fn descriptors_of(port: u16) -> Vec<i32> {
-    let has_port = |&fd: &i32| {
+/// A loopback address that no other case has: a port that is free again is soon another's.
+fn address_of_its_own() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + number)
+}
+
+/// The descriptors of this process whose own end is at that address.
+fn descriptors_at(address: SocketAddr) -> Vec<i32> {
+    let is_there = |&fd: &i32| {
         // SAFETY: all-zero bytes are a valid sockaddr_in.
-        let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        let mut name: libc::sockaddr_in = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::sockaddr_in>() as u32;
         // SAFETY: both pointers live through the call, and the length says how much room there is.
-        let result = unsafe { libc::getsockname(fd, (&raw mut address).cast(), &raw mut length) };
-        result == 0
-            && i32::from(address.sin_family) == libc::AF_INET
-            && u16::from_be(address.sin_port) == port
+        let result = unsafe { libc::getsockname(fd, (&raw mut name).cast(), &raw mut length) };
+        let own = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+        result == 0 && i32::from(name.sin_family) == libc::AF_INET && own == address.ip()
     };
-    descriptors().into_iter().map(|(fd, _)| fd).filter(has_port).collect()
+    descriptors().into_iter().map(|(fd, _)| fd).filter(is_there).collect()
 }
 
 /// All descriptors of this process, and what they are.
