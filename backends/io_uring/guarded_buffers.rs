@@ -188,6 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lent_stays_when_the_slab_goes() {
+        let mut slab = RecvSlab::new(2, 16);
+        let (lent, _) = slab.lend(1).into_parts();
+        drop(slab);
+        assert!(can_be_read(lent), "the kernel may still write to it");
+    }
+
+    #[test]
     fn too_many_mappings_end_the_guarding_and_nothing_else() {
         let name =
             "io_uring::guarded_buffers::tests::too_many_mappings_end_the_guarding_and_nothing_else";

@@ -51,7 +51,7 @@ impl Kernel {
         let stop = self.stop.fd();
         assert!(
             is_connection || fd == self.listener || fd == stop,
-            "epoll_ctl of descriptor {fd}, which is not open"
+            "epoll_ctl of a descriptor that is not open"
         );
         let registered = self.epoll.registrations.contains_key(&fd);
         match what {

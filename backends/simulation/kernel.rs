@@ -113,6 +113,8 @@ pub(super) struct Kernel {
     idle_calls: u32,
     /// How many ticks have passed since something happened, once chance is over.
     pub(super) quiet_ticks: u32,
+    /// The same, with nobody there and the stop heard.
+    pub(super) alone_ticks: u32,
     pub(super) met: Met,
 }
 
@@ -149,6 +151,7 @@ impl Kernel {
             progress_at_call: 0,
             idle_calls: 0,
             quiet_ticks: 0,
+            alone_ticks: 0,
             met: Met { histories: 1, ..Met::default() },
             setup,
         }
@@ -232,7 +235,7 @@ impl Kernel {
     /// The peer behind a descriptor of the server's.
     pub(super) fn peer_at(&self, fd: RawFd) -> usize {
         let peer = self.descriptors.get(&fd);
-        *peer.unwrap_or_else(|| panic!("descriptor {fd} is used and not open"))
+        *peer.expect("a descriptor is used and not open")
     }
 
     pub(super) fn accept(&mut self, listener: RawFd) -> Result<RawFd, i32> {

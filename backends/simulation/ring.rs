@@ -135,6 +135,9 @@ impl Kernel {
             assert!(other.is_none(), "two operations in flight for one connection");
         }
         let due_ms = if entry.opcode == TIMEOUT { self.now_ms + TICK_MS } else { u64::MAX };
+        // Both need memory of their own before they can begin.
+        let fails = matches!(entry.opcode, TIMEOUT | POLL);
+        let ended_by = if fails { self.fails(&[libc::ENOMEM]) } else { None };
         let name = Token::from_bits(entry.user_data).map(|it| it.operation);
         self.tell(format_args!("{name:?}({}) is submitted", entry.fd));
         if entry.opcode == CANCEL {
@@ -142,7 +145,7 @@ impl Kernel {
             self.complete(entry, result);
             return;
         }
-        self.operations.in_flight.push(Operation { entry, due_ms, ended_by: None });
+        self.operations.in_flight.push(Operation { entry, due_ms, ended_by });
     }
 
     /// What a cancel says. It may come too late for what can complete by itself.
@@ -232,7 +235,7 @@ impl Kernel {
             },
             CLOSE => self.close(entry.fd).map(|()| 0),
             TIMEOUT => Err(libc::ETIME),
-            POLL => self.fails(&[libc::ENOMEM]).map_or(Ok(1), Err),
+            POLL => Ok(1),
             opcode => panic!("operation {opcode} is none of the server's"),
         }
     }

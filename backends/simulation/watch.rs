@@ -120,7 +120,8 @@ impl Kernel {
     /// The run is over: everything has been given back, and everybody got what they deserve.
     pub(super) fn ended(&mut self, report: &Report) {
         assert!(self.stop.is_requested(), "it ended, and nobody has told it to");
-        assert!(self.descriptors.is_empty(), "descriptors left open: {:?}", self.descriptors);
+        let open: Vec<_> = self.descriptors.values().collect();
+        assert!(open.is_empty(), "descriptors left open: those of the peers {open:?}");
         assert_eq!(self.operations.left(), 0, "operations left in flight");
         for index in 0..self.peers.len() {
             self.got_what_it_deserves(index);

@@ -40,8 +40,17 @@ impl Kernel {
             self.stop.request();
             return false;
         }
+        self.alone_ticks = if self.is_alone() { self.alone_ticks + 1 } else { 0 };
+        assert!(self.alone_ticks <= 2, "nobody is left after the stop, and it does not end");
         self.pass(wait_ms);
         true
+    }
+
+    /// Whether the stop was heard, and nobody is there or comes any more.
+    fn is_alone(&self) -> bool {
+        self.stop_heard_ms.is_some()
+            && self.queue.is_empty()
+            && !self.peers.iter().any(|peer| peer.life.is_there())
     }
 
     fn step(&mut self) {

@@ -1,130 +1,27 @@
 //! Every operation, failed in every way, at every place of a load of ordinary clients: the server
 //! lives, only the connection concerned is lost, and at the end everything is given back.
 
+mod cases;
 mod load;
 
-use std::env;
 use std::io::{self, Read, Write};
-use std::ops::RangeInclusive;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use ::io_uring::{IoUring, cqueue, opcode, types};
 
 use super::Queues;
 use super::plan::{Effect, Fault, Plan, set_plan, take_accounts};
-use crate::backend::{Closing, EngineOptions};
+use crate::backend::EngineOptions;
 use crate::deadlines::DeadlineLengths;
-use crate::error::ErrorKind;
+use crate::io_uring::drain::reap_to_zero;
 use crate::io_uring::ring::Ring;
-use crate::own_process;
+use crate::simulation::bytes_of_seed;
 use crate::token::{Operation, Token};
+pub(crate) use cases::is_refused;
+use cases::{ERRNOS, PLACES, begins, by_chance, fault, faults, lingering, run_all};
 use load::{Case, Totals};
-
-/// What the manual pages name for these operations and for what they rest on, and some that they
-/// do not: a kernel may say anything.
-const ERRNOS: [i32; 19] = [
-    libc::EPERM,
-    libc::EINTR,
-    libc::EIO,
-    libc::EBADF,
-    libc::EAGAIN,
-    libc::ENOMEM,
-    libc::EFAULT,
-    libc::EINVAL,
-    libc::ENFILE,
-    libc::EMFILE,
-    libc::EPIPE,
-    libc::EPROTO,
-    libc::ENETDOWN,
-    libc::ECONNABORTED,
-    libc::ECONNRESET,
-    libc::ENOBUFS,
-    libc::ENOTCONN,
-    libc::ETIMEDOUT,
-    libc::ECANCELED,
-];
-
-/// Faults fall on each of these asks in turn; the load asks each operation more often than that.
-const PLACES: RangeInclusive<u32> = 1..=20;
-
-/// How many cases run side by side: most of their time they wait for the tick.
-const SIDE_BY_SIDE: usize = 16;
-
-/// Whether the test of that name is to run, and to run here.
-fn begins(name: &str) -> bool {
-    !is_refused(name) && own_process::is_inside(name)
-}
-
-/// Whether the kernel refuses io_uring. Then the test of that name is skipped, and has said so.
-///
-/// # Panics
-/// Under `CI=true`: there a test that is skipped has failed.
-pub(crate) fn is_refused(test: &str) -> bool {
-    let refusal = match Ring::new(&EngineOptions::default()) {
-        Err(error) if error.kind == ErrorKind::BackendRefused => error,
-        _ => return false,
-    };
-    assert_ne!(env::var("CI").as_deref(), Ok("true"), "{test}: {refusal}");
-    println!("skipped: {test}: {refusal}");
-    true
-}
-
-/// Runs all cases, and says what they did.
-fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
-    let before = load::descriptors();
-    let queue = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
-    let totals = Mutex::new(Totals::default());
-    thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                loop {
-                    let Some(case) = queue.lock().unwrap().next() else { return };
-                    let done = load::run(&case);
-                    totals.lock().unwrap().add(&done);
-                }
-            });
-        }
-    });
-    assert_eq!(load::descriptors(), before, "{title}: descriptors left open");
-    let totals = totals.into_inner().unwrap();
-    println!("{title}: {totals:?}");
-    totals
-}
-
-/// The asks of an operation that can be met by a fault.
-fn places(operation: Operation) -> Vec<RangeInclusive<u32>> {
-    match operation {
-        // The worker's own are asked once, and again only when they have failed.
-        Operation::Stop | Operation::Tick => PLACES.map(|n| 1..=n).collect(),
-        // At the end: of the ACCEPT, of the watch, of the tick.
-        Operation::Cancel => (1..=3).map(|n| n..=n).collect(),
-        _ => PLACES.map(|n| n..=n).collect(),
-    }
-}
-
-fn fault(operation: Operation, which: RangeInclusive<u32>, effect: Effect) -> Case {
-    let name = format!("{operation:?} {which:?} {effect:?}");
-    let plan = Plan { faults: vec![Fault { operation, which, effect }], ..Plan::default() };
-    let may_fail = match (operation, effect) {
-        // What only asks for patience is asked again.
-        (_, Effect::Refused(libc::EAGAIN | libc::EINTR)) => 0,
-        (Operation::Recv | Operation::Send, Effect::Refused(_) | Effect::Lost(_)) => 1,
-        (Operation::Accept, Effect::Lost(_)) => 1,
-        _ => 0,
-    };
-    Case { may_fail, ..Case::new(name, plan) }
-}
-
-fn faults(operation: Operation, effect: Effect) -> impl Iterator<Item = Case> {
-    places(operation).into_iter().map(move |which| fault(operation, which, effect))
-}
-
-fn lingering(case: Case) -> Case {
-    Case { closing: Closing::Lingering { bytes: 1 << 16 }, ..case }
-}
 
 #[test]
 fn every_operation_refused_with_every_errno_at_every_place() {
@@ -172,6 +69,25 @@ fn every_operation_done_but_said_to_have_failed() {
         all.add(&run_all(&format!("{operation:?} lost"), cases));
     }
     println!("lost: {all:?}");
+}
+
+#[test]
+fn several_things_go_wrong_at_once() {
+    let name = "io_uring::faults::tests::several_things_go_wrong_at_once";
+    if !begins(name) {
+        return;
+    }
+    let cases = (0..400).map(|seed| {
+        let mut all = Case::new(format!("several by seed {seed}"), Plan::default());
+        all.plan.shuffled_by = Some(seed);
+        for chance in bytes_of_seed(seed, 64).chunks_exact(4) {
+            let one = by_chance(chance);
+            all.plan.faults.extend(one.plan.faults);
+            all.may_fail += one.may_fail;
+        }
+        all
+    });
+    run_all("several at once", cases);
 }
 
 /// An outage: accepting fails again and again. The queue stays, and waiting costs nothing.
@@ -328,6 +244,23 @@ fn the_smallest_queues_are_large_enough() {
         })
     });
     run_all("smallest queues", cases);
+}
+
+/// An ACCEPT that is faster than its cancel has made a descriptor, and nobody asks for it.
+#[test]
+fn a_connection_that_comes_with_the_end_is_closed() {
+    if is_refused("io_uring::faults::tests::a_connection_that_comes_with_the_end_is_closed") {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut ring = Ring::new(&EngineOptions::default()).unwrap();
+    ring.accept(listener.as_raw_fd(), Token::of_worker(Operation::Accept));
+    ring.tick();
+    reap_to_zero(&mut ring, 0);
+    assert_eq!(ring.in_flight(), 0);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is told the end");
 }
 
 /// What would go on with F_MORE, but does not: it is over, and what is asked in its place is not
