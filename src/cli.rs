@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use crate::config::{self, BackendChoice, FlagSetting, Preset, Sources};
 use crate::console::{say, show};
 use crate::failure::Failure;
+use crate::load;
 use crate::serve::{self, StatisticsFormat};
 
 mod config_text;
@@ -34,6 +35,9 @@ enum Command {
     /// Serve until SIGINT or SIGTERM; a second one ends it at once.
     #[command(after_help = EXIT_CODES, after_long_help = config_text::serve_help(EXIT_CODES))]
     Serve(ServeArguments),
+    /// Put a load on a server, ours or any other, and measure it.
+    #[command(after_help = load::EXIT_CODES)]
+    Load(load::LoadArguments),
     /// Look at the configuration without serving.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -134,6 +138,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => {
             serve::serve(&config::load(&arguments.sources()?)?, arguments.stats)
         }
+        Command::Load(arguments) => load::load(&arguments),
         Command::Config(ConfigCommand::Show(arguments)) => {
             show(config_text::shown(&config::load(&arguments.sources()?)?));
             Ok(())

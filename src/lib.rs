@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod failure;
+pub mod load;
 pub mod print;
 pub mod serve;

@@ -1,0 +1,18 @@
+//! Tells the program which commit it was built from, for the environment in its results.
+
+use std::process::Command;
+
+fn main() {
+    // Whether the tree is clean can change with any of these.
+    for path in [".git/HEAD", ".git/index", "src", "backends", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let description = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .unwrap_or_default();
+    println!("cargo::rustc-env=BUILT_FROM_COMMIT={}", description.trim());
+}

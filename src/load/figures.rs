@@ -1,0 +1,75 @@
+//! Figures as people read them.
+
+use std::time::Duration;
+
+/// `1,234,567`.
+pub(super) fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `812 ns`, `43.2 µs`, `1.25 ms`, `2.10 s`: three digits, whatever the size.
+pub(super) fn time(time_ns: u64) -> String {
+    let (unit, size_ns) = match time_ns {
+        0..1_000 => return format!("{time_ns} ns"),
+        1_000..1_000_000 => ("µs", 1e3),
+        1_000_000..1_000_000_000 => ("ms", 1e6),
+        _ => ("s", 1e9),
+    };
+    format!("{} {unit}", three_digits(time_ns as f64 / size_ns))
+}
+
+/// The same of a [`Duration`].
+pub(super) fn duration(duration: Duration) -> String {
+    time(duration.as_nanos() as u64)
+}
+
+/// `22.1 MB`.
+pub(super) fn bytes(bytes: f64) -> String {
+    match bytes {
+        ..1e3 => format!("{bytes:.0} B"),
+        ..1e6 => format!("{} kB", three_digits(bytes / 1e3)),
+        ..1e9 => format!("{} MB", three_digits(bytes / 1e6)),
+        _ => format!("{} GB", three_digits(bytes / 1e9)),
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    match value {
+        ..9.995 => format!("{value:.2}"),
+        ..99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_a_comma_before_each_three_digits() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        assert_eq!(time(812), "812 ns");
+        assert_eq!(time(1_000), "1.00 µs");
+        assert_eq!(time(43_210), "43.2 µs");
+        assert_eq!(time(125_900_000), "126 ms");
+        assert_eq!(time(2_100_000_000), "2.10 s");
+        assert_eq!(time(9_996_000_000), "10.0 s");
+        assert_eq!(duration(Duration::from_millis(10)), "10.0 ms");
+        assert_eq!([bytes(114.0), bytes(22.1e6)], ["114 B", "22.1 MB"]);
+        assert_eq!([bytes(1e3), bytes(2.5e9)], ["1.00 kB", "2.50 GB"]);
+    }
+}
