@@ -7,10 +7,12 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::compare::{self, CompareArguments};
 use crate::config::{self, BackendChoice, FlagSetting, Preset, Sources};
 use crate::console::{say, show};
 use crate::failure::Failure;
-use crate::load;
+use crate::load::{self, LoadArguments};
+use crate::report::{self, ReportArguments};
 use crate::serve::{self, StatisticsFormat};
 
 mod config_text;
@@ -37,7 +39,11 @@ enum Command {
     Serve(ServeArguments),
     /// Put a load on a server, ours or any other, and measure it.
     #[command(after_help = load::EXIT_CODES)]
-    Load(load::LoadArguments),
+    Load(LoadArguments),
+    /// Say which server is better here, by how much, how sure, and why.
+    Compare(Box<CompareArguments>),
+    /// Show results of comparisons again, or several of them side by side.
+    Report(ReportArguments),
     /// Look at the configuration without serving.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -125,7 +131,7 @@ impl ServeArguments {
 /// Does what the command line asks for, and says what went wrong on standard error.
 pub fn main() -> ExitCode {
     match run(CommandLine::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             say(&failure);
             ExitCode::from(failure.exit_code())
@@ -133,29 +139,29 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(arguments) => {
-            serve::serve(&config::load(&arguments.sources()?)?, arguments.stats)
+            serve::serve(&config::load(&arguments.sources()?)?, arguments.stats)?;
         }
-        Command::Load(arguments) => load::load(&arguments),
+        Command::Load(arguments) => load::load(&arguments)?,
+        Command::Compare(arguments) => return compare::compare(&arguments).map(ExitCode::from),
+        Command::Report(arguments) => report::run(&arguments)?,
         Command::Config(ConfigCommand::Show(arguments)) => {
             show(config_text::shown(&config::load(&arguments.sources()?)?));
-            Ok(())
         }
         Command::Config(ConfigCommand::Check { file }) => {
             config::check_file(&file)?;
             show(format!("{}: valid\n", file.display()));
-            Ok(())
         }
         Command::Completions { shell } => {
             // Into memory first: the generator panics when its reader goes away.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "ringpoll", &mut script);
             show(script);
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod console;
 pub mod failure;
 pub mod load;
 pub mod print;
+pub mod report;
 pub mod serve;

@@ -1,0 +1,303 @@
+//! A whole comparison: one experiment, or with a sweep one for each value.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::arguments::CompareArguments;
+use super::arm::{self, CommonSettings, Contestant, Program, full_key, usage};
+use super::client::Client;
+use super::experiment::{self, Rules};
+use super::judgement::Margins;
+use super::load_client::{LoadClient, LoadShape};
+use super::progress::Progress;
+use super::round::Course;
+use super::server_process::{OwnProgram, ServerProcess};
+use super::statistics::random::Random;
+use super::sweep::{self, Sweep};
+use super::topology::{self, Topology};
+use super::{environment, namespace};
+use crate::failure::Failure;
+use crate::report::result::{
+    Arm, ComparisonResult, Difference, Environment, Experiment, Isolation, Method, Placement,
+    Point, SCHEMA_VERSION, SweepValue,
+};
+
+/// How sure all claims of an experiment are together.
+const CONFIDENCE: f64 = 0.95;
+/// What counts as no difference, and the widest interval that shows that there is none.
+const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
+/// How many processors others may use before it is worth a note.
+const LOAD_WORTH_A_NOTE: f64 = 0.2;
+/// Where each load is measured.
+const POINTS: [Point; 2] = [Point::FixedRate, Point::Saturated];
+
+/// Carries out all experiments. `own_program` is what the arms that are engines are started from.
+///
+/// The calling thread ends up in a network namespace of its own, where that is allowed.
+///
+/// # Errors
+/// When an arm makes no sense, is refused, or does not run.
+pub fn run(
+    arguments: &CompareArguments,
+    own_program: &OwnProgram,
+) -> Result<ComparisonResult, Failure> {
+    let began = Instant::now();
+    let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let mut cells = cells(arguments)?;
+    let interrupts = Interrupts::watch()?;
+    // Before anything is started: what a thread starts is where the thread is.
+    let isolation = namespace::isolate(!arguments.no_namespace);
+    let topology = Topology::read();
+    let placement = place(arguments, &topology, &cells)?;
+    for contestant in cells.iter_mut().flat_map(|cell| &mut cell.contestants) {
+        introduce(contestant, own_program, &placement)?;
+    }
+    let frame = Frame {
+        arguments,
+        own_program,
+        placement,
+        isolation,
+        environment: environment::read(&topology),
+        seed: arguments.seed.unwrap_or_else(Random::fresh_seed),
+    };
+    let experiments = frame.experiments(&cells, &interrupts.flag);
+    // Whoever called goes on where it was.
+    let cpus: Vec<usize> = topology.cpus.iter().map(|cpu| cpu.number).collect();
+    let _ = topology::pin(&cpus);
+    let experiments = experiments?;
+    Ok(frame.result(&cells, experiments, started_at, began))
+}
+
+/// One load and the arms under it.
+struct Cell {
+    contestants: Vec<Contestant>,
+    client: Box<dyn Client>,
+    sweep: Option<SweepValue>,
+}
+
+fn cells(arguments: &CompareArguments) -> Result<Vec<Cell>, Failure> {
+    let common = CommonSettings {
+        file: arguments.config.clone(),
+        preset: arguments.preset,
+        set: arguments.set.clone(),
+    };
+    let client = LoadClient::new(LoadShape {
+        connections: arguments.connections as usize,
+        idle: arguments.idle as usize,
+        burst: arguments.burst.map(|burst| burst as usize),
+        burst_pause: Duration::from_millis(arguments.burst_pause_ms),
+        fragments: arguments.fragments as usize,
+        fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
+        path: arguments.path.clone(),
+    })
+    .map_err(usage)?;
+    let Some(sweep) = &arguments.sweep else {
+        let contestants = arm::read(&arguments.arms, &common)?;
+        return Ok(vec![Cell { contestants, client: Box::new(client), sweep: None }]);
+    };
+    let cell = |value: &String| sweep_cell(arguments, &common, &client, sweep, value);
+    sweep.values.iter().map(cell).collect()
+}
+
+/// A parameter of the load, or else a key of the configuration, in all arms.
+fn sweep_cell(
+    arguments: &CompareArguments,
+    common: &CommonSettings,
+    client: &LoadClient,
+    sweep: &Sweep,
+    value: &str,
+) -> Result<Cell, Failure> {
+    let mut common = common.clone();
+    let client: Box<dyn Client> = match client.with(&sweep.key, value) {
+        Some(client) => {
+            client.map_err(|problem| usage(format!("--sweep {}: {problem}", sweep.key)))?
+        }
+        None => {
+            let key = full_key(&sweep.key).map_err(usage)?;
+            common.set.push(format!("{key}={value}"));
+            client.again()
+        }
+    };
+    let contestants = arm::read(&arguments.arms, &common)?;
+    let sweep = Some(SweepValue { key: sweep.key.clone(), value: value.to_owned() });
+    Ok(Cell { contestants, client, sweep })
+}
+
+fn place(
+    arguments: &CompareArguments,
+    topology: &Topology,
+    cells: &[Cell],
+) -> Result<Placement, Failure> {
+    let threads = |contestant: &Contestant| match contestant.program {
+        Program::Engine { workers, .. } => workers,
+        Program::Command(_) => 1,
+    };
+    let threads = cells.iter().flat_map(|cell| &cell.contestants).map(threads).max().unwrap_or(1);
+    let list = |cpus: &Option<super::arguments::CpuList>| cpus.as_ref().map(|cpus| cpus.to_vec());
+    let (server, client) = (list(&arguments.server_cpus), list(&arguments.client_cpus));
+    topology::place(topology, threads, server, client).map_err(usage)
+}
+
+/// Starts a server once, so that what is refused is refused before anything is measured, and asks
+/// it what it runs on.
+fn introduce(
+    contestant: &mut Contestant,
+    own_program: &OwnProgram,
+    placement: &Placement,
+) -> Result<(), Failure> {
+    let server = ServerProcess::start(contestant, own_program, placement)?;
+    let engine = server.engine.clone();
+    let report = server.stop()?;
+    contestant.description.engine = engine;
+    contestant.description.kernel_features =
+        report.map(|report| report.kernel_features).unwrap_or_default();
+    Ok(())
+}
+
+/// What all experiments of a comparison have in common.
+struct Frame<'run> {
+    arguments: &'run CompareArguments,
+    own_program: &'run OwnProgram,
+    placement: Placement,
+    isolation: Isolation,
+    environment: Environment,
+    seed: u64,
+}
+
+impl Frame<'_> {
+    fn experiments(
+        &self,
+        cells: &[Cell],
+        interrupted: &AtomicBool,
+    ) -> Result<Vec<Experiment>, Failure> {
+        let rules = Rules {
+            seed: self.seed,
+            budget: self.arguments.budget,
+            most_blocks: self.arguments.blocks.map_or(usize::MAX, |blocks| blocks as usize),
+            confidence: CONFIDENCE,
+            margins: MARGINS,
+            points: POINTS.to_vec(),
+            rate: self.arguments.rate,
+        };
+        let mut experiments = Vec::new();
+        for (index, cell) in cells.iter().enumerate() {
+            if interrupted.load(Ordering::Relaxed) && index > 0 {
+                break;
+            }
+            let course = Course {
+                contestants: &cell.contestants,
+                own_program: self.own_program,
+                placement: &self.placement,
+                client: cell.client.as_ref(),
+                warm_up: self.arguments.warm_up,
+                duration: self.arguments.round,
+            };
+            let name = match &cell.sweep {
+                Some(it) => format!("{}={} ({} of {}) ", it.key, it.value, index + 1, cells.len()),
+                None => String::new(),
+            };
+            let progress = Progress::new(&name);
+            let experiment = experiment::run(&course, &rules, &progress, interrupted)?;
+            let notes = self.notes();
+            experiments.push(Experiment { sweep: cell.sweep.clone(), notes, ..experiment });
+        }
+        Ok(experiments)
+    }
+
+    /// What is worth knowing of the surroundings, and changes no verdict.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let load = self.environment.load_before;
+        if load > LOAD_WORTH_A_NOTE {
+            notes.push(format!("before the first round others used {load:.1} processors"));
+        }
+        if !self.isolation.network_namespace {
+            notes.push(self.isolation.reason.clone());
+        }
+        notes
+    }
+
+    fn result(
+        self,
+        cells: &[Cell],
+        experiments: Vec<Experiment>,
+        started_at: String,
+        began: Instant,
+    ) -> ComparisonResult {
+        // A swept setting is the same in all arms of a cell, so the first stands for all.
+        let arms: Vec<Arm> = cells[0].contestants.iter().map(|it| it.description.clone()).collect();
+        let mut differences = arm::differences(&arms);
+        differences.extend(different_answers(&cells[0], arms.len()));
+        let crossover = self
+            .arguments
+            .sweep
+            .as_ref()
+            .map(|it| sweep::crossover(&it.key, &arms, &experiments, &POINTS));
+        let sentence = match (&crossover, &experiments[..]) {
+            (Some(map), _) => map.sentence.clone(),
+            (None, [only]) => only.sentence.clone(),
+            (None, _) => String::new(),
+        };
+        ComparisonResult {
+            schema_version: SCHEMA_VERSION,
+            started_at,
+            duration_seconds: began.elapsed().as_secs_f64(),
+            command_line: std::env::args().collect(),
+            sentence,
+            outcome: sweep::outcome(&experiments),
+            environment: self.environment,
+            method: Method {
+                seed: self.seed,
+                budget_seconds: self.arguments.budget.as_secs_f64(),
+                round_seconds: self.arguments.round.as_secs_f64(),
+                warm_up_seconds: self.arguments.warm_up.as_secs_f64(),
+                confidence: CONFIDENCE,
+                negligible: MARGINS.negligible,
+                equivalence: MARGINS.equivalence,
+                placement: self.placement,
+                isolation: self.isolation,
+            },
+            differences,
+            arms,
+            experiments,
+            crossover,
+        }
+    }
+}
+
+/// Servers that answer with more bytes, or with another status, do not do the same work.
+fn different_answers(cell: &Cell, arms: usize) -> Option<Difference> {
+    let values: Vec<_> = (0..arms).map(|arm| cell.client.answer_of(arm)).collect();
+    let differ = values.iter().any(|value| *value != values[0]);
+    differ.then(|| Difference { key: "answer".to_owned(), values })
+}
+
+/// Ctrl-C and SIGTERM: what has been measured so far is judged.
+struct Interrupts {
+    flag: Arc<AtomicBool>,
+    registered: Vec<signal_hook::SigId>,
+}
+
+impl Interrupts {
+    fn watch() -> Result<Self, Failure> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut registered = Vec::new();
+        for signal in [SIGINT, SIGTERM] {
+            let id = signal_hook::flag::register(signal, Arc::clone(&flag))
+                .map_err(|error| Failure::Run(format!("ringpoll compare: signals: {error}")))?;
+            registered.push(id);
+        }
+        Ok(Self { flag, registered })
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        for id in self.registered.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Where a comparison runs, as far as it can be read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::thread::sleep;
+use std::time::Duration;
+
+use flate2::read::GzDecoder;
+use rustix::process::{Resource, getrlimit};
+
+use super::machine::CpuTicks;
+use super::namespace::{CARRIED_OVER, sysctl};
+use super::topology::Topology;
+use crate::report::result::{CpuDescription, Environment, ProgramDescription, Tunable};
+
+/// Settings of the kernel that matter beside those of the network namespace.
+const MORE_SYSCTLS: &[&str] = &[
+    "net.ipv4.ip_local_port_range",
+    "net.core.busy_poll",
+    "kernel.io_uring_disabled",
+    "kernel.numa_balancing",
+    "kernel.sched_autogroup_enabled",
+];
+
+/// What the kernel was built with, as far as it changes what is measured here.
+const BUILD_OPTIONS: &[&str] = &[
+    "CONFIG_HZ",
+    "CONFIG_PREEMPT",
+    "CONFIG_PREEMPT_DYNAMIC",
+    "CONFIG_PREEMPT_LAZY",
+    "CONFIG_PREEMPT_NONE",
+    "CONFIG_PREEMPT_RT",
+    "CONFIG_PREEMPT_VOLUNTARY",
+    "CONFIG_NO_HZ_FULL",
+    "CONFIG_NO_HZ_IDLE",
+    "CONFIG_IO_URING",
+    "CONFIG_IRQ_TIME_ACCOUNTING",
+    "CONFIG_VIRT_CPU_ACCOUNTING_GEN",
+    "CONFIG_PARAVIRT_TIME_ACCOUNTING",
+    "CONFIG_CPU_MITIGATIONS",
+    "CONFIG_MITIGATION_PAGE_TABLE_ISOLATION",
+    "CONFIG_MITIGATION_RETPOLINE",
+    "CONFIG_DEBUG_LIST",
+    "CONFIG_KASAN",
+    "CONFIG_KFENCE",
+    "CONFIG_LOCKDEP",
+    "CONFIG_NETFILTER",
+    "CONFIG_SLUB_DEBUG_ON",
+];
+
+/// How long others are watched before anything is started.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Reads everything, in the network namespace of the calling thread.
+pub fn read(topology: &Topology) -> Environment {
+    let name = rustix::system::uname();
+    Environment {
+        program: program(),
+        kernel_release: name.release().to_string_lossy().into_owned(),
+        kernel_version: name.version().to_string_lossy().into_owned(),
+        kernel_command_line: line_of("/proc/cmdline"),
+        kernel_build: build_configuration(&name.release().to_string_lossy()),
+        cpu: cpu(topology),
+        virtualisation: virtualisation(),
+        mitigations: mitigations(),
+        memory_bytes: memory_bytes(),
+        sysctls: sysctls(),
+        limits: limits(),
+        load_before: load_of_others(topology),
+    }
+}
+
+fn program() -> ProgramDescription {
+    ProgramDescription {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git: option_env!("BUILT_FROM_COMMIT")
+            .filter(|commit| !commit.is_empty())
+            .map(str::to_owned),
+        optimised: !cfg!(debug_assertions),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+    }
+}
+
+fn line_of(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// From /proc/config.gz, where the kernel keeps it, or from /boot, where distributions do.
+fn build_configuration(release: &str) -> Option<Vec<Tunable>> {
+    let from_kernel = || {
+        let mut text = String::new();
+        let file = fs::File::open("/proc/config.gz").ok()?;
+        GzDecoder::new(file).read_to_string(&mut text).ok()?;
+        Some(text)
+    };
+    let text = from_kernel().or_else(|| fs::read_to_string(format!("/boot/config-{release}")).ok());
+    text.map(|text| {
+        let wanted = |line: &str| {
+            let (name, value) = line.split_once('=')?;
+            BUILD_OPTIONS.contains(&name).then(|| tunable(name, value))
+        };
+        text.lines().filter_map(wanted).collect()
+    })
+}
+
+fn cpu(topology: &Topology) -> CpuDescription {
+    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = ["model name", "Model", "cpu model", "Hardware"].into_iter().find_map(|name| {
+        let line = information.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let online = fs::read_to_string("/sys/devices/system/cpu/online")
+        .ok()
+        .and_then(|list| super::topology::parse_cpus(list.trim()).ok());
+    let cores: BTreeSet<_> = topology.cpus.iter().map(|cpu| cpu.core).collect();
+    let nodes: BTreeSet<_> = topology.cpus.iter().map(|cpu| cpu.node).collect();
+    CpuDescription {
+        model: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        available: topology.cpus.len(),
+        online: online.map_or(topology.cpus.len(), |list| list.len()),
+        threads_per_core: topology.cpus.len().div_ceil(cores.len().max(1)),
+        memory_nodes: nodes.len(),
+        governor: line_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    }
+}
+
+/// The clock that a guest uses names its hypervisor; failing that, the processor at least says
+/// that there is one. A container can be in either.
+fn virtualisation() -> String {
+    let clocks = line_of("/sys/devices/system/clocksource/clocksource0/available_clocksource");
+    let clocks = clocks.unwrap_or_default();
+    let machine = [("kvm-clock", "kvm"), ("hyperv", "hyper-v"), ("xen", "xen")]
+        .into_iter()
+        .find(|(clock, _)| clocks.contains(clock))
+        .map(|(_, name)| name.to_owned())
+        .or_else(|| line_of("/sys/hypervisor/type"))
+        .or_else(|| {
+            let information = fs::read_to_string("/proc/cpuinfo").ok()?;
+            let flags = information.lines().find(|line| line.starts_with("flags"))?;
+            let guest = flags.split_whitespace().any(|flag| flag == "hypervisor");
+            guest.then(|| "a hypervisor".to_owned())
+        });
+    let container = fs::exists("/.dockerenv").unwrap_or(false)
+        || fs::exists("/run/.containerenv").unwrap_or(false);
+    match (machine, container) {
+        (Some(machine), true) => format!("{machine}, container"),
+        (Some(machine), false) => machine,
+        (None, true) => "container".to_owned(),
+        (None, false) => "none".to_owned(),
+    }
+}
+
+fn mitigations() -> Vec<Tunable> {
+    let directory = "/sys/devices/system/cpu/vulnerabilities";
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut mitigations: Vec<Tunable> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let state = line_of(&format!("{directory}/{name}"))?;
+            Some(tunable(&name, &state))
+        })
+        .collect();
+    mitigations.sort_by(|one, other| one.name.cmp(&other.name));
+    mitigations
+}
+
+fn memory_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    let kibibytes = line.split_whitespace().next().and_then(|number| number.parse().ok());
+    kibibytes.unwrap_or(0_u64) * 1024
+}
+
+fn sysctls() -> Vec<Tunable> {
+    let names = CARRIED_OVER.iter().chain(MORE_SYSCTLS);
+    names.filter_map(|name| Some(tunable(name, &sysctl(name)?))).collect()
+}
+
+fn limits() -> Vec<Tunable> {
+    let shown = |resource| {
+        let limit = getrlimit(resource).current;
+        limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
+    };
+    vec![
+        tunable("open files", &shown(Resource::Nofile)),
+        tunable("locked memory, bytes", &shown(Resource::Memlock)),
+    ]
+}
+
+fn load_of_others(topology: &Topology) -> f64 {
+    let cpus: Vec<usize> = topology.cpus.iter().map(|cpu| cpu.number).collect();
+    let before = CpuTicks::read(&cpus);
+    sleep(GLANCE);
+    CpuTicks::read(&cpus).since(before).busy_share() * cpus.len() as f64
+}
+
+fn tunable(name: &str, value: &str) -> Tunable {
+    Tunable { name: name.to_owned(), value: value.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_an_environment() {
+        let environment = read(&Topology::read());
+        assert!(!environment.kernel_release.is_empty());
+        assert!(environment.cpu.available >= 1 && environment.cpu.threads_per_core >= 1);
+        assert!(environment.memory_bytes > 1 << 20);
+        assert!(environment.sysctls.iter().any(|it| it.name == "net.core.somaxconn"));
+        assert_eq!(environment.limits.len(), 2);
+        assert!(environment.load_before >= 0.0);
+    }
+}

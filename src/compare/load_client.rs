@@ -1,0 +1,298 @@
+//! The load generator as a comparison uses it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::client::{Client, Pace, Seen};
+use super::summary::latency_of;
+use crate::load::{
+    self, Burst, Control, Expected, FailureKind, Outcome, Plan, Rate, Reference, Request,
+};
+use crate::report::result::{ClientUse, Failures, LatencyPair, LoadDescription, Setting};
+
+/// Open loop: how many requests may be under way at once before they have to wait. Far more than
+/// a server below saturation ever has.
+const OPEN_LOOP_CONNECTIONS: usize = 1024;
+
+/// How long a request may take. It outlasts a lost SYN, which is sent again after a second.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Descriptors that are open in any program, and some to spare.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+/// The parameters of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadShape {
+    /// Closed loop: so many requests are under way all the time.
+    pub connections: usize,
+    /// Connections that are open beside the load, and say nothing.
+    pub idle: usize,
+    /// So many requests come at once.
+    pub burst: Option<usize>,
+    /// Closed loop: how long after the last answer the next burst comes.
+    pub burst_pause: Duration,
+    /// In how many pieces a request is sent.
+    pub fragments: usize,
+    /// How long after one piece the next one is sent.
+    pub fragment_pause: Duration,
+    /// What is asked for.
+    pub path: String,
+}
+
+impl Default for LoadShape {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            idle: 0,
+            burst: None,
+            burst_pause: Duration::ZERO,
+            fragments: 1,
+            fragment_pause: Duration::ZERO,
+            path: "/".to_owned(),
+        }
+    }
+}
+
+/// One connection a request.
+pub struct LoadClient {
+    shape: LoadShape,
+    request: Request,
+    /// What each arm answers: learned from its first round, and held against all others.
+    answers: RefCell<BTreeMap<usize, Arc<Reference>>>,
+}
+
+impl LoadClient {
+    /// A load of this shape.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub fn new(shape: LoadShape) -> Result<Self, String> {
+        let request = Request::get(&shape.path, "localhost", &[])?;
+        let request = request.in_fragments(shape.fragments, shape.fragment_pause)?;
+        if shape.connections == 0 {
+            return Err("there must be a connection at least".to_owned());
+        }
+        if shape.burst == Some(0) {
+            return Err("a burst has a connection at least".to_owned());
+        }
+        Ok(Self { shape, request, answers: RefCell::default() })
+    }
+
+    fn plan(&self, target: SocketAddr, pace: Pace, duration: Duration) -> Result<Plan, String> {
+        let closed_loop = self.shape.burst.unwrap_or(self.shape.connections);
+        let (pace, connections) = match pace {
+            Pace::AsFastAsAnswered => (load::Pace::AsFastAsAnswered, closed_loop),
+            Pace::RequestsPerSecond(rate) => {
+                (load::Pace::Rate(Rate::per_second(rate)?), closed_loop.max(OPEN_LOOP_CONNECTIONS))
+            }
+        };
+        Ok(Plan {
+            pace,
+            connections,
+            burst: self
+                .shape
+                .burst
+                .map(|connections| Burst { connections, pause: self.shape.burst_pause }),
+            duration: Some(duration),
+            // A run of its own, so that nothing of it is measured.
+            warm_up: Duration::ZERO,
+            timeout: PATIENCE,
+            ..Plan::new(target, self.request.clone())
+        })
+    }
+}
+
+impl Client for LoadClient {
+    fn run(
+        &self,
+        arm: usize,
+        target: SocketAddr,
+        pace: Pace,
+        duration: Duration,
+    ) -> Result<Seen, String> {
+        let mut plan = self.plan(target, pace, duration)?;
+        if let Some(answer) = self.answers.borrow().get(&arm) {
+            plan.expected = Expected::Known(Arc::clone(answer));
+        }
+        let outcome = load::run(&plan, &Control::new()).map_err(|error| error.to_string())?;
+        self.answers.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(&outcome.reference));
+        Ok(seen(&outcome))
+    }
+
+    fn open_idle(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
+        allow_descriptors((self.shape.idle + self.shape.connections) as u64 + OTHER_DESCRIPTORS);
+        let open = |_| TcpStream::connect_timeout(&target, Duration::from_secs(5));
+        let opened: Result<Vec<_>, _> = (0..self.shape.idle).map(open).collect();
+        opened.map_err(|error| format!("an idle connection: {error}"))
+    }
+
+    fn answer_of(&self, arm: usize) -> Option<String> {
+        let answers = self.answers.borrow();
+        let answer = answers.get(&arm)?;
+        let status = answer.status_line().unwrap_or("no HTTP");
+        Some(format!("{} bytes, {status}", answer.bytes().len()))
+    }
+
+    fn description(&self) -> LoadDescription {
+        let shape = &self.shape;
+        let mut text = format!("one connection a request, {} at saturation", shape.connections);
+        if shape.idle > 0 {
+            text += &format!(", {} idle beside it", shape.idle);
+        }
+        if let Some(burst) = shape.burst {
+            let pause = milliseconds(shape.burst_pause);
+            text += &format!(", in bursts of {burst}, {pause} ms apart");
+        }
+        if shape.fragments > 1 {
+            let pause = milliseconds(shape.fragment_pause);
+            text += &format!(", requests in {} pieces, {pause} ms apart", shape.fragments);
+        }
+        let parameter = |key: &str, value: String| Setting {
+            key: key.to_owned(),
+            value,
+            origin: "load".to_owned(),
+        };
+        let parameters = vec![
+            parameter("connections", shape.connections.to_string()),
+            parameter("idle", shape.idle.to_string()),
+            parameter("burst", shape.burst.map_or_else(String::new, |it| it.to_string())),
+            parameter("burst_pause_ms", milliseconds(shape.burst_pause).to_string()),
+            parameter("fragments", shape.fragments.to_string()),
+            parameter("path", shape.path.clone()),
+            parameter("fragment_pause_ms", milliseconds(shape.fragment_pause).to_string()),
+        ];
+        LoadDescription { text, parameters }
+    }
+
+    fn with(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>> {
+        let mut shape = self.shape.clone();
+        let number = value.parse().map_err(|_| format!("a whole number is expected, not {value}"));
+        let field = match key {
+            "connections" => &mut shape.connections,
+            "idle" => &mut shape.idle,
+            "burst" => shape.burst.get_or_insert(0),
+            "fragments" => &mut shape.fragments,
+            _ => return None,
+        };
+        match number {
+            Ok(number) => *field = number,
+            Err(problem) => return Some(Err(problem)),
+        }
+        Some(Self::new(shape).map(|client| Box::new(client) as Box<dyn Client>))
+    }
+
+    fn again(&self) -> Box<dyn Client> {
+        let (shape, request) = (self.shape.clone(), self.request.clone());
+        Box::new(Self { shape, request, answers: RefCell::default() })
+    }
+}
+
+fn milliseconds(length: Duration) -> f64 {
+    length.as_secs_f64() * 1e3
+}
+
+/// Raises the soft limit of descriptors, as far as the hard one allows; what is missing then shows
+/// itself as an error.
+fn allow_descriptors(needed: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+        let raised = Rlimit { current: Some(current), maximum: limit.maximum };
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+}
+
+fn seen(outcome: &Outcome) -> Seen {
+    let of = |kinds: &[FailureKind]| kinds.iter().map(|&kind| outcome.failures.of(kind)).sum();
+    // What is worst first.
+    let worst = [FailureKind::WrongBytes, FailureKind::EarlyEnd].into_iter();
+    let example = worst
+        .chain(FailureKind::ALL)
+        .find_map(|kind| Some(format!("{kind}: {}", outcome.failures.first(kind)?)));
+    Seen {
+        duration: outcome.duration,
+        requests: outcome.completed,
+        failures: Failures {
+            wrong_bytes: of(&[FailureKind::WrongBytes, FailureKind::EarlyEnd]),
+            refused: of(&[FailureKind::ConnectRefused]),
+            reset: of(&[FailureKind::Reset]),
+            timed_out: of(&[FailureKind::Timeout]),
+            not_sent: of(&[FailureKind::NeverBegun]),
+            other: of(&[FailureKind::PortsExhausted, FailureKind::Other]),
+            example,
+        },
+        latency: LatencyPair {
+            corrected: latency_of(&outcome.corrected),
+            uncorrected: latency_of(&outcome.uncorrected),
+        },
+        used: ClientUse {
+            cpu_ns: outcome.own_cost.cpu().as_nanos() as u64,
+            busy: outcome.own_cost.busiest,
+            connections: outcome.most_under_way as u64,
+            most_late_ns: outcome.lateness.max(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    fn client(shape: LoadShape) -> LoadClient {
+        LoadClient::new(shape).unwrap()
+    }
+
+    #[test]
+    fn a_shape_is_told_and_can_be_swept() {
+        let client = client(LoadShape { idle: 7, fragments: 3, ..LoadShape::default() });
+        let text = client.description().text;
+        assert!(
+            text.contains("64 at saturation, 7 idle beside it, requests in 3 pieces"),
+            "{text}"
+        );
+        let swept = client.with("connections", "9").unwrap().unwrap();
+        assert!(swept.description().text.contains("9 at saturation, 7 idle"));
+        assert!(client.with("connections", "many").unwrap().is_err());
+        assert!(client.with("fragments", "5000").unwrap().is_err());
+        assert!(client.with("connections", "0").unwrap().is_err());
+        assert!(client.with("server.backlog", "9").is_none());
+    }
+
+    #[test]
+    fn what_an_arm_answers_is_learned_once_and_held_against_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        // As many right answers as the first run takes at the least, and wrong ones for ever.
+        std::thread::spawn(move || {
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 256];
+                let _ = std::io::Read::read(&mut stream, &mut request);
+                let answer = if number < 2 { "one" } else { "two" };
+                // A client that has seen enough is gone.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let client = client(LoadShape { connections: 1, ..LoadShape::default() });
+        let run = || {
+            let duration = Duration::from_millis(100);
+            client.run(0, target, Pace::AsFastAsAnswered, duration).unwrap()
+        };
+        let (first, second) = (run(), run());
+        assert_eq!(first.requests, 1, "{first:?}");
+        assert!(first.failures.wrong_bytes > 0, "{first:?}");
+        assert!(first.failures.example.unwrap().contains("wrong bytes"));
+        assert_eq!(second.requests, 0, "{second:?}");
+        assert!(second.failures.wrong_bytes > 0, "{second:?}");
+        assert_eq!(client.answer_of(0).as_deref(), Some("3 bytes, no HTTP"));
+        assert_eq!(client.answer_of(1), None);
+        assert_eq!(client.again().answer_of(0), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! A result as lines for a terminal: first what it comes to, then the figures, then why.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+
+use super::words::{at_point, percentage, thousands};
+use crate::report::result::{
+    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Metric, MetricResult, Verdict,
+};
+
+/// All of it.
+pub fn render(result: &ComparisonResult) -> String {
+    let mut text = format!("{}\n", result.sentence);
+    for experiment in &result.experiments {
+        render_experiment(&mut text, result, experiment);
+    }
+    render_method(&mut text, result);
+    text
+}
+
+fn render_experiment(text: &mut String, result: &ComparisonResult, experiment: &Experiment) {
+    let _ = writeln!(text, "\nload: {}", experiment.load.text);
+    if let Some(sweep) = &experiment.sweep {
+        let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.sentence);
+    }
+    for comparison in &experiment.comparisons {
+        let _ = writeln!(text, "\n{}", table(result, experiment, comparison));
+        if !comparison.why.is_empty() {
+            let _ = writeln!(text, "\nWhy");
+        }
+        for line in &comparison.why {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    if !(experiment.gates.is_empty() && experiment.notes.is_empty()) {
+        let _ = writeln!(text, "\nTo be known");
+    }
+    for gate in &experiment.gates {
+        render_gate(text, gate, &experiment.sentence);
+    }
+    for note in &experiment.notes {
+        let _ = writeln!(text, "  note: {note}.");
+    }
+}
+
+fn table(result: &ComparisonResult, experiment: &Experiment, comparison: &Comparison) -> Table {
+    let mut table = Table::new();
+    // A line under the names, and nothing else.
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
+    let first = &result.arms[comparison.baseline].label;
+    let other = &result.arms[comparison.contender].label;
+    table.set_header(["", first, other, "ratio", "interval", "verdict", "noise"]);
+    let mut point = None;
+    for metric in &comparison.metrics {
+        if point != Some(metric.point) {
+            point = Some(metric.point);
+            table.add_row([at_point(metric.point, &experiment.working_points)]);
+        }
+        let same = |it: &&MetricResult| it.metric == metric.metric && it.point == metric.point;
+        table.add_row(row(metric, experiment.control.metrics.iter().find(same)));
+    }
+    for column in 1..=4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn row(result: &MetricResult, control: Option<&MetricResult>) -> [String; 7] {
+    let interval = match (result.low, result.high) {
+        (Some(low), Some(high)) => format!("{low:.3} – {high:.3}"),
+        _ => "–".to_owned(),
+    };
+    let noise = control.and_then(|it| Some((it.low?, it.high?)));
+    let unit = result.metric.unit();
+    let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+    [
+        format!("  {}{unit}", result.metric.words()),
+        value(result.metric, result.baseline),
+        value(result.metric, result.contender),
+        result.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.3}")),
+        interval,
+        verdict(result),
+        noise.map_or_else(String::new, |(low, high)| {
+            format!("±{}", percentage((high / low).sqrt() - 1.0))
+        }),
+    ]
+}
+
+fn value(metric: Metric, value: Option<f64>) -> String {
+    match (metric, value) {
+        (_, None) => "–".to_owned(),
+        (Metric::Throughput, Some(value)) => thousands(value),
+        (_, Some(value)) if value >= 1000.0 => thousands(value),
+        (_, Some(value)) if value >= 100.0 => format!("{value:.0}"),
+        (_, Some(value)) if value >= 0.1 => format!("{value:.2}"),
+        (_, Some(value)) => format!("{value:.4}"),
+    }
+}
+
+fn verdict(result: &MetricResult) -> String {
+    let text = match (result.verdict, result.no_difference_larger_than) {
+        (Verdict::Better, _) => "better".to_owned(),
+        (Verdict::Worse, _) => "worse".to_owned(),
+        (Verdict::NoDifference, Some(size)) => format!("no difference > {}", percentage(size)),
+        (Verdict::NoDifference, None) => "no difference".to_owned(),
+        (Verdict::Inconclusive, _) => "inconclusive".to_owned(),
+        (Verdict::NotJudgeable, _) => "not judged".to_owned(),
+    };
+    if result.decides { format!("{text} ◄") } else { text }
+}
+
+fn render_gate(text: &mut String, gate: &Gate, said: &str) {
+    let effect = match gate.effect {
+        GateEffect::Invalid => "invalid",
+        GateEffect::NotJudgeable => "not judged",
+        GateEffect::Warning => "note",
+    };
+    let what: Vec<&str> = gate.metrics.iter().map(|at| at.metric.words()).collect();
+    let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(", ")) };
+    if said.contains(&gate.reason) && gate.effect == GateEffect::Invalid {
+        return;
+    }
+    let _ = writeln!(text, "  {effect}{what}: {}. Try: {}.", gate.reason, gate.remedy);
+}
+
+fn render_method(text: &mut String, result: &ComparisonResult) {
+    let (environment, method) = (&result.environment, &result.method);
+    let _ = writeln!(text, "\nMethod");
+    for experiment in &result.experiments {
+        let blocks = experiment.looks.last().map_or(0, |look| look.blocks);
+        let _ = writeln!(
+            text,
+            "  {} rounds of {:.1} s in {blocks} blocks, each with every arm and the first one \
+             twice (noise), in random order, seed {}",
+            experiment.rounds.len(),
+            method.round_seconds,
+            method.seed
+        );
+    }
+    let placement = &method.placement;
+    let _ = writeln!(
+        text,
+        "  server on processor {:?}, client on {:?}: {}; {}",
+        placement.server_cpus, placement.client_cpus, placement.reason, method.isolation.reason
+    );
+    if result.differences.is_empty() {
+        let _ = writeln!(text, "  all settings are the same in all arms");
+    } else {
+        let _ = writeln!(text, "  these settings differ, all others are the same in all arms:");
+    }
+    for difference in &result.differences {
+        let values: Vec<_> =
+            difference.values.iter().map(|value| value.as_deref().unwrap_or("–")).collect();
+        let _ = writeln!(text, "    {}: {}", difference.key, values.join(" · "));
+    }
+    let _ = writeln!(
+        text,
+        "  Linux {}, {} × {}, virtualisation: {}",
+        environment.kernel_release,
+        environment.cpu.available,
+        environment.cpu.model,
+        environment.virtualisation
+    );
+}

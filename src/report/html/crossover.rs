@@ -1,0 +1,153 @@
+//! The map of a sweep: where which arm wins, and by how much.
+
+use maud::{Markup, html};
+
+use super::arms;
+use super::figure::{self, Place};
+use super::metrics::{interval, reason, verdict};
+use super::plot::{Plot, pixels};
+use super::scale::{Scale, tick_text};
+use crate::report::result::{ComparisonResult, CrossoverCell, CrossoverMap, Point};
+
+const WIDTH: f64 = 900.0;
+const HEIGHT: f64 = 340.0;
+/// How wide a letter is, roughly.
+const LETTER: f64 = 7.2;
+/// Where the ratios end and the names of the winners begin.
+const BOTTOM: f64 = HEIGHT - 86.0;
+
+/// The whole section.
+pub(super) fn section(result: &ComparisonResult, map: &CrossoverMap, place: &Place) -> Markup {
+    html! {
+        section.card {
+            h2 { "Which arm wins where" }
+            p { (map.sentence) }
+            (arms::legend(&result.arms, &html! {}))
+            figure.wide {
+                figcaption {
+                    (map.metric.metric.words()) ", " (place_words(map.metric.point))
+                    ": ratio to " (result.arms[0].label) " by " (map.key)
+                }
+                (picture(result, map))
+            }
+            (table(result, map, &place.at("crossover").at("cells")))
+        }
+    }
+}
+
+fn place_words(point: Point) -> &'static str {
+    match point {
+        Point::FixedRate => "at the rate of each load",
+        Point::Saturated => "at saturation",
+    }
+}
+
+fn reach(map: &CrossoverMap) -> f64 {
+    let results = map.cells.iter().flat_map(|cell| &cell.results);
+    let bounds = results.flat_map(|it| [it.low, it.high]).flatten();
+    bounds.map(|it| it.max(1.0 / it)).fold(1.03, f64::max).min(20.0) * 1.02
+}
+
+fn picture(result: &ComparisonResult, map: &CrossoverMap) -> Markup {
+    let reach = reach(map);
+    let x = Scale::linear((0.0, map.cells.len() as f64), (62.0, WIDTH - 16.0));
+    let y = Scale::logarithmic((1.0 / reach, reach), (BOTTOM, 34.0));
+    let title = format!("Ratio to {} by {}: {}", result.arms[0].label, map.key, map.sentence);
+    let plot =
+        Plot { title: &title, width: WIDTH, height: HEIGHT, x, y, x_label: "", y_label: "ratio" };
+    let negligible = 1.0 + result.method.negligible;
+    let (band_top, band_bottom) = (y.at(negligible), y.at(1.0 / negligible));
+    let content = html! {
+        rect.band x=(x.ends.0) y=(pixels(band_top)) width=(pixels(x.ends.1 - x.ends.0))
+            height=(pixels(band_bottom - band_top)) {}
+        path.one d={ "M" (x.ends.0) " " (pixels(y.at(1.0))) "H" (x.ends.1) } {}
+        @for (index, cell) in map.cells.iter().enumerate() {
+            (marks(cell, index, &x, &y))
+            (winner(result, cell, index, &x))
+        }
+        text.name.end x=(x.ends.1) y=(HEIGHT - 4.0) { (map.key) }
+    };
+    let y_ticks: Vec<_> = y.ticks(5).into_iter().map(|it| (it, tick_text(it))).collect();
+    plot.draw(&[], &y_ticks, &content)
+}
+
+/// Each arm after the first, beside each other within the cell.
+fn marks(cell: &CrossoverCell, index: usize, x: &Scale, y: &Scale) -> Markup {
+    let across = |at: usize| {
+        let share = (at + 1) as f64 / (cell.results.len() + 1) as f64;
+        x.at(index as f64 + share)
+    };
+    html! {
+        @for (at, it) in cell.results.iter().enumerate() {
+            @if let (Some(ratio), Some(low), Some(high)) = (it.ratio, it.low, it.high) {
+                @let across = across(at);
+                g class=(arms::class(at + 1)) {
+                    title { "between " (figure::ratio_text(low)) " and " (figure::ratio_text(high)) }
+                    path.interval d={
+                        "M" (pixels(across - 5.0)) " " (pixels(y.at(low))) "h10m-5 0V"
+                        (pixels(y.at(high))) "m-5 0h10"
+                    } {}
+                    path.mark d=(arms::shape(at + 1, across, y.at(ratio), 5.0)) {}
+                }
+            }
+        }
+    }
+}
+
+/// The winner of a cell by name, in a field of its colour.
+fn winner(result: &ComparisonResult, cell: &CrossoverCell, index: usize, x: &Scale) -> Markup {
+    let (from, to) = (x.at(index as f64) + 2.0, x.at(index as f64 + 1.0) - 2.0);
+    let middle = pixels((from + to) / 2.0);
+    let name = cell.winner.map_or("none shown", |arm| result.arms[arm].label.as_str());
+    let room = to - from - 10.0;
+    let squeezed = (name.chars().count() as f64 * LETTER > room).then(|| pixels(room));
+    let class = cell.winner.map_or_else(|| "nobody".to_owned(), arms::class);
+    html! {
+        g.winner.(class) {
+            rect x=(pixels(from)) y=(BOTTOM + 10.0) width=(pixels(to - from)) height="26" rx="3" {}
+            text.middle x=(middle) y=(BOTTOM + 27.0) textLength=[squeezed] lengthAdjust="spacingAndGlyphs" {
+                (name)
+            }
+            text.middle.value x=(middle) y=(BOTTOM + 56.0) { (cell.value) }
+        }
+    }
+}
+
+fn table(result: &ComparisonResult, map: &CrossoverMap, place: &Place) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { (map.key) }
+                        th scope="col" { "wins" }
+                        th scope="col" { "arm" }
+                        th.number scope="col" { "ratio to " (result.arms[0].label) }
+                        th.number scope="col" { "interval" }
+                        th scope="col" { "verdict" }
+                    }
+                }
+                tbody {
+                    @for (index, cell) in map.cells.iter().enumerate() {
+                        @for (at, it) in cell.results.iter().enumerate() {
+                            @let place = place.at(index).at("results").at(at);
+                            tr {
+                                th scope="row" { (cell.value) }
+                                td {
+                                    @match cell.winner {
+                                        Some(arm) => (result.arms[arm].label),
+                                        None => "none shown",
+                                    }
+                                }
+                                td { @if let Some(arm) = result.arms.get(at + 1) { (arm.label) } }
+                                td.number { (figure::ratio(&place.at("ratio"), it.ratio)) }
+                                td.number { (interval(&place, it)) }
+                                td { (verdict(it)) (reason(it)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The page: well formed, true to its file, and harmless whatever the file says.
+
+use ringpoll::report::html;
+use ringpoll::report::result::{ComparisonResult, Point};
+use roxmltree::{Document, Node, ParsingOptions};
+use serde_json::Value;
+
+use crate::fixture;
+
+/// The page as a strict parser reads it.
+pub(crate) fn parsed(page: &str) -> Document<'_> {
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    Document::parse_with_options(page, options).unwrap()
+}
+
+fn text_of(node: Node) -> String {
+    node.descendants().filter_map(|it| if it.is_text() { it.text() } else { None }).collect()
+}
+
+/// Holds every number of a page against the results that it was made from. Returns how many.
+pub(crate) fn check_numbers(document: &Document, results: &[Value]) -> usize {
+    let numbers: Vec<Node> =
+        document.descendants().filter(|node| node.has_attribute("data-from")).collect();
+    for node in &numbers {
+        let from = node.attribute("data-from").unwrap();
+        let (index, pointer) = from.split_once(':').unwrap_or(("0", from));
+        let result = &results[index.parse::<usize>().unwrap()];
+        let told = result.pointer(pointer).and_then(Value::as_f64);
+        let told = told.unwrap_or_else(|| panic!("{from} is no number of the file"));
+        let value = node.attribute("value").or(node.attribute("data-value")).unwrap();
+        assert_eq!(value.parse::<f64>().unwrap(), told, "{from}");
+        if node.has_tag_name("data") {
+            let factor = node.attribute("data-times").map_or(1.0, |it| it.parse().unwrap());
+            check_digits(from, told * factor, &text_of(*node));
+        }
+    }
+    numbers.len()
+}
+
+/// What is shown is the number, rounded to the digits that are shown.
+fn check_digits(from: &str, number: f64, shown: &str) {
+    let digits = shown.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let parsed: f64 = shown.replace(',', "").parse().unwrap();
+    let half = 0.5 * 10_f64.powi(-(digits as i32)) * (1.0 + 1e-6) + number.abs() * 1e-12;
+    assert!((parsed - number).abs() <= half, "{from}: {number} is shown as {shown}");
+}
+
+#[test]
+fn every_number_is_the_one_of_the_file() {
+    for result in fixture::all() {
+        let page = html::page(result);
+        let value: Value = serde_json::from_str(&fixture::json(result)).unwrap();
+        let checked = check_numbers(&parsed(&page), &[value]);
+        let metrics: usize = result
+            .experiments
+            .iter()
+            .flat_map(|it| &it.comparisons)
+            .map(|it| it.metrics.len())
+            .sum();
+        // Both values, the ratio, its two ends and its mark.
+        assert!(checked > metrics * 6, "{checked}");
+    }
+}
+
+#[test]
+fn no_number_stands_in_a_table_without_its_origin() {
+    for result in fixture::all() {
+        let page = html::page(result);
+        let document = parsed(&page);
+        let cells = document.descendants().filter(|node| {
+            node.has_tag_name("td")
+                && node.attribute("class").is_some_and(|class| class.contains("number"))
+        });
+        for cell in cells {
+            let text = text_of(cell);
+            let figures = cell.descendants().any(|node| node.has_tag_name("data"));
+            assert!(figures || text == "–", "{text}");
+        }
+    }
+}
+
+#[test]
+fn marks_stand_where_their_ratios_are() {
+    let page = html::page(fixture::all()[1]);
+    let document = parsed(&page);
+    let tables = document
+        .descendants()
+        .filter(|node| node.has_tag_name("table") && node.attribute("class") == Some("metrics"));
+    let mut checked = 0;
+    for table in tables {
+        let mut marks: Vec<(f64, f64)> = table
+            .descendants()
+            .filter(|node| node.attribute("class") == Some("point") && node.has_attribute("data-x"))
+            .map(|node| {
+                let number = |name| node.attribute(name).unwrap().parse::<f64>().unwrap();
+                (number("data-value").ln(), number("data-x"))
+            })
+            .collect();
+        // On a logarithmic axis 1 is in the middle, at 130 of 260, and the ends are 14 away.
+        marks.retain(|(_, x)| *x > 14.01 && *x < 245.99);
+        let slopes: Vec<f64> = marks
+            .iter()
+            .filter(|(logarithm, _)| logarithm.abs() > 0.02)
+            .map(|(logarithm, x)| (x - 130.0) / logarithm)
+            .collect();
+        let first = *slopes.first().expect("some ratio is not 1");
+        assert!(first > 0.0);
+        for slope in &slopes {
+            assert!((slope / first - 1.0).abs() < 0.01, "{slopes:?}");
+        }
+        checked += slopes.len();
+    }
+    assert!(checked >= 4, "{checked}");
+}
+
+#[test]
+fn the_verdict_comes_first() {
+    for result in fixture::all() {
+        let page = html::page(result);
+        let document = parsed(&page);
+        let first = document
+            .descendants()
+            .find(|node| node.has_tag_name("p") && node.attribute("class") == Some("sentence"));
+        assert_eq!(text_of(first.unwrap()), result.sentence);
+        let table = document.descendants().find(|node| node.has_tag_name("table")).unwrap();
+        assert!(first.unwrap().range().start < table.range().start);
+    }
+}
+
+#[test]
+fn every_gate_is_told_with_its_remedy() {
+    let mut result = fixture::two().clone();
+    for round in result.experiments[0].rounds.iter_mut().filter(|it| it.point == Point::Saturated) {
+        round.client.busy = 0.999;
+        round.server.busy = 0.7;
+    }
+    let rounds = result.experiments[0].rounds.clone();
+    result.experiments[0] = fixture::judged(&result.arms, rounds);
+    let gates = &result.experiments[0].gates;
+    assert!(!gates.is_empty());
+    let page = html::page(&result);
+    let text = text_of(parsed(&page).root_element());
+    for gate in gates {
+        assert!(text.contains(&gate.reason) && text.contains(&gate.remedy), "{gate:?}");
+    }
+    assert!(!text.contains("All gates passed"));
+}
+
+#[test]
+fn what_a_file_says_stays_text() {
+    let attack = "\"'><script>alert(1)</script><!-- & ]]>";
+    let mut value: Value = serde_json::from_str(&fixture::json(fixture::swept())).unwrap();
+    attack_all(&mut value, attack);
+    let result: ComparisonResult = serde_json::from_value(value).unwrap();
+    let page = html::page(&result);
+    let document = parsed(&page);
+    assert!(!document.descendants().any(|node| node.has_tag_name("script")));
+    assert!(text_of(document.root_element()).contains(attack));
+    assert!(document.descendants().flat_map(|node| node.attributes()).all(|attribute| {
+        let name = attribute.name();
+        !name.starts_with("on") && !["href", "src", "style"].contains(&name)
+    }));
+}
+
+/// Appends it to every text but the words that the model chooses from, and histograms.
+fn attack_all(value: &mut Value, attack: &str) {
+    match value {
+        Value::Object(entries) => {
+            let chosen =
+                ["outcome", "metric", "point", "verdict", "kind", "effect", "ended", "histogram"];
+            for (key, value) in entries.iter_mut() {
+                if !chosen.contains(&key.as_str()) {
+                    attack_all(value, attack);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|it| attack_all(it, attack)),
+        Value::String(text) => text.push_str(attack),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    for result in fixture::all() {
+        let page = html::page(result);
+        let document = parsed(&page);
+        for node in document.descendants().filter(Node::is_element) {
+            let name = node.tag_name().name();
+            let loads = ["script", "link", "img", "iframe", "object", "embed", "image", "use"];
+            assert!(!loads.contains(&name), "{name}");
+        }
+        assert!(!page.contains("url(") && !page.contains("@import"));
+    }
+}
+
+#[test]
+fn plots_have_words_for_those_who_do_not_see_them() {
+    let page = html::page(fixture::swept());
+    let document = parsed(&page);
+    let pictures = document.descendants().filter(|node| node.has_tag_name("svg"));
+    let mut plots = 0;
+    for picture in pictures {
+        if picture.attribute("aria-hidden") == Some("true") {
+            continue;
+        }
+        assert_eq!(picture.attribute("role"), Some("img"));
+        assert!(picture.attribute("aria-label").is_some_and(|it| !it.is_empty()));
+        plots += 1;
+    }
+    // The map, and for each of the five loads four plots and nine ratios with their axis.
+    assert_eq!(plots, 1 + 5 * (4 + 9 + 1));
+}
+
+#[test]
+#[ignore = "writes pages for somebody to look at in a browser"]
+fn pages_to_look_at() {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let names = ["two_arms", "three_arms", "sweep"];
+    for (name, result) in names.into_iter().zip(fixture::all()) {
+        let path = directory.join(name);
+        std::fs::write(path.with_extension("json"), fixture::json(result)).unwrap();
+        std::fs::write(path.with_extension("html"), html::page(result)).unwrap();
+        println!("{}", path.with_extension("html").display());
+    }
+}
