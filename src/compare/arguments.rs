@@ -35,11 +35,11 @@ pub struct CompareArguments {
     /// At most so many blocks of rounds, whatever time is left.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub blocks: Option<u32>,
-    /// How long each round is measured.
-    #[arg(long, value_name = "TIME", default_value = "600ms", value_parser = length_of_time)]
+    /// How long each server is measured in a round, in short slices that alternate with the others.
+    #[arg(long, value_name = "TIME", default_value = "400ms", value_parser = length_of_time)]
     pub round: Duration,
     /// How long each server is under load before its round.
-    #[arg(long, value_name = "TIME", default_value = "150ms", value_parser = length_of_time)]
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = length_of_time)]
     pub warm_up: Duration,
     /// The rate offered at the fixed working point, in requests a second, instead of 60 % of what
     /// the slowest arm can do.
@@ -80,7 +80,8 @@ pub struct CompareArguments {
     /// Write the whole result there, raw rounds and histograms included; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the result there as a page for a browser; it needs nothing but itself.
+    /// Write the result there as a page for a browser, which needs nothing but itself; `-` is
+    /// standard output.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Decides the order of the rounds; the same seed gives the same order.

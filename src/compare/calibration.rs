@@ -1,10 +1,10 @@
-//! A short look at all arms before the experiment: which rate all of them can follow, and how long
-//! a round takes.
+//! A short look at all arms before the experiment: which rate all of them can follow, how long a
+//! round takes, and who is busy while nobody asks.
 
 use std::time::{Duration, Instant};
 
 use super::round::Course;
-use super::schedule::Turn;
+use super::schedule::Heat;
 use crate::failure::Failure;
 use crate::report::result::Point;
 
@@ -31,11 +31,17 @@ pub fn calibrate(course: &Course, given: Option<f64>) -> Result<Calibration, Fai
     let began = Instant::now();
     let mut slowest = f64::INFINITY;
     for arm in 0..course.contestants.len() {
-        let turn = Turn { point: Point::Saturated, arm, control: false };
-        let round = course.run(turn, 0, 0.0, began)?;
+        let alone = Heat::alone(arm, Point::Saturated, course.slices(Point::Saturated).1);
+        let rounds = course.run(&alone, 0, 0.0, began)?;
+        let Some(round) = rounds.first() else {
+            return Err(Failure::Run(
+                "ringpoll compare: interrupted before anything was measured".to_owned(),
+            ));
+        };
         if round.requests == 0 {
             let label = &course.contestants[arm].description.label;
-            let example = round.failures.example.unwrap_or_else(|| "no request ended".to_owned());
+            let example =
+                round.failures.example.clone().unwrap_or_else(|| "no request ended".to_owned());
             return Err(Failure::Run(format!(
                 "ringpoll compare: arm {label}: no request was answered: {example}"
             )));
@@ -45,6 +51,9 @@ pub fn calibrate(course: &Course, given: Option<f64>) -> Result<Calibration, Fai
     let measured = (course.warm_up + course.duration) * course.contestants.len() as u32;
     let overhead =
         began.elapsed().saturating_sub(measured) / course.contestants.len().max(1) as u32;
+    for arm in 0..course.contestants.len() {
+        course.watch_at_rest(arm)?;
+    }
     let (requests_per_second, origin) = match given {
         Some(rate) => (rate, "given by --rate".to_owned()),
         None => (

@@ -1,5 +1,6 @@
 //! A whole comparison: one experiment, or with a sweep one for each value.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -72,13 +73,13 @@ pub fn run(
 }
 
 /// One load and the arms under it.
-struct Cell {
+struct Case {
     contestants: Vec<Contestant>,
     client: Box<dyn Client>,
     sweep: Option<SweepValue>,
 }
 
-fn cells(arguments: &CompareArguments) -> Result<Vec<Cell>, Failure> {
+fn cells(arguments: &CompareArguments) -> Result<Vec<Case>, Failure> {
     let common = CommonSettings {
         file: arguments.config.clone(),
         preset: arguments.preset,
@@ -96,7 +97,7 @@ fn cells(arguments: &CompareArguments) -> Result<Vec<Cell>, Failure> {
     .map_err(usage)?;
     let Some(sweep) = &arguments.sweep else {
         let contestants = arm::read(&arguments.arms, &common)?;
-        return Ok(vec![Cell { contestants, client: Box::new(client), sweep: None }]);
+        return Ok(vec![Case { contestants, client: Box::new(client), sweep: None }]);
     };
     let cell = |value: &String| sweep_cell(arguments, &common, &client, sweep, value);
     sweep.values.iter().map(cell).collect()
@@ -109,7 +110,7 @@ fn sweep_cell(
     client: &LoadClient,
     sweep: &Sweep,
     value: &str,
-) -> Result<Cell, Failure> {
+) -> Result<Case, Failure> {
     let mut common = common.clone();
     let client: Box<dyn Client> = match client.with(&sweep.key, value) {
         Some(client) => {
@@ -123,13 +124,13 @@ fn sweep_cell(
     };
     let contestants = arm::read(&arguments.arms, &common)?;
     let sweep = Some(SweepValue { key: sweep.key.clone(), value: value.to_owned() });
-    Ok(Cell { contestants, client, sweep })
+    Ok(Case { contestants, client, sweep })
 }
 
 fn place(
     arguments: &CompareArguments,
     topology: &Topology,
-    cells: &[Cell],
+    cells: &[Case],
 ) -> Result<Placement, Failure> {
     let threads = |contestant: &Contestant| match contestant.program {
         Program::Engine { workers, .. } => workers,
@@ -170,7 +171,7 @@ struct Frame<'run> {
 impl Frame<'_> {
     fn experiments(
         &self,
-        cells: &[Cell],
+        cells: &[Case],
         interrupted: &AtomicBool,
     ) -> Result<Vec<Experiment>, Failure> {
         let rules = Rules {
@@ -194,15 +195,17 @@ impl Frame<'_> {
                 client: cell.client.as_ref(),
                 warm_up: self.arguments.warm_up,
                 duration: self.arguments.round,
+                interrupted,
+                restless: cell.contestants.iter().map(|_| Cell::new(false)).collect(),
             };
             let name = match &cell.sweep {
                 Some(it) => format!("{}={} ({} of {}) ", it.key, it.value, index + 1, cells.len()),
                 None => String::new(),
             };
             let progress = Progress::new(&name);
-            let experiment = experiment::run(&course, &rules, &progress, interrupted)?;
-            let notes = self.notes();
-            experiments.push(Experiment { sweep: cell.sweep.clone(), notes, ..experiment });
+            let mut experiment = experiment::run(&course, &rules, &progress)?;
+            experiment.notes.extend(self.notes());
+            experiments.push(Experiment { sweep: cell.sweep.clone(), ..experiment });
         }
         Ok(experiments)
     }
@@ -222,7 +225,7 @@ impl Frame<'_> {
 
     fn result(
         self,
-        cells: &[Cell],
+        cells: &[Case],
         experiments: Vec<Experiment>,
         started_at: String,
         began: Instant,
@@ -269,7 +272,7 @@ impl Frame<'_> {
 }
 
 /// Servers that answer with more bytes, or with another status, do not do the same work.
-fn different_answers(cell: &Cell, arms: usize) -> Option<Difference> {
+fn different_answers(cell: &Case, arms: usize) -> Option<Difference> {
     let values: Vec<_> = (0..arms).map(|arm| cell.client.answer_of(arm)).collect();
     let differ = values.iter().any(|value| *value != values[0]);
     differ.then(|| Difference { key: "answer".to_owned(), values })

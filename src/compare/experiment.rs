@@ -1,8 +1,9 @@
 //! One load: calibrated, measured block by block, looked at, judged.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::arm::Contestant;
 use super::calibration::{Calibration, calibrate};
 use super::gates::{self, Evidence};
 use super::judgement::{Allowance, Allowances, Margins, is_settled, judge};
@@ -46,19 +47,14 @@ const LOOKS: [f64; 3] = [0.5, 0.75, 1.0];
 ///
 /// # Errors
 /// When a server or the load fails in a way that leaves nothing to judge.
-pub fn run(
-    course: &Course,
-    rules: &Rules,
-    progress: &Progress,
-    interrupted: &AtomicBool,
-) -> Result<Experiment, Failure> {
+pub fn run(course: &Course, rules: &Rules, progress: &Progress) -> Result<Experiment, Failure> {
     let began = Instant::now();
     progress.say("calibrating".to_owned());
     let calibration = calibrate(course, rules.rate)?;
     let mut run = Run::new(course, rules, &calibration, began);
     progress.expect(run.planned * run.schedule.rounds_in_a_block());
     while run.ended.is_none() {
-        run.block(progress, interrupted)?;
+        run.block(progress)?;
     }
     progress.finish();
     Ok(run.judged(&calibration))
@@ -88,7 +84,9 @@ impl<'run> Run<'run> {
         began: Instant,
     ) -> Self {
         let arms = course.contestants.len();
-        let schedule = Schedule::new(arms, &rules.points, rules.seed);
+        let points: Vec<_> =
+            rules.points.iter().map(|&point| (point, course.slices(point).1)).collect();
+        let schedule = Schedule::new(arms, &points, rules.seed);
         let round = course.warm_up + course.duration + calibration.overhead;
         let block = round * schedule.rounds_in_a_block() as u32;
         let left = rules.budget.saturating_sub(began.elapsed());
@@ -113,16 +111,16 @@ impl<'run> Run<'run> {
     }
 
     /// Runs the next block, and looks at the data if it is time.
-    fn block(&mut self, progress: &Progress, interrupted: &AtomicBool) -> Result<(), Failure> {
-        for turn in self.schedule.next_block() {
-            if interrupted.load(Ordering::Relaxed) {
+    fn block(&mut self, progress: &Progress) -> Result<(), Failure> {
+        for heat in self.schedule.next_block() {
+            let rounds = self.course.run(&heat, self.blocks, self.rate, self.began)?;
+            self.rounds.extend(rounds);
+            if self.course.interrupted.load(Ordering::Relaxed) {
                 self.end(Ended::Interrupted);
                 return Ok(());
             }
-            let round = self.course.run(turn, self.blocks, self.rate, self.began)?;
-            self.rounds.push(round);
             let left = self.rules.budget.saturating_sub(self.began.elapsed());
-            progress.round_done(self.blocks + 1, self.planned, left);
+            progress.rounds_done(heat.entrants.len(), self.blocks + 1, self.planned, left);
         }
         self.blocks += 1;
         let last = self.blocks >= self.planned || self.no_time_for_another();
@@ -240,7 +238,7 @@ impl<'run> Run<'run> {
             summaries,
             looks: self.looks,
             ended: self.ended.unwrap_or(Ended::BudgetSpent),
-            notes: Vec::new(),
+            notes: restless(self.course),
             rounds: self.rounds,
         }
     }
@@ -275,6 +273,20 @@ impl<'run> Run<'run> {
             },
         })
     }
+}
+
+/// Arms whose servers are stopped between their slices, in words.
+fn restless(course: &Course) -> Vec<String> {
+    let restless = course.contestants.iter().zip(&course.restless).filter(|(_, it)| it.get());
+    let note = |contestant: &Contestant| {
+        let label = &contestant.description.label;
+        format!(
+            "{label} keeps the processor busy while nobody asks it anything: it is stopped \
+             (SIGSTOP) while others have their turn, and latencies are those of a server that \
+             never sleeps"
+        )
+    };
+    restless.map(|(contestant, _)| note(contestant)).collect()
 }
 
 /// Whether the data are looked at after so many of the planned blocks.

@@ -34,6 +34,12 @@ impl ListenerState {
         }
     }
 
+    /// Takes in what was lost at another time.
+    pub fn add(&mut self, other: Self) {
+        self.overflows += other.overflows;
+        self.drops += other.drops;
+    }
+
     /// What they have lost since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {

@@ -9,11 +9,10 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::client::{Client, Pace, Seen};
-use super::summary::latency_of;
 use crate::load::{
     self, Burst, Control, Expected, FailureKind, Outcome, Plan, Rate, Reference, Request,
 };
-use crate::report::result::{ClientUse, Failures, LatencyPair, LoadDescription, Setting};
+use crate::report::result::{ClientUse, Failures, LoadDescription, Setting};
 
 /// Open loop: how many requests may be under way at once before they have to wait. Far more than
 /// a server below saturation ever has.
@@ -124,6 +123,12 @@ impl Client for LoadClient {
         Ok(seen(&outcome))
     }
 
+    fn shortest(&self) -> Duration {
+        // A few of what takes longest.
+        let fragments = self.shape.fragment_pause * (self.shape.fragments as u32 - 1);
+        4 * fragments.max(self.shape.burst_pause)
+    }
+
     fn open_idle(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
         allow_descriptors((self.shape.idle + self.shape.connections) as u64 + OTHER_DESCRIPTORS);
         let open = |_| TcpStream::connect_timeout(&target, Duration::from_secs(5));
@@ -226,10 +231,7 @@ fn seen(outcome: &Outcome) -> Seen {
             other: of(&[FailureKind::PortsExhausted, FailureKind::Other]),
             example,
         },
-        latency: LatencyPair {
-            corrected: latency_of(&outcome.corrected),
-            uncorrected: latency_of(&outcome.uncorrected),
-        },
+        latencies: Some((outcome.corrected.clone(), outcome.uncorrected.clone())),
         used: ClientUse {
             cpu_ns: outcome.own_cost.cpu().as_nanos() as u64,
             busy: outcome.own_cost.busiest,

@@ -16,7 +16,7 @@ use crate::report::{arguments as report, html};
 /// # Errors
 /// When a file cannot be written.
 pub fn write(result: &ComparisonResult, arguments: &CompareArguments) -> Result<(), Failure> {
-    let table = terminal::render(result);
+    let table = terminal::render(result, report::terminal_width());
     let files = [&arguments.json, &arguments.html];
     if files.into_iter().flatten().any(|path| path == Path::new("-")) {
         say(table.trim_end());

@@ -37,9 +37,9 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// One round is done; so much time is left at most.
-    pub fn round_done(&self, block: usize, blocks: usize, left: Duration) {
-        self.bar.inc(1);
+    /// So many rounds are done; so much time is left at most.
+    pub fn rounds_done(&self, rounds: usize, block: usize, blocks: usize, left: Duration) {
+        self.bar.inc(rounds as u64);
         let seconds = left.as_secs();
         self.say(format!("block {block} of {blocks} at most, {seconds} s left"));
     }

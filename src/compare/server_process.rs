@@ -18,9 +18,9 @@ use crate::failure::Failure;
 use crate::report::result::Placement;
 
 /// How long a server may take until it listens.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to end after SIGTERM. Nobody is connected any more by then.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
 /// How often what cannot be waited for is looked at.
 const GLANCE: Duration = Duration::from_millis(1);
 /// How many of its last lines on standard error are kept.
@@ -98,6 +98,13 @@ impl ServerProcess {
     /// Whether what it uses is that of more than one process.
     pub fn has_family(&self) -> bool {
         !self.own
+    }
+
+    /// Stops it like Ctrl-Z, or lets it go on.
+    pub fn rest(&self, rest: bool) {
+        let signal = if rest { Signal::STOP } else { Signal::CONT };
+        // One that has ended is found out when it is to be stopped for good.
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 
     /// `listening on 127.0.0.1:8080 · epoll, level triggered · 1 worker`.
@@ -190,6 +197,7 @@ impl ServerProcess {
     /// Asks it to end, makes it, and clears away what it has left. `None` if it had to be made.
     fn end(&mut self) -> Option<ExitStatus> {
         let leader = Pid::from_child(&self.child);
+        self.rest(false);
         let _ = kill_process(leader, Signal::TERM);
         let deadline = Instant::now() + STOP_PATIENCE;
         let mut status = self.child.try_wait().ok().flatten();

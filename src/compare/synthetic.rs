@@ -25,6 +25,7 @@ pub(super) fn round(arm: usize, point: Point, block: usize) -> Round {
         backend: Some("epoll:level".to_owned()),
         started_at_seconds: block as f64,
         duration_ns: 1_000_000_000,
+        slices: 20,
         requests: 10_000,
         failures: Default::default(),
         latency: LatencyPair { corrected: latency.clone(), uncorrected: latency },

@@ -2,30 +2,41 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::words::{at_point, percentage, thousands};
 use crate::report::result::{
-    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Metric, MetricResult, Verdict,
+    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Metric, MetricResult,
 };
+use crate::report::verdict_words::verdict_words;
 
-/// All of it.
-pub fn render(result: &ComparisonResult) -> String {
+/// All of it, with tables that are no wider than a terminal is; without a width as wide as they
+/// are.
+pub fn render(result: &ComparisonResult, width: Option<u16>) -> String {
     let mut text = format!("{}\n", result.sentence);
     for experiment in &result.experiments {
-        render_experiment(&mut text, result, experiment);
+        render_experiment(&mut text, result, experiment, width);
     }
     render_method(&mut text, result);
     text
 }
 
-fn render_experiment(text: &mut String, result: &ComparisonResult, experiment: &Experiment) {
+fn render_experiment(
+    text: &mut String,
+    result: &ComparisonResult,
+    experiment: &Experiment,
+    width: Option<u16>,
+) {
     let _ = writeln!(text, "\nload: {}", experiment.load.text);
     if let Some(sweep) = &experiment.sweep {
         let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.sentence);
     }
     for comparison in &experiment.comparisons {
-        let _ = writeln!(text, "\n{}", table(result, experiment, comparison));
+        let mut table = table(result, experiment, comparison);
+        if let Some(width) = width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        let _ = writeln!(text, "\n{}", table.trim_fmt());
         if !comparison.why.is_empty() {
             let _ = writeln!(text, "\nWhy");
         }
@@ -83,7 +94,7 @@ fn row(result: &MetricResult, control: Option<&MetricResult>) -> [String; 7] {
         value(result.metric, result.contender),
         result.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.3}")),
         interval,
-        verdict(result),
+        verdict_words(result) + if result.decides { " ◄" } else { "" },
         noise.map_or_else(String::new, |(low, high)| {
             format!("±{}", percentage((high / low).sqrt() - 1.0))
         }),
@@ -99,18 +110,6 @@ fn value(metric: Metric, value: Option<f64>) -> String {
         (_, Some(value)) if value >= 0.1 => format!("{value:.2}"),
         (_, Some(value)) => format!("{value:.4}"),
     }
-}
-
-fn verdict(result: &MetricResult) -> String {
-    let text = match (result.verdict, result.no_difference_larger_than) {
-        (Verdict::Better, _) => "better".to_owned(),
-        (Verdict::Worse, _) => "worse".to_owned(),
-        (Verdict::NoDifference, Some(size)) => format!("no difference > {}", percentage(size)),
-        (Verdict::NoDifference, None) => "no difference".to_owned(),
-        (Verdict::Inconclusive, _) => "inconclusive".to_owned(),
-        (Verdict::NotJudgeable, _) => "not judged".to_owned(),
-    };
-    if result.decides { format!("{text} ◄") } else { text }
 }
 
 fn render_gate(text: &mut String, gate: &Gate, said: &str) {
@@ -134,8 +133,9 @@ fn render_method(text: &mut String, result: &ComparisonResult) {
         let blocks = experiment.looks.last().map_or(0, |look| look.blocks);
         let _ = writeln!(
             text,
-            "  {} rounds of {:.1} s in {blocks} blocks, each with every arm and the first one \
-             twice (noise), in random order, seed {}",
+            "  {} rounds of {:.1} s in {blocks} blocks, each with a new server of every arm and two \
+             of the first (noise); within a block they have the load in short slices in turn, in \
+             random order, seed {}",
             experiment.rounds.len(),
             method.round_seconds,
             method.seed

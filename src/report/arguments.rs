@@ -46,7 +46,7 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     };
     match (&arguments.html, &results[..]) {
         (Some(path), _) => write(path, &page())?,
-        (None, [only]) => show(terminal::render(&only.result)),
+        (None, [only]) => show(terminal::render(&only.result, terminal_width())),
         (None, _) => show(side_by_side::render(&side_by_side, terminal_width())),
     }
     Ok(())

@@ -9,13 +9,12 @@ use ringpoll::report::result::{ComparisonResult, MetricResult, Outcome, Verdict}
 use crate::peer;
 use crate::program::Comparison;
 
-/// How long each experiment may take.
-const BUDGET: [&str; 8] =
-    ["--budget", "30s", "--blocks", "1000", "--round", "600ms", "--warm-up", "150ms"];
-
-fn experiment(first: &str, other: &str, seed: usize) -> ComparisonResult {
+/// An experiment as anybody runs it: what else the tests shorten is as it is by default.
+fn experiment(first: &str, other: &str, budget: &str, seed: usize) -> ComparisonResult {
     let seed = seed.to_string();
-    Comparison::of(&[first, other]).with(BUDGET).with(["--seed", &seed]).run().result()
+    let settings = ["--blocks", "1000", "--round", "400ms", "--warm-up", "100ms"];
+    let comparison = Comparison::of(&[first, other]).with(settings);
+    comparison.with(["--seed", &seed, "--budget", budget]).run().result()
 }
 
 fn deciding(result: &ComparisonResult) -> &MetricResult {
@@ -33,13 +32,13 @@ fn interval(metric: &MetricResult) -> String {
 }
 
 #[test]
-#[ignore = "twenty minutes on a quiet machine"]
+#[ignore = "a quarter of an hour on a quiet machine"]
 fn the_same_arm_twice_hardly_ever_differs() {
     let experiments = 40;
     let mut overall = 0;
     let mut anywhere = 0;
     for seed in 0..experiments {
-        let result = experiment("epoll:level", "epoll:level", seed);
+        let result = experiment("epoll:level", "epoll:level", "20s", seed);
         let claims =
             |metric: &&MetricResult| matches!(metric.verdict, Verdict::Better | Verdict::Worse);
         let claimed = result.experiments[0].comparisons[0].metrics.iter().filter(claims).count();
@@ -59,13 +58,14 @@ fn the_same_arm_twice_hardly_ever_differs() {
 fn found(percent: u32, experiments: usize) -> usize {
     // What a request costs here, from the very rounds in which it is not slowed.
     let plain = peer::arm("spin:0");
-    let cost_us = deciding(&experiment(&plain, &plain, 1)).baseline.expect("it was measured");
+    let cost_us =
+        deciding(&experiment(&plain, &plain, "20s", 1)).baseline.expect("it was measured");
     let nanoseconds = (cost_us * 10.0 * f64::from(percent)).round();
     let slowed = peer::arm(&format!("spin:{nanoseconds}"));
     println!("{cost_us:.2} µs a request, slowed by {nanoseconds} ns");
     let mut found = 0;
     for seed in 0..experiments {
-        let result = experiment(&plain, &slowed, seed);
+        let result = experiment(&plain, &slowed, "60s", seed);
         let hit = result.outcome == Outcome::Winner { arm: 0 };
         found += usize::from(hit);
         println!("{seed}: {:?}, {}", result.outcome, interval(deciding(&result)));
@@ -75,13 +75,13 @@ fn found(percent: u32, experiments: usize) -> usize {
 }
 
 #[test]
-#[ignore = "six minutes on a quiet machine"]
+#[ignore = "ten minutes on a quiet machine"]
 fn three_percent_are_found() {
     assert!(found(3, 10) >= 9);
 }
 
 #[test]
-#[ignore = "six minutes on a quiet machine"]
+#[ignore = "ten minutes on a quiet machine"]
 fn ten_percent_are_always_found() {
     assert_eq!(found(10, 10), 10);
 }

@@ -22,11 +22,13 @@ fn an_interrupted_comparison_judges_what_it_has_and_leaves_nobody_behind() {
     let child = comparison.command.spawn().expect("the program starts");
     let process = child.id();
     let mut servers = Vec::new();
-    // Two servers of the calibration, and some of the first block.
+    // Two to be introduced, four of the calibration, three for each heat: the second block has
+    // begun.
     wait_until("rounds are run", || {
         servers.extend(children_of(process));
+        servers.sort_unstable();
         servers.dedup();
-        servers.len() >= 6
+        servers.len() >= 13
     });
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     let output = child.wait_with_output().expect("it ends");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ringpoll::compare::schedule::{Schedule, Turn};
+use ringpoll::compare::schedule::{Entrant, Heat, Schedule};
 use ringpoll::compare::summary::histogram_of;
 use ringpoll::report::result::{
     ArmKind, GateKind, Metric, Outcome, Point, SCHEMA_VERSION, Verdict,
@@ -57,12 +57,18 @@ fn the_seed_decides_the_order() {
     let compared = Comparison::of(&["epoll:level", "epoll:edge"]).with(["--seed", "5"]).run();
     let result = compared.result();
     let rounds = &result.experiments[0].rounds;
-    let ran: Vec<Turn> = rounds
+    let ran: Vec<_> = rounds
         .iter()
-        .map(|it| Turn { point: it.point, arm: it.arm, control: it.control })
+        .map(|it| (it.point, it.slices, Entrant { arm: it.arm, control: it.control }))
         .collect();
-    let mut schedule = Schedule::new(2, &[Point::FixedRate, Point::Saturated], 5);
-    let planned: Vec<Turn> = (0..ran.len() / 6).flat_map(|_| schedule.next_block()).collect();
+    // Rounds as short as these have few slices.
+    let mut schedule = Schedule::new(2, &[(Point::FixedRate, 2), (Point::Saturated, 1)], 5);
+    let of_heat = |heat: Heat| {
+        let (point, slices) = (heat.point, heat.orders.len());
+        heat.entrants.into_iter().map(move |entrant| (point, slices, entrant))
+    };
+    let planned: Vec<_> =
+        (0..ran.len() / 6).flat_map(|_| schedule.next_block()).flat_map(of_heat).collect();
     assert_eq!(ran, planned);
 }
 

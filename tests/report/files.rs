@@ -20,7 +20,7 @@ fn a_result_read_again_says_the_same() {
     for result in fixture::all() {
         let directory = directory_with(&[("result.json", result)]);
         let table = printed(&mut ringpoll(directory.path(), &["report", "result.json"]));
-        assert_eq!(table, terminal::render(result));
+        assert_eq!(table, terminal::render(result, None));
         assert!(table.starts_with(&result.sentence));
     }
 }
@@ -31,7 +31,7 @@ fn a_result_can_come_from_standard_input() {
     let directory = directory_with(&[("result.json", result)]);
     let mut command = ringpoll(directory.path(), &["report", "-"]);
     command.stdin(std::fs::File::open(directory.path().join("result.json")).unwrap());
-    assert_eq!(printed(&mut command), terminal::render(result));
+    assert_eq!(printed(&mut command), terminal::render(result, None));
 }
 
 #[test]
@@ -90,6 +90,6 @@ fn nothing_in_a_file_reaches_the_terminal_as_a_command() {
     assert_eq!(read.sentence, "\\u{1b}]0;taken\\u{7}over");
     let counters = read.experiments[0].rounds[0].counters.as_ref().unwrap();
     assert!(counters.counters.contains_key("\\u{1b}[2J"));
-    let text = terminal::render(&read);
+    let text = terminal::render(&read, None);
     assert!(text.chars().all(|it| it == '\n' || !it.is_control()), "{text:?}");
 }

@@ -81,6 +81,7 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, Point, usize), began: 
         backend: Some(cost.label.to_owned()),
         started_at_seconds: began,
         duration_ns: 600_000_000,
+        slices: 12,
         requests,
         failures: Default::default(),
         latency: LatencyPair { corrected: latency_of(&due), uncorrected: latency_of(&sent) },

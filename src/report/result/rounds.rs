@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ListenerState, Point};
 
-/// One round of one arm at one working point, with a server process of its own.
+/// One round of one arm at one working point, with a server process of its own. The rounds of a
+/// block at one point run at once, a slice of time each in turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Round {
     /// Which arm, as its place in the list of arms.
@@ -23,8 +24,10 @@ pub struct Round {
     pub backend: Option<String>,
     /// When it began, since the experiment did.
     pub started_at_seconds: f64,
-    /// How long it was measured.
+    /// How long it was measured, all slices together.
     pub duration_ns: u64,
+    /// In how many slices of time, between which the other servers of the block had theirs.
+    pub slices: usize,
     /// Requests answered rightly, to the last byte.
     pub requests: u64,
     /// What went wrong.
@@ -61,6 +64,17 @@ pub struct Failures {
 }
 
 impl Failures {
+    /// Takes in those of another time.
+    pub fn add(&mut self, other: Self) {
+        self.wrong_bytes += other.wrong_bytes;
+        self.refused += other.refused;
+        self.reset += other.reset;
+        self.timed_out += other.timed_out;
+        self.not_sent += other.not_sent;
+        self.other += other.other;
+        self.example = self.example.take().or(other.example);
+    }
+
     /// All together.
     pub fn total(&self) -> u64 {
         self.wrong_bytes + self.refused + self.reset + self.timed_out + self.not_sent + self.other
@@ -117,6 +131,19 @@ pub struct ServerUse {
     pub busy: f64,
 }
 
+impl ServerUse {
+    /// Takes in what was used in another slice of time.
+    pub fn add(&mut self, other: Self) {
+        self.cpu_ns += other.cpu_ns;
+        self.user_ns += other.user_ns;
+        self.system_ns += other.system_ns;
+        self.voluntary_switches += other.voluntary_switches;
+        self.involuntary_switches += other.involuntary_switches;
+        self.tasks = self.tasks.max(other.tasks);
+        self.io_uring_tasks = self.io_uring_tasks.max(other.io_uring_tasks);
+    }
+}
+
 /// What our own server counted in its whole life.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerCounters {
@@ -154,7 +181,7 @@ pub struct ClientUse {
     pub most_late_ns: u64,
 }
 
-/// What the rest of the machine did while the round was measured.
+/// What the rest of the machine did, in all slices of the block at this point together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineUse {
     /// Time that the hypervisor kept from the processors of server and client, as a share.
