@@ -12,6 +12,7 @@
 pub mod accept;
 mod ask;
 pub mod buffers;
+pub mod calls;
 pub mod cancel;
 pub mod close;
 pub mod files;
@@ -115,8 +116,12 @@ const fn capability(
     Capability { name, meaning, probe }
 }
 
+/// The group that can be asked even where no ring can be had.
+const CALLS: &str = "system calls";
+
 /// All questions, by group and in the order in which one reads them.
 pub const GROUPS: &[(&str, &[Capability])] = &[
+    (CALLS, calls::ALL),
     ("setup", setup::ALL),
     ("waiting", waiting::ALL),
     ("accept", accept::ALL),
@@ -146,14 +151,20 @@ impl Capabilities {
     /// Asks everything: some seventy small trials, a few milliseconds in all, unless a kernel
     /// leaves out what it has promised.
     ///
-    /// Where no ring can be made at all, one refusal answers everything, and nothing is tried.
+    /// Where no ring can be had at all, one refusal answers everything but the system calls.
     pub fn probe() -> Self {
         let refused = setup::ring().err();
-        let answer = |capability: &Capability| match &refused {
-            Some(missing) => Err(missing.clone()),
-            None => (capability.probe)(),
-        };
-        Self { answers: all().map(|capability| (capability, answer(capability))).collect() }
+        let mut answers = Vec::new();
+        for (name, group) in GROUPS {
+            for capability in *group {
+                let answer = match &refused {
+                    Some(missing) if *name != CALLS => Err(missing.clone()),
+                    _ => (capability.probe)(),
+                };
+                answers.push((capability, answer));
+            }
+        }
+        Self { answers }
     }
 
     /// The answer to the question of that name; `None` if there is no such question.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process;
@@ -162,11 +162,4 @@ pub(super) fn must_end(number: RawFd) -> Answer {
 pub(super) fn shut(number: RawFd) {
     // SAFETY: the call takes numbers alone. If it fails, nothing was connected.
     unsafe { libc::shutdown(number, libc::SHUT_RDWR) };
-}
-
-/// Another number for the same socket.
-pub(super) fn duplicate(number: RawFd) -> Result<OwnedFd, Missing> {
-    // SAFETY: trials pass numbers of sockets that they keep open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    borrowed.try_clone_to_owned().map_err(Missing::refused("dup"))
 }
