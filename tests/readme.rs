@@ -45,9 +45,10 @@ fn is_command(code: &str) -> bool {
 /// How a command is proved. Those that test everything are proved by `.ci/run`, which must have
 /// them in the same words. The longer forms, which take too long for that, stand in a table that
 /// says so; of them it is proved that what they name is there.
-fn prove(command: &str) {
+fn prove(command: &str, directory: &Path) {
     if let Some(arguments) = command.strip_prefix("cargo run --release -- ") {
-        prove_program(&arguments.split_whitespace().collect::<Vec<_>>());
+        let words = shlex::split(arguments).unwrap();
+        prove_program(&words.iter().map(String::as_str).collect::<Vec<_>>(), directory);
     } else if let Some(arguments) = command.strip_prefix("diff ") {
         let files: Vec<_> = arguments.split_whitespace().collect();
         let output = Command::new("diff").args(files).current_dir(project()).output().unwrap();
@@ -70,7 +71,7 @@ fn is_long(command: &str) -> bool {
     command.contains("-- --ignored")
 }
 
-fn prove_program(arguments: &[&str]) {
+fn prove_program(arguments: &[&str], directory: &Path) {
     match arguments {
         ["serve", options @ ..] => {
             // The guard asks for the report itself, and for a port that is nobody's.
@@ -83,18 +84,45 @@ fn prove_program(arguments: &[&str]) {
             assert!(ended.status.success(), "{arguments:?}: {:?}", ended.stderr);
             assert_eq!(ended.report()["total"]["requests"], 1, "{arguments:?}");
         }
+        ["compare", options @ ..] => prove_compare(options, directory),
+        ["load", options @ ..] => {
+            let server = ServerProcess::start(&[] as &[&str]);
+            let target = server.address.to_string();
+            let here = |option: &&str| if *option == "127.0.0.1:8080" { &target } else { *option };
+            let options: Vec<&str> = options.iter().map(here).collect();
+            let shortened = ["--duration", "100ms", "--warm-up", "10ms"];
+            let output = ringpoll(&[&["load"], &options[..], &shortened].concat(), directory);
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+        }
+        // A result that a command above has written.
+        ["report", ..] => {
+            let output = ringpoll(arguments, directory);
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+        }
         _ => {
-            let output = ringpoll(arguments);
+            let output = ringpoll(arguments, project());
             assert!(output.status.success(), "{arguments:?}: {output:?}");
             assert!(!output.stdout.is_empty(), "{arguments:?} says nothing");
         }
     }
 }
 
-fn ringpoll(arguments: &[&str]) -> Output {
+/// As short as it can be: so few rounds decide nothing, and a condition cannot be told.
+fn prove_compare(options: &[&str], directory: &Path) {
+    let needs_python = options.iter().any(|option| option.starts_with("command:python3"));
+    if needs_python && tool("every_command_works", "python3").is_none() {
+        return;
+    }
+    let short = ["--blocks", "1", "--round", "25ms", "--warm-up", "5ms", "--budget", "60s"];
+    let output = ringpoll(&[&["compare"], options, &short].concat(), directory);
+    let expected = if options.contains(&"--fail-if") { 5 } else { 0 };
+    assert_eq!(output.status.code(), Some(expected), "{options:?}: {output:?}");
+}
+
+fn ringpoll(arguments: &[&str], directory: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ringpoll"))
         .args(arguments)
-        .current_dir(project())
+        .current_dir(directory)
         .output()
         .unwrap()
 }
@@ -112,8 +140,9 @@ fn prove_curl(command: &str) {
 fn every_command_works() {
     let commands = commands();
     assert!(commands.len() >= 10, "{commands:?}");
+    let directory = tempfile::tempdir().unwrap();
     for command in commands {
-        prove(&command);
+        prove(&command, directory.path());
     }
 }
 

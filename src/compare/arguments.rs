@@ -36,10 +36,10 @@ pub struct CompareArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub blocks: Option<u32>,
     /// How long each server is measured in a round, in short slices that alternate with the others.
-    #[arg(long, value_name = "TIME", default_value = "400ms", value_parser = length_of_time)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = length_of_time)]
     pub round: Duration,
     /// How long each server is under load before its round.
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = length_of_time)]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = length_of_time)]
     pub warm_up: Duration,
     /// The rate offered at the fixed working point, in requests a second, instead of 60 % of what
     /// the slowest arm can do.

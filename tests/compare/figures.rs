@@ -9,12 +9,15 @@ use ringpoll::report::result::{ComparisonResult, MetricResult, Outcome, Verdict}
 use crate::peer;
 use crate::program::Comparison;
 
-/// An experiment as anybody runs it: what else the tests shorten is as it is by default.
-fn experiment(first: &str, other: &str, budget: &str, seed: usize) -> ComparisonResult {
+/// Rounds that are shorter than the default ones, so that many experiments fit into an hour.
+const QUICK: [&str; 6] = ["--budget", "15s", "--round", "150ms", "--warm-up", "50ms"];
+/// What everybody gets who says nothing else.
+const DEFAULT: [&str; 6] = ["--budget", "60s", "--round", "200ms", "--warm-up", "50ms"];
+
+fn experiment(arms: [&str; 2], lengths: [&str; 6], seed: usize) -> ComparisonResult {
     let seed = seed.to_string();
-    let settings = ["--blocks", "1000", "--round", "400ms", "--warm-up", "100ms"];
-    let comparison = Comparison::of(&[first, other]).with(settings);
-    comparison.with(["--seed", &seed, "--budget", budget]).run().result()
+    let comparison = Comparison::of(&arms).with(["--blocks", "1000", "--seed", &seed]);
+    comparison.with(lengths).run().result()
 }
 
 fn deciding(result: &ComparisonResult) -> &MetricResult {
@@ -38,7 +41,7 @@ fn the_same_arm_twice_hardly_ever_differs() {
     let mut overall = 0;
     let mut anywhere = 0;
     for seed in 0..experiments {
-        let result = experiment("epoll:level", "epoll:level", "20s", seed);
+        let result = experiment(["epoll:level", "epoll:level"], QUICK, seed);
         let claims =
             |metric: &&MetricResult| matches!(metric.verdict, Verdict::Better | Verdict::Worse);
         let claimed = result.experiments[0].comparisons[0].metrics.iter().filter(claims).count();
@@ -59,13 +62,13 @@ fn found(percent: u32, experiments: usize) -> usize {
     // What a request costs here, from the very rounds in which it is not slowed.
     let plain = peer::arm("spin:0");
     let cost_us =
-        deciding(&experiment(&plain, &plain, "20s", 1)).baseline.expect("it was measured");
+        deciding(&experiment([&plain, &plain], QUICK, 1)).baseline.expect("it was measured");
     let nanoseconds = (cost_us * 10.0 * f64::from(percent)).round();
     let slowed = peer::arm(&format!("spin:{nanoseconds}"));
     println!("{cost_us:.2} µs a request, slowed by {nanoseconds} ns");
     let mut found = 0;
     for seed in 0..experiments {
-        let result = experiment(&plain, &slowed, "60s", seed);
+        let result = experiment([&plain, &slowed], DEFAULT, seed);
         let hit = result.outcome == Outcome::Winner { arm: 0 };
         found += usize::from(hit);
         println!("{seed}: {:?}, {}", result.outcome, interval(deciding(&result)));
