@@ -43,11 +43,11 @@ pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
         Some(libc::ENOSYS) if seccomp_filter() => (
             "this kernel has no io_uring, or a seccomp filter says so in its place",
             "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile, \
-             or use Linux 5.11 or later, or an epoll backend",
+             or use Linux 5.10 or later, or an epoll backend",
         ),
         Some(libc::ENOSYS) => (
             "this kernel has no io_uring, or the sandbox hides it",
-            "use Linux 5.11 or later, built with CONFIG_IO_URING, or an epoll backend",
+            "use Linux 5.10 or later, built with CONFIG_IO_URING, or an epoll backend",
         ),
         Some(libc::ENOMEM) => {
             return BackendError::new(ErrorKind::BackendRefused, call, memlock_cause())
@@ -63,7 +63,7 @@ pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
         }
         Some(libc::EINVAL) => (
             "this kernel does not know something that the server needs of io_uring",
-            "use Linux 5.11 or later, or an epoll backend",
+            "use Linux 5.10 or later, or an epoll backend",
         ),
         _ => ("the kernel refused to make a ring", "use an epoll backend"),
     };
@@ -74,7 +74,7 @@ pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
 pub(crate) fn operation_missing(name: &str) -> BackendError {
     let cause = format!("this kernel's io_uring does not have {name}");
     BackendError::new(ErrorKind::BackendRefused, "io_uring_register", cause)
-        .with_remedy("use Linux 5.11 or later, or an epoll backend")
+        .with_remedy("use Linux 5.10 or later, or an epoll backend")
 }
 
 fn memlock_cause() -> String {
