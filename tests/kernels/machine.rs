@@ -34,7 +34,7 @@ impl Acceleration {
         match self {
             Self::Kvm => &["-accel", "kvm", "-cpu", "host", "-smp", "2"],
             Self::Tcg => &["-accel", "tcg,thread=single", "-smp", "2"],
-            // No random numbers of the host's, no clock of the host's: the same boot each time.
+            // No random numbers of the host's, no clock of the host's.
             Self::CountedInstructions => &[
                 "-accel",
                 "tcg,thread=single",
@@ -51,6 +51,9 @@ impl Acceleration {
     }
 }
 
+/// What every kernel is told. A path would be another one wherever the kernel has put itself.
+const PARAMETERS: &str = "console=ttyS0 panic=-1 oops=panic nokaslr quiet loglevel=5";
+
 /// A machine and what it is to boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Boot {
@@ -58,6 +61,8 @@ pub(crate) struct Boot {
     pub(crate) initramfs: PathBuf,
     pub(crate) acceleration: Acceleration,
     pub(crate) limit: Duration,
+    /// What else the kernel is told.
+    pub(crate) parameters: String,
     /// Where its console, its frame and its results are kept.
     pub(crate) directory: PathBuf,
 }
@@ -111,7 +116,7 @@ impl Boot {
             .arg(&self.image)
             .arg("-initrd")
             .arg(&self.initramfs)
-            .args(["-append", "console=ttyS0 panic=-1 oops=panic nokaslr quiet loglevel=5"])
+            .args(["-append", &format!("{PARAMETERS} {}", self.parameters)])
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|it| it.to_string())?)
             .stderr(log)
@@ -177,6 +182,7 @@ pub(crate) fn kvm_works(directory: &Path, image: &Path, initramfs: &Path) -> boo
         initramfs: initramfs.to_owned(),
         acceleration: Acceleration::Kvm,
         limit: Duration::from_secs(20),
+        parameters: String::new(),
         directory: directory.join("runs/kvm"),
     };
     let works = boot.run().is_ok_and(|booted| booted.complaints.is_empty());

@@ -80,6 +80,7 @@ pub(crate) fn run(
             initramfs: initramfs.to_owned(),
             acceleration,
             limit,
+            parameters: String::new(),
             directory: directory.join("runs").join(name),
         };
         let started = Instant::now();

@@ -51,6 +51,7 @@ fn boot(
         initramfs: initramfs::with_work(programs, &work, name)?,
         acceleration: Acceleration::Tcg,
         limit: if name == "silence" { LIMIT_OF_SILENCE } else { LIMIT },
+        parameters: String::new(),
         directory: directory.join("runs").join(format!("proof-{name}")),
     };
     Ok(boot.run().map(|booted| booted.exit_code))
