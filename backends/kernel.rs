@@ -17,57 +17,116 @@ pub fn seccomp_filter() -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }
 
+/// What stands between a process and io_uring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// `kernel.io_uring_disabled` is 2.
+    SwitchedOff,
+    /// `kernel.io_uring_disabled` is 1, and this process has no privileges.
+    SwitchedOffForUnprivileged,
+    /// A seccomp filter forbids one of the three system calls.
+    Seccomp,
+    /// The call is not there, and there is a seccomp filter, which may be the one who says so.
+    AbsentOrSeccomp,
+    /// The kernel has no io_uring: it is too old, or was built without.
+    Absent,
+    /// Forbidden, but neither by the switch nor by seccomp: a security module, or a sandbox.
+    SecurityModule,
+    /// RLIMIT_MEMLOCK has no room for the ring.
+    LockedMemory,
+    /// There is io_uring, but not what the server needs of it.
+    TooOld,
+    /// Anything else.
+    Other,
+}
+
+impl Obstacle {
+    /// Tells apart why one of the three system calls of io_uring was refused with this error.
+    pub fn behind(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => match (io_uring_disabled(), seccomp_filter()) {
+                (Some(2), _) => Self::SwitchedOff,
+                (Some(1), false) => Self::SwitchedOffForUnprivileged,
+                (_, true) => Self::Seccomp,
+                (_, false) => Self::SecurityModule,
+            },
+            Some(libc::ENOSYS) if seccomp_filter() => Self::AbsentOrSeccomp,
+            Some(libc::ENOSYS) => Self::Absent,
+            Some(libc::ENOMEM) => Self::LockedMemory,
+            Some(libc::EINVAL) => Self::TooOld,
+            _ => Self::Other,
+        }
+    }
+
+    /// The cause, in a sentence without a full stop.
+    pub fn cause(self) -> String {
+        let cause = match self {
+            Self::SwitchedOff => {
+                "io_uring is switched off for everybody by kernel.io_uring_disabled = 2"
+            }
+            Self::SwitchedOffForUnprivileged => {
+                "io_uring is switched off for unprivileged users by kernel.io_uring_disabled = 1"
+            }
+            Self::Seccomp => {
+                "a seccomp filter forbids it, as the default profile of containers does"
+            }
+            Self::AbsentOrSeccomp => {
+                "this kernel has no io_uring, or a seccomp filter says so in its place"
+            }
+            Self::Absent => "this kernel has no io_uring, or the sandbox hides it",
+            Self::SecurityModule => "a security module or the sandbox forbids it",
+            Self::LockedMemory => return memlock_cause(),
+            Self::TooOld => "this kernel does not know something that the server needs of io_uring",
+            Self::Other => "the kernel refused to make a ring",
+        };
+        cause.to_owned()
+    }
+
+    /// What to do about it, in a sentence without a full stop.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::SwitchedOff => {
+                "`sysctl kernel.io_uring_disabled=0` as root, or use an epoll backend"
+            }
+            Self::SwitchedOffForUnprivileged => {
+                "`sysctl kernel.io_uring_disabled=0` as root, or add the user's group as \
+                 kernel.io_uring_group, or use an epoll backend"
+            }
+            Self::Seccomp => {
+                "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp \
+                 profile, or use an epoll backend"
+            }
+            Self::AbsentOrSeccomp => {
+                "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp \
+                 profile, or use Linux 5.10 or later, or an epoll backend"
+            }
+            Self::Absent => {
+                "use Linux 5.10 or later, built with CONFIG_IO_URING, or an epoll backend"
+            }
+            Self::SecurityModule => {
+                "look for a denial in the kernel's log, or use an epoll backend"
+            }
+            Self::LockedMemory => {
+                "raise the limit (`ulimit -l`, LimitMEMLOCK=), ask for shorter queues, or use an \
+                 epoll backend"
+            }
+            Self::TooOld => "use Linux 5.10 or later, or an epoll backend",
+            Self::Other => "use an epoll backend",
+        }
+    }
+}
+
 /// Tells apart why the kernel refused `call`, one of the three system calls of io_uring.
 pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
-    let (cause, remedy) = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => match (io_uring_disabled(), seccomp_filter()) {
-            (Some(2), _) => (
-                "io_uring is switched off for everybody by kernel.io_uring_disabled = 2",
-                "`sysctl kernel.io_uring_disabled=0` as root, or use an epoll backend",
-            ),
-            (Some(1), false) => (
-                "io_uring is switched off for unprivileged users by kernel.io_uring_disabled = 1",
-                "`sysctl kernel.io_uring_disabled=0` as root, or add the user's group as \
-                 kernel.io_uring_group, or use an epoll backend",
-            ),
-            (_, true) => (
-                "a seccomp filter forbids it, as the default profile of containers does",
-                "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp \
-                 profile, or use an epoll backend",
-            ),
-            (_, false) => (
-                "a security module or the sandbox forbids it",
-                "look for a denial in the kernel's log, or use an epoll backend",
-            ),
-        },
-        Some(libc::ENOSYS) if seccomp_filter() => (
-            "this kernel has no io_uring, or a seccomp filter says so in its place",
-            "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile, \
-             or use Linux 5.10 or later, or an epoll backend",
-        ),
-        Some(libc::ENOSYS) => (
-            "this kernel has no io_uring, or the sandbox hides it",
-            "use Linux 5.10 or later, built with CONFIG_IO_URING, or an epoll backend",
-        ),
-        Some(libc::ENOMEM) => {
-            return BackendError::new(ErrorKind::BackendRefused, call, memlock_cause())
-                .with_source(error)
-                .with_remedy(
-                    "raise the limit (`ulimit -l`, LimitMEMLOCK=), ask for shorter queues, or use an \
-                     epoll backend",
-                );
-        }
-        Some(libc::EMFILE | libc::ENFILE) => {
-            return BackendError::unexpected(call, error)
-                .with_remedy("raise the limit of open files (`ulimit -n`, LimitNOFILE=)");
-        }
-        Some(libc::EINVAL) => (
-            "this kernel does not know something that the server needs of io_uring",
-            "use Linux 5.10 or later, or an epoll backend",
-        ),
-        _ => ("the kernel refused to make a ring", "use an epoll backend"),
-    };
-    BackendError::new(ErrorKind::BackendRefused, call, cause).with_source(error).with_remedy(remedy)
+    if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
+        return BackendError::unexpected(call, error)
+            .with_remedy("raise the limit of open files (`ulimit -n`, LimitNOFILE=)");
+    }
+    let obstacle = Obstacle::behind(&error);
+    BackendError::new(ErrorKind::BackendRefused, call, obstacle.cause())
+        .with_source(error)
+        .with_remedy(obstacle.remedy())
 }
 
 /// A ring was made, but it cannot do what is needed.

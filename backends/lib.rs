@@ -11,6 +11,7 @@
 //! 6. `server.rs`: what is the same for all.
 //! 7. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
 //!    `kernel`, `error`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`, `drain.rs`.
+//! 8. [`capabilities`]: what the io_uring of this kernel can do, found by doing it.
 //!
 //! # A server in a few lines
 //!
@@ -72,6 +73,7 @@ pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
+pub use io_uring::capabilities;
 pub use slots::ConnectionId;
 pub use socket::{ListenOptions, Listener};
 pub use stop::Stop;

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use crate::compare::{self, CompareArguments};
 use crate::config::{self, BackendChoice, FlagSetting, Preset, Sources};
 use crate::console::{say, show};
+use crate::doctor::{self, DoctorArguments};
 use crate::failure::Failure;
 use crate::load::{self, LoadArguments};
 use crate::report::{self, ReportArguments};
@@ -44,6 +45,9 @@ enum Command {
     Compare(Box<CompareArguments>),
     /// Show results of comparisons again, or several of them side by side.
     Report(ReportArguments),
+    /// Say what this kernel, this user and this sandbox allow, and what can be done about the rest.
+    #[command(after_help = doctor::EXIT_CODES)]
+    Doctor(DoctorArguments),
     /// Look at the configuration without serving.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -147,6 +151,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Load(arguments) => load::load(&arguments)?,
         Command::Compare(arguments) => return compare::compare(&arguments).map(ExitCode::from),
         Command::Report(arguments) => report::run(&arguments)?,
+        Command::Doctor(arguments) => return doctor::doctor(&arguments).map(ExitCode::from),
         Command::Config(ConfigCommand::Show(arguments)) => {
             show(config_text::shown(&config::load(&arguments.sources()?)?));
         }

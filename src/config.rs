@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use backend_choice::BackendChoice;
+pub use backend_choice::{Automatic, BackendChoice, automatic};
 pub use environment::variable_of;
 pub use error::ConfigError;
 pub use kind::{DefaultValue, Kind};

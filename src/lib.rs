@@ -7,6 +7,7 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod console;
+pub mod doctor;
 pub mod failure;
 pub mod load;
 pub mod print;

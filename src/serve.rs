@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ringpoll_backends::{ErrorKind, Stop, Variant};
+use ringpoll_backends::Stop;
 
-use crate::config::{BackendChoice, Config, Loaded};
+use crate::config::{BackendChoice, Config, Loaded, automatic};
 use crate::console::say;
 use crate::failure::Failure;
 use crate::print::StandardOutput;
@@ -95,16 +95,15 @@ fn standard_output(config: &Config) -> io::Result<Arc<Mutex<StandardOutput>>> {
 /// Starts the workers on the engine that was asked for. Only `auto` may take another, and says
 /// so.
 fn start(plan: &Arc<WorkerPlan>, choice: BackendChoice) -> Result<Team, Failure> {
-    let best = |engine: &str| engine.parse::<Variant>();
     match choice {
         BackendChoice::Named(variant) => Ok(Team::start(plan, variant)?),
-        BackendChoice::Auto => match Team::start(plan, best("io_uring")?) {
-            Err(StartError::Backend(refused)) if refused.kind == ErrorKind::BackendRefused => {
+        BackendChoice::Auto => {
+            let taken = automatic(|variant| Team::start(plan, variant), StartError::refusal)?;
+            if let Some(refused) = taken.refused {
                 say(format_args!("backend auto takes epoll, since io_uring is refused: {refused}"));
-                Ok(Team::start(plan, best("epoll")?)?)
             }
-            started => Ok(started?),
-        },
+            Ok(taken.started)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use super::machine::CpuTicks;
 use super::namespace::{CARRIED_OVER, sysctl};
 use super::topology::Topology;
+use crate::doctor::examine::examine;
 use crate::report::result::{CpuDescription, Environment, ProgramDescription, Tunable};
 
 /// Settings of the kernel that matter beside those of the network namespace.
@@ -55,6 +56,8 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// Reads everything, in the network namespace of the calling thread.
 pub fn read(topology: &Topology) -> Environment {
     let name = rustix::system::uname();
+    // Before others are watched: the examination is work too.
+    let doctor = Some(examine());
     Environment {
         program: program(),
         kernel_release: name.release().to_string_lossy().into_owned(),
@@ -68,6 +71,7 @@ pub fn read(topology: &Topology) -> Environment {
         sysctls: sysctls(),
         limits: limits(),
         load_before: load_of_others(topology),
+        doctor,
     }
 }
 
@@ -89,7 +93,7 @@ fn line_of(path: &str) -> Option<String> {
 }
 
 /// From /proc/config.gz, where the kernel keeps it, or from /boot, where distributions do.
-fn build_configuration(release: &str) -> Option<Vec<Tunable>> {
+pub fn build_configuration(release: &str) -> Option<Vec<Tunable>> {
     let from_kernel = || {
         let mut text = String::new();
         let file = fs::File::open("/proc/config.gz").ok()?;
@@ -214,5 +218,6 @@ mod tests {
         assert!(environment.sysctls.iter().any(|it| it.name == "net.core.somaxconn"));
         assert_eq!(environment.limits.len(), 2);
         assert!(environment.load_before >= 0.0);
+        assert!(environment.doctor.is_some_and(|doctor| !doctor.capabilities.is_empty()));
     }
 }

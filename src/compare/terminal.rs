@@ -165,4 +165,7 @@ fn render_method(text: &mut String, result: &ComparisonResult) {
         environment.cpu.model,
         environment.virtualisation
     );
+    if let Some(doctor) = &environment.doctor {
+        let _ = writeln!(text, "  {}", doctor.in_short());
+    }
 }

@@ -23,6 +23,34 @@ impl BackendChoice {
     }
 }
 
+/// What became of `auto`.
+pub struct Automatic<T> {
+    /// The engine that was taken.
+    pub variant: Variant,
+    /// What starting it gave.
+    pub started: T,
+    /// Why io_uring was not, if it was not.
+    pub refused: Option<BackendError>,
+}
+
+/// `auto`: io_uring, and epoll where that is refused. `refusal` says whether an error of `start` is
+/// a refusal, and hands back all others.
+///
+/// # Errors
+/// Whatever `start` fails with, unless it is io_uring that is refused.
+pub fn automatic<T, E: From<BackendError>>(
+    mut start: impl FnMut(Variant) -> Result<T, E>,
+    refusal: impl FnOnce(E) -> Result<BackendError, E>,
+) -> Result<Automatic<T>, E> {
+    let variant = "io_uring".parse()?;
+    let refused = match start(variant) {
+        Ok(started) => return Ok(Automatic { variant, started, refused: None }),
+        Err(error) => Some(refusal(error)?),
+    };
+    let variant = "epoll".parse()?;
+    Ok(Automatic { variant, started: start(variant)?, refused })
+}
+
 impl FromStr for BackendChoice {
     type Err = BackendError;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use ringpoll_backends::{BackendError, Report, Stop, Variant};
+use ringpoll_backends::{BackendError, ErrorKind, Report, Stop, Variant};
 
 use super::worker_plan::{Ready, WorkerPlan};
 use crate::failure::Failure;
@@ -34,6 +34,16 @@ pub(super) enum StartError {
     Backend(BackendError),
     /// The process is out of threads, or a worker panicked.
     Thread(String),
+}
+
+impl StartError {
+    /// The refusal of a backend, or any other error as it was.
+    pub(super) fn refusal(self) -> Result<BackendError, Self> {
+        match self {
+            Self::Backend(error) if error.kind == ErrorKind::BackendRefused => Ok(error),
+            other => Err(other),
+        }
+    }
 }
 
 impl From<BackendError> for StartError {

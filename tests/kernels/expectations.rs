@@ -30,6 +30,8 @@ struct ExpectedObservation {
     /// JSON pointers (RFC 6901) into what the doctor wrote, and what stands there.
     #[serde(default)]
     doctor: BTreeMap<String, Value>,
+    /// Every capability that the doctor names, whether it is there: no more and no fewer.
+    capabilities: Option<BTreeMap<String, bool>>,
 }
 
 /// The expectation of the kernel of that name.
@@ -83,8 +85,26 @@ impl ExpectedObservation {
                 all.push(format!("the doctor finds {there} at {pointer}, not {expected}"));
             }
         }
+        if let Some(expected) = &self.capabilities {
+            all.extend(capability_differences(expected, found));
+        }
         all.into_iter()
     }
+}
+
+fn capability_differences(expected: &BTreeMap<String, bool>, found: &Observation) -> Vec<String> {
+    let there = found.doctor.as_ref().and_then(|doctor| doctor.get("capabilities"));
+    let there = there.and_then(Value::as_object).cloned().unwrap_or_default();
+    let names = expected.keys().chain(there.keys().filter(|&name| !expected.contains_key(name)));
+    names
+        .filter_map(|name| {
+            let (expected, found) = (expected.get(name), there.get(name).and_then(Value::as_bool));
+            let words = |it: Option<bool>| it.map_or("not named".to_owned(), |it| it.to_string());
+            let is_otherwise = found != expected.copied();
+            let (found, expected) = (words(found), words(expected.copied()));
+            is_otherwise.then(|| format!("capability {name} is {found}, expected {expected}"))
+        })
+        .collect()
 }
 
 pub(crate) fn what_is_otherwise_is_told() {
@@ -96,6 +116,7 @@ pub(crate) fn what_is_otherwise_is_told() {
         [observations.doctor]
         exit = 0
         doctor = { "/x/y" = true }
+        capabilities = { ring = true, sqpoll = false }
         [observations.b]
         exit = 0
         answers = true
@@ -108,7 +129,9 @@ pub(crate) fn what_is_otherwise_is_told() {
         ..Observation::default()
     };
     let served = Observation { exit: Some(0), answers: true, ..Observation::default() };
-    let doctor = serde_json::json!({"x": {"y": true}});
+    let doctor = serde_json::json!({
+        "x": {"y": true}, "capabilities": {"ring": true, "sqpoll": false},
+    });
     let doctor = Observation { exit: Some(0), doctor: Some(doctor), ..Observation::default() };
     let name = |name: &str| name.to_owned();
     let all = BTreeMap::from([
@@ -118,10 +141,12 @@ pub(crate) fn what_is_otherwise_is_told() {
     ]);
     assert!(expected.differences(&all).is_empty());
     let mut other = all.clone();
-    other.get_mut("doctor").unwrap().doctor = Some(serde_json::json!({"x": {"y": false}}));
+    other.get_mut("doctor").unwrap().doctor = Some(serde_json::json!({
+        "x": {"y": false}, "capabilities": {"ring": true, "sqpoll": true, "new": true},
+    }));
     other.get_mut("a").unwrap().says.clear();
     other.get_mut("a").unwrap().exit = None;
     other.remove("b");
     other.insert(name("c"), refused);
-    assert_eq!(expected.differences(&other).len(), 5, "{:?}", expected.differences(&other));
+    assert_eq!(expected.differences(&other).len(), 7, "{:?}", expected.differences(&other));
 }

@@ -9,6 +9,7 @@ use ringpoll::compare::metrics::{Against, all_metrics, deciding_metric};
 use ringpoll::compare::summary::{latency_of, summaries};
 use ringpoll::compare::sweep::{crossover, outcome};
 use ringpoll::compare::words;
+use ringpoll::doctor::diagnosis::{Absence, AutoChoice, Diagnosis, Limits};
 use ringpoll::report::result::{
     Arm, ArmKind, BatchSize, ClientUse, Comparison, ComparisonResult, Control, CpuDescription,
     Difference, Ended, Environment, Experiment, Gate, Isolation, LatencyPair, LoadDescription,
@@ -229,6 +230,37 @@ fn tunable(name: &str, value: &str) -> Tunable {
     Tunable { name: name.to_owned(), value: value.to_owned() }
 }
 
+fn diagnosis() -> Diagnosis {
+    let reason = "the kernel copied what it sent".to_owned();
+    Diagnosis {
+        schema_version: ringpoll::doctor::diagnosis::SCHEMA_VERSION,
+        kernel_release: "6.12.48-amd64".to_owned(),
+        kernel_version: "#1 SMP PREEMPT_DYNAMIC".to_owned(),
+        io_uring_usable: true,
+        obstruction: None,
+        capabilities: [("ring".to_owned(), true), ("send_zero_copy_loopback".to_owned(), false)]
+            .into(),
+        missing: [("send_zero_copy_loopback".to_owned(), Absence { errno: None, reason })].into(),
+        limits: Limits {
+            open_files_limit: Some(1024),
+            open_files_hard_limit: Some(1_048_576),
+            locked_memory_limit_bytes: None,
+            locked_memory_hard_limit_bytes: None,
+            somaxconn: Some(4096),
+            tcp_max_syn_backlog: Some(4096),
+            io_uring_disabled: Some(0),
+            io_uring_group: Some(-1),
+            seccomp_filter: false,
+        },
+        known_faults: Vec::new(),
+        auto: AutoChoice {
+            variant: Some("io_uring:single_shot".to_owned()),
+            reason: "io_uring is allowed, and comes first".to_owned(),
+        },
+        techniques: Vec::new(),
+    }
+}
+
 fn environment() -> Environment {
     Environment {
         program: ProgramDescription {
@@ -255,6 +287,7 @@ fn environment() -> Environment {
         sysctls: vec![tunable("net.core.somaxconn", "4096")],
         limits: vec![tunable("open files", "1048576")],
         load_before: 0.04,
+        doctor: Some(diagnosis()),
     }
 }
 

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::arms::chip;
 use super::figure::{self, Place};
+use crate::doctor::diagnosis::{Absence, Diagnosis};
 use crate::report::result::{Arm, ComparisonResult, Setting, Tunable};
 
 /// One line under the verdict.
@@ -164,16 +165,29 @@ pub(super) fn environment(result: &ComparisonResult, root: &Place) -> Markup {
                     "), " (program.target)
                     @if !program.optimised { ", built without optimisation" }
                 }))
+                @if let Some(doctor) = &environment.doctor {
+                    (entry("io_uring", &html! { (doctor.in_short()) }))
+                }
                 @if let Some(line) = &environment.kernel_command_line {
                     (entry("kernel command line", &html! { code { (line) } }))
                 }
             }
+            @if let Some(doctor) = &environment.doctor { (missing(doctor)) }
             (tunables("Kernel settings", Some(&environment.sysctls)))
             (tunables("Limits", Some(&environment.limits)))
             (tunables("Hardware vulnerabilities", Some(&environment.mitigations)))
             (tunables("Kernel build", environment.kernel_build.as_ref()))
         }
     }
+}
+
+/// What io_uring cannot do there, and why.
+fn missing(doctor: &Diagnosis) -> Markup {
+    let reason = |(name, absence): (&String, &Absence)| Tunable {
+        name: name.clone(),
+        value: absence.reason.clone(),
+    };
+    tunables("Missing from io_uring", Some(&doctor.missing.iter().map(reason).collect()))
 }
 
 fn tunables(name: &str, tunables: Option<&Vec<Tunable>>) -> Markup {

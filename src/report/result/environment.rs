@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::diagnosis::Diagnosis;
+
 /// The machine, its kernel, their settings, and this program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
@@ -30,6 +32,10 @@ pub struct Environment {
     pub limits: Vec<Tunable>,
     /// How busy the machine was by others before the first round: 1.0 is one processor.
     pub load_before: f64,
+    /// What kernel, user and sandbox allow, as `ringpoll doctor` finds it where the servers ran.
+    /// Results of programs that had no doctor are without.
+    #[serde(default)]
+    pub doctor: Option<Diagnosis>,
 }
 
 /// A name and its value.

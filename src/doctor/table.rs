@@ -1,0 +1,126 @@
+//! A diagnosis on a terminal. It has no colours, so NO_COLOR has nothing to switch off.
+
+use std::fmt::Write;
+
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use ringpoll_backends::capabilities::GROUPS;
+
+use super::diagnosis::{Diagnosis, Limits};
+
+/// Everything, in tables that are at most so many columns wide.
+pub fn render(diagnosis: &Diagnosis, width: Option<u16>) -> String {
+    let mut text = format!("Linux {} {}\n\n", diagnosis.kernel_release, diagnosis.kernel_version);
+    render_conclusion(&mut text, diagnosis);
+    render_faults(&mut text, diagnosis);
+    let _ = writeln!(text, "\n{}", limits(&diagnosis.limits, width));
+    if !diagnosis.techniques.is_empty() {
+        let _ = writeln!(text, "\n{}", techniques(diagnosis, width));
+    }
+    let _ = writeln!(text, "\n{}", capabilities(diagnosis, width));
+    text
+}
+
+fn render_conclusion(text: &mut String, diagnosis: &Diagnosis) {
+    if let Some(obstruction) = &diagnosis.obstruction {
+        let _ = writeln!(
+            text,
+            "io_uring cannot be used: {}\n  refused: {}{}\n  remedy: {}",
+            obstruction.cause,
+            obstruction.operation,
+            obstruction.errno.map_or_else(String::new, |errno| format!(
+                ": {}",
+                std::io::Error::from_raw_os_error(errno)
+            )),
+            obstruction.remedy
+        );
+    } else {
+        text.push_str("io_uring can be used\n");
+    }
+    let taken = diagnosis.auto.variant.as_deref().unwrap_or("nothing");
+    let _ = writeln!(text, "backend auto takes {taken}: {}", diagnosis.auto.reason);
+}
+
+fn render_faults(text: &mut String, diagnosis: &Diagnosis) {
+    for it in &diagnosis.known_faults {
+        let _ = writeln!(
+            text,
+            "note: Linux {}, unless the distribution has mended it: {}. {}. ({})",
+            it.versions, it.fault, it.remedy, it.reference
+        );
+    }
+}
+
+fn table(header: [&str; 3], width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table.set_header(header);
+    table
+}
+
+fn limits(limits: &Limits, width: Option<u16>) -> Table {
+    let limit = |value: Option<u64>| {
+        value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string())
+    };
+    let known = |value: Option<u64>| {
+        value.map_or_else(|| "not known".to_owned(), |value| value.to_string())
+    };
+    let switch = limits.io_uring_disabled.map(u64::from);
+    let rows = [
+        (
+            "open files (RLIMIT_NOFILE)",
+            limit(limits.open_files_limit),
+            format!("can be raised to {}", limit(limits.open_files_hard_limit)),
+        ),
+        (
+            "locked memory, bytes (RLIMIT_MEMLOCK)",
+            limit(limits.locked_memory_limit_bytes),
+            format!("can be raised to {}", limit(limits.locked_memory_hard_limit_bytes)),
+        ),
+        ("net.core.somaxconn", known(limits.somaxconn), "the longest queue of a listener".into()),
+        ("net.ipv4.tcp_max_syn_backlog", known(limits.tcp_max_syn_backlog), String::new()),
+        ("kernel.io_uring_disabled", known(switch), "1: for the unprivileged; 2: for all".into()),
+        (
+            "kernel.io_uring_group",
+            limits.io_uring_group.map_or_else(|| known(None), |group| group.to_string()),
+            "who may have it all the same; -1: nobody".into(),
+        ),
+        ("seccomp filter", yes(limits.seccomp_filter).to_owned(), String::new()),
+    ];
+    let mut table = table(["limit", "value", ""], width);
+    for (name, value, remark) in rows {
+        table.add_row([name.to_owned(), value, remark]);
+    }
+    table
+}
+
+fn techniques(diagnosis: &Diagnosis, width: Option<u16>) -> Table {
+    let mut table = table(["technique", "in force", "needs"], width);
+    for it in &diagnosis.techniques {
+        table.add_row([it.name.clone(), yes(it.in_force).to_owned(), it.needs.join(", ")]);
+    }
+    table
+}
+
+fn capabilities(diagnosis: &Diagnosis, width: Option<u16>) -> Table {
+    let mut table = table(["capability", "", "meaning, or why not"], width);
+    for (group, members) in GROUPS {
+        table.add_row([format!("— {group}"), String::new(), String::new()]);
+        for it in *members {
+            let there = diagnosis.capabilities.get(it.name).copied().unwrap_or(false);
+            let mut meaning = it.meaning.to_owned();
+            if let Some(absence) = diagnosis.missing.get(it.name) {
+                let _ = write!(meaning, "; no: {}", absence.reason);
+            }
+            table.add_row([it.name.to_owned(), yes(there).to_owned(), meaning]);
+        }
+    }
+    table
+}
+
+const fn yes(answer: bool) -> &'static str {
+    if answer { "yes" } else { "no" }
+}

@@ -1,0 +1,136 @@
+//! What it says holds in programs that have nothing of its own code, and it leaves nothing behind.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use io_uring::{IoUring, opcode, squeue::Flags, types};
+use serde_json::Value;
+
+use crate::common::tool;
+use crate::program::{diagnosis, doctor};
+
+fn found() -> Value {
+    diagnosis(&mut doctor(&["--json"])).0
+}
+
+/// Pushes an entry whose pointers, if any, are to statics.
+fn push(ring: &mut IoUring, entry: io_uring::squeue::Entry) {
+    // SAFETY: the callers below push entries that point to nothing, or to statics.
+    unsafe { ring.submission().push(&entry) }.unwrap();
+}
+
+#[test]
+fn rings_with_flags_can_be_made_where_it_says_so() {
+    type Configure = fn(&mut io_uring::Builder) -> &mut io_uring::Builder;
+    let flags: [(&str, Configure); 6] = [
+        ("setup_submit_all", |it| it.setup_submit_all()),
+        ("setup_coop_taskrun", |it| it.setup_coop_taskrun()),
+        ("setup_single_issuer", |it| it.setup_single_issuer()),
+        ("setup_defer_taskrun", |it| it.setup_single_issuer().setup_defer_taskrun()),
+        ("setup_no_sqarray", |it| it.setup_no_sqarray()),
+        ("setup_r_disabled", |it| it.setup_r_disabled()),
+    ];
+    let found = found();
+    for (name, configure) in flags {
+        let mut builder = IoUring::builder();
+        let made = configure(&mut builder).build(4).is_ok();
+        assert_eq!(found["capabilities"][name], made, "{name}");
+    }
+}
+
+#[test]
+fn success_is_skipped_where_it_says_so() {
+    if found()["capabilities"]["skip_success"] != true {
+        return;
+    }
+    let mut ring = IoUring::new(4).unwrap();
+    push(&mut ring, opcode::Nop::new().build().user_data(1).flags(Flags::SKIP_SUCCESS));
+    push(&mut ring, opcode::Nop::new().build().user_data(2));
+    ring.submit_and_wait(1).unwrap();
+    let completed: Vec<_> = ring.completion().map(|entry| entry.user_data()).collect();
+    assert_eq!(completed, [2]);
+}
+
+#[test]
+fn a_direct_descriptor_is_closed_where_it_says_so() {
+    if found()["capabilities"]["close_direct"] != true {
+        return;
+    }
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let mut ring = IoUring::new(4).unwrap();
+    ring.submitter().register_files(&[near.as_raw_fd()]).unwrap();
+    drop(near);
+    push(&mut ring, opcode::Close::new(types::Fixed(0)).build());
+    ring.submit_and_wait(1).unwrap();
+    assert_eq!(ring.completion().next().unwrap().result(), 0);
+    assert_eq!(far.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_poll_goes_on_where_it_says_so() {
+    if found()["capabilities"]["poll_multishot"] != true {
+        return;
+    }
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+    let mut ring = IoUring::new(4).unwrap();
+    let readable = opcode::PollAdd::new(types::Fd(near.as_raw_fd()), libc::POLLIN as u32);
+    push(&mut ring, readable.multi(true).build());
+    ring.submit().unwrap();
+    for _ in 0..3 {
+        far.write_all(b"x").unwrap();
+        ring.submit_and_wait(1).unwrap();
+        assert!(io_uring::cqueue::more(ring.completion().next().unwrap().flags()));
+        near.read_exact(&mut [0]).unwrap();
+    }
+}
+
+#[test]
+fn the_server_takes_what_it_says_that_auto_takes() {
+    let found = found();
+    let variant: ringpoll_backends::Variant =
+        found["auto"]["variant"].as_str().unwrap().parse().unwrap();
+    assert_eq!(variant.is_io_uring(), found["io_uring_usable"].as_bool().unwrap());
+    let server =
+        crate::common::ServerProcess::start(&["--backend", "auto", "--listen", "127.0.0.1:0"]);
+    assert_eq!(server.start_line.contains(" · io_uring, "), variant.is_io_uring());
+}
+
+/// Every descriptor that it makes it closes, its rings last, before it ends.
+#[test]
+fn strace_finds_no_descriptor_left_open() {
+    let Some(strace) = tool("strace_finds_no_descriptor_left_open", "strace") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
+    let mut command = Command::new(strace);
+    command.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=%desc,%network,io_uring_setup"]);
+    command.arg("-o").arg(&trace).arg(env!("CARGO_BIN_EXE_ringpoll")).args(["doctor", "--json"]);
+    assert!(command.output().unwrap().status.code().is_some_and(|code| code == 0 || code == 3));
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let (mut open, mut rings) = (std::collections::BTreeSet::new(), 0);
+    for line in trace.lines() {
+        let Some((call, result)) = line.rsplit_once(" = ") else { continue };
+        let call = call.split_once(' ').map_or(call, |(_, call)| call.trim_start());
+        let name = call.split('(').next().unwrap_or_default();
+        let number = result.split_whitespace().next().and_then(|it| it.parse::<i32>().ok());
+        match (name, number) {
+            ("io_uring_setup" | "socket" | "accept4" | "accept", Some(made)) if made >= 0 => {
+                rings += i32::from(name == "io_uring_setup");
+                open.insert(made);
+            }
+            ("socketpair", Some(0)) => {
+                let numbers = call.rsplit_once('[').unwrap().1.trim_end_matches([')', ']']);
+                open.extend(numbers.split(", ").map(|it| it.parse::<i32>().unwrap()));
+            }
+            ("close", Some(0)) => {
+                let number = call["close(".len()..].split(')').next().unwrap();
+                open.remove(&number.parse().unwrap());
+            }
+            _ => {}
+        }
+    }
+    assert!(rings > 50, "{rings} rings: the trace is not what it seems");
+    // Two are not closed by close(2): what the ring itself closes.
+    assert!(open.len() <= 2, "left open: {open:?}");
+}
