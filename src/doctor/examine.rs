@@ -15,8 +15,10 @@ use crate::config::automatic;
 pub fn examine() -> Diagnosis {
     let name = rustix::system::uname();
     let release = name.release().to_string_lossy().into_owned();
-    let found = Capabilities::probe();
+    // Before the trials: the kernel gives the memory of their rings back a while after they are
+    // gone, and until then it counts against RLIMIT_MEMLOCK where rings are held to that.
     let (auto, variant, obstruction) = choose(&release);
+    let found = Capabilities::probe();
     let answers = found.iter().map(|(it, answer)| (it.name.to_owned(), answer.is_ok()));
     let missing = found.iter().filter_map(|(it, answer)| {
         let missing = answer.as_ref().err()?;
