@@ -47,7 +47,11 @@ impl Apt {
         let is_new = fs::read_to_string(&file).ok().as_ref() != Some(&sources);
         if is_new || apt.lists_are_old() {
             fs::write(&file, sources).map_err(|error| format!("{}: {error}", file.display()))?;
-            apt.update()?;
+            match apt.update() {
+                // Kernels that are kept can be booted without the mirror.
+                Err(error) if !is_new => println!("kernels · the lists are old: {error}"),
+                result => result?,
+            }
         }
         Ok(apt)
     }

@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// Only the matrix: suites and observations.
     #[arg(long, conflicts_with = "path_length")]
     pub(crate) matrix: bool,
+    /// Of the matrix only what the program finds and says in each situation, without the suites.
+    #[arg(long, requires = "matrix")]
+    pub(crate) without_suites: bool,
     /// Only the instructions a request.
     #[arg(long)]
     pub(crate) path_length: bool,

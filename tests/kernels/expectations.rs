@@ -43,7 +43,7 @@ pub(crate) fn of(kernel: &str) -> Result<Expected, String> {
 }
 
 impl Expected {
-    /// All that is otherwise; how many observations there were.
+    /// All that is otherwise, in words.
     pub(crate) fn differences(&self, found: &BTreeMap<String, Observation>) -> Vec<String> {
         let mut differences = Vec::new();
         for (situation, expected) in &self.observations {

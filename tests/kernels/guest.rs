@@ -15,6 +15,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::frame::Frame;
 use crate::work::{Misbehaviour, Results, Work};
+pub(crate) use suites::the_last_result_counts;
 
 /// Where the results are gathered, one file each.
 pub(crate) const RESULTS: &str = "/results";
@@ -84,5 +85,3 @@ fn send(exit_code: i32, misbehaviour: Option<Misbehaviour>) {
     port.write_all(&bytes).expect("somebody listens");
     rustix::termios::tcdrain(&port).expect("somebody listens");
 }
-
-pub(crate) use suites::the_last_result_counts;

@@ -154,7 +154,10 @@ fn run_matrix(
     let nothing = initramfs::with_work(programs, &work::Work::default(), "nothing")?;
     let kvm = machine::kvm_works(directory, &images[0].file, &nothing);
     let acceleration = if kvm { Acceleration::Kvm } else { Acceleration::Tcg };
-    let work = matrix::work(arguments.all, !kvm);
+    let mut work = matrix::work(arguments.all, !kvm);
+    if arguments.without_suites {
+        work.suites.clear();
+    }
     let initramfs = initramfs::with_work(programs, &work, "matrix")?;
     let started = Instant::now();
     let kernels = matrix::run(images, &initramfs, acceleration, arguments.all, directory);
