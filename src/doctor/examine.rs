@@ -15,8 +15,8 @@ use crate::config::automatic;
 pub fn examine() -> Diagnosis {
     let name = rustix::system::uname();
     let release = name.release().to_string_lossy().into_owned();
-    // Before the trials: the kernel gives the memory of their rings back a while after they are
-    // gone, and until then it counts against RLIMIT_MEMLOCK where rings are held to that.
+    // First of all: what the rings of the probes have held counts as locked memory until some time
+    // after they are closed, and could keep the server's ring from being made.
     let (auto, variant, obstruction) = choose(&release);
     let found = Capabilities::probe();
     let answers = found.iter().map(|(it, answer)| (it.name.to_owned(), answer.is_ok()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use ::io_uring::types::BufRingEntry;
 
 use super::ask::Ask;
-use super::trial::Trial;
+use super::trial::{Trial, patiently};
 use super::{Answer, Capability, Missing, capability, require, sockets};
 
 /// All of this group.
@@ -39,13 +39,14 @@ const ENTRIES: u16 = 8;
 pub(super) fn register(trial: &mut Trial, count: u16, length: usize, flags: u16) -> Answer {
     assert!(count <= ENTRIES);
     let base = trial.address(0, usize::from(ENTRIES) * size_of::<BufRingEntry>());
-    // SAFETY: the memory is the trial's, which frees it after the ring that it belongs to, or
-    // never.
-    let registered = unsafe {
+    patiently(|| {
         let submitter = trial.ring.submitter();
-        submitter.register_buf_ring_with_flags(base as u64, ENTRIES, GROUP, flags)
-    };
-    registered.map_err(Missing::refused("IORING_REGISTER_PBUF_RING"))?;
+        // SAFETY: the memory is the trial's, which frees it after the ring that it belongs to, or
+        // never.
+        let registered =
+            unsafe { submitter.register_buf_ring_with_flags(base as u64, ENTRIES, GROUP, flags) };
+        registered.map_err(Missing::refused("IORING_REGISTER_PBUF_RING"))
+    })?;
     let entries = base.cast::<BufRingEntry>();
     for index in 0..count {
         let address = trial.address(BUFFERS_AT + usize::from(index) * length, length);

@@ -2,7 +2,7 @@
 
 use super::ask::{Ask, NO_SUCH_FLAG, POLL_FIRST, REPORT_USAGE};
 use super::buffers::{self, GROUP};
-use super::trial::Trial;
+use super::trial::{Trial, patiently};
 use super::{Answer, Capability, Missing, capability, require, sockets};
 
 /// All of this group.
@@ -82,8 +82,11 @@ fn notification(how: u16) -> Result<i32, Missing> {
     let mut trial = Trial::plain()?;
     let (near, far) = sockets::tcp_pair()?;
     let (near, far) = (trial.keep(near), trial.keep(far));
-    let send = trial.push(Ask::send_zero_copy(near, &PAGE, how))?;
-    let sent = trial.done(send, "IORING_OP_SEND_ZC")?;
+    // The page counts as locked memory.
+    let (send, sent) = patiently(|| {
+        let send = trial.push(Ask::send_zero_copy(near, &PAGE, how))?;
+        trial.done(send, "IORING_OP_SEND_ZC").map(|sent| (send, sent))
+    })?;
     require(sent.result == PAGE.len() as i32, format!("{} bytes were sent", sent.result))?;
     require(sent.more(), "no notification was promised")?;
     sockets::must_hear(far, &PAGE)?;

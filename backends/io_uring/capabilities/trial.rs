@@ -21,6 +21,19 @@ const ATTEMPTS: usize = 200;
 
 const ENTRIES: u32 = 8;
 
+/// Tries again for a while where memory that may be locked is short.
+pub(super) fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Missing>) -> Result<T, Missing> {
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(missing) if missing.errno() == Some(libc::ENOMEM) => {
+                sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
+    }
+    attempt()
+}
+
 /// How much memory a trial has to show to the kernel.
 const MEMORY_BYTES: usize = 64 * 1024;
 
@@ -78,16 +91,8 @@ impl Trial {
         let mut builder = IoUring::builder();
         builder.dontfork();
         configure(&mut builder);
-        let mut attempts = 1;
-        let ring = loop {
-            match builder.build(ENTRIES) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && attempts < ATTEMPTS => {
-                    attempts += 1;
-                    sleep(Duration::from_millis(1));
-                }
-                made => break made.map_err(Missing::refused("io_uring_setup"))?,
-            }
-        };
+        let made = || builder.build(ENTRIES).map_err(Missing::refused("io_uring_setup"));
+        let ring = patiently(made)?;
         Ok(Self {
             ring,
             memory: Box::into_raw(Box::new(Memory([0; MEMORY_BYTES]))),
