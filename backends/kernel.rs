@@ -99,10 +99,10 @@ impl Obstacle {
             }
             Self::AbsentOrSeccomp => {
                 "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp \
-                 profile, or use Linux 5.11 or later, or an epoll backend"
+                 profile, or use Linux 5.10 or later, or an epoll backend"
             }
             Self::Absent => {
-                "use Linux 5.11 or later, built with CONFIG_IO_URING, or an epoll backend"
+                "use Linux 5.10 or later, built with CONFIG_IO_URING, or an epoll backend"
             }
             Self::SecurityModule => {
                 "look for a denial in the kernel's log, or use an epoll backend"
@@ -111,7 +111,7 @@ impl Obstacle {
                 "raise the limit (`ulimit -l`, LimitMEMLOCK=), ask for shorter queues, or use an \
                  epoll backend"
             }
-            Self::TooOld => "use Linux 5.11 or later, or an epoll backend",
+            Self::TooOld => "use Linux 5.10 or later, or an epoll backend",
             Self::Other => "use an epoll backend",
         }
     }
@@ -133,7 +133,7 @@ pub(crate) fn refusal(call: &str, error: io::Error) -> BackendError {
 pub(crate) fn operation_missing(name: &str) -> BackendError {
     let cause = format!("this kernel's io_uring does not have {name}");
     BackendError::new(ErrorKind::BackendRefused, "io_uring_register", cause)
-        .with_remedy("use Linux 5.11 or later, or an epoll backend")
+        .with_remedy("use Linux 5.10 or later, or an epoll backend")
 }
 
 fn memlock_cause() -> String {

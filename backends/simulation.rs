@@ -61,14 +61,14 @@ pub fn run_history(variant: Variant, bytes: &[u8]) -> Met {
     if setup.logs_requests {
         worker.request_log = Some(Box::new(Watch));
     }
-    let options = setup.options.clone();
+    let (options, shutdown_by_call) = (setup.options.clone(), setup.shutdown_by_call);
     let kernel = Kernel::new(choices, setup, number, stop);
     kernel.tell(format_args!("{:#?}", kernel.setup));
     kernel.install();
     let _installed = Installed;
     let mut backend: Box<dyn Backend> = if variant.is_io_uring() {
         let ring = Ring::over(Queues::Simulated(SimulatedRing::default()), 64);
-        Box::new(IoUringBackend::over(ring))
+        Box::new(IoUringBackend::over(ring.with_shutdown_by_call(shutdown_by_call)))
     } else {
         open(variant, &options).expect("epoll is there")
     };

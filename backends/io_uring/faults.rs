@@ -20,8 +20,9 @@ use ::io_uring::{IoUring, squeue};
 use crate::simulation::SimulatedRing;
 pub(crate) use entry::{Entry, RawEntry};
 use faulty::Faulty;
+pub(crate) use plan::plan;
 #[cfg(test)]
-pub(crate) use plan::{account_for_buffers, take_accounts};
+pub(crate) use plan::{Plan, account_for_buffers, set_plan, take_accounts};
 
 /// The queues, as far as [`crate::io_uring::ring`] uses them.
 pub(crate) enum Queues {

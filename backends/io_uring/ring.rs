@@ -11,7 +11,7 @@ use std::time::Duration;
 // Tests put their own queues between the server and the kernel, to fail, delay and reorder what
 // comes back.
 #[cfg(any(test, feature = "simulation"))]
-use crate::io_uring::faults::Queues;
+use crate::io_uring::faults::{Queues, plan};
 #[cfg(not(any(test, feature = "simulation")))]
 use ::io_uring::IoUring as Queues;
 use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
@@ -22,19 +22,27 @@ use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
 use crate::kernel;
 use crate::server::TICK;
+// Tests put a simulated kernel in the place of the real one.
+#[cfg(any(test, feature = "simulation"))]
+use crate::simulation::calls as libc;
+use crate::socket::check;
 use crate::token::{Operation, Token};
 
-/// Every operation that the server ever submits; the ring is restricted to them.
+/// Every operation that the server cannot do without; the ring is restricted to them, and to
+/// [`SHUTDOWN`].
 const OPERATIONS: &[(u8, &str)] = &[
     (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
     (opcode::Recv::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
-    (opcode::Shutdown::CODE, "IORING_OP_SHUTDOWN"),
     (opcode::Close::CODE, "IORING_OP_CLOSE"),
     (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
     (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
 ];
+
+/// The one operation that came with Linux 5.11. Kernels before that do all others, and the
+/// system call of its name is there on every kernel.
+const SHUTDOWN: u8 = opcode::Shutdown::CODE;
 
 /// The kernel reads it when the tick is submitted, not when it is pushed: it must stay.
 static TICK_LENGTH: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
@@ -75,6 +83,8 @@ pub(crate) struct Ring {
     /// Entries for which there was no room in the submission queue. Never dropped.
     waiting: VecDeque<squeue::Entry>,
     in_flight: usize,
+    /// The ring does not do it, and shutdown(2) does.
+    shutdown_by_call: bool,
     counts: SystemCalls,
     overflows: u64,
     found_full: u64,
@@ -98,14 +108,14 @@ impl Ring {
             result => result,
         }
         .map_err(refused("io_uring_setup"))?;
-        prove_and_restrict(&ring)?;
+        let shutdown_by_call = !prove_and_restrict(&ring)?;
         // With nothing to submit and nothing to wait for: a sandbox may allow the one call and
         // refuse the other, and this is the time to find out.
         ring.submit().map_err(refused("io_uring_enter"))?;
         let completions = ring.params().cq_entries() as usize;
         #[cfg(any(test, feature = "simulation"))]
         let ring = Queues::from(ring);
-        Ok(Self::over(ring, completions))
+        Ok(Self { shutdown_by_call, ..Self::over(ring, completions) })
     }
 
     /// A ring that can do all that will be asked of it, with room for so many completions.
@@ -115,6 +125,7 @@ impl Ring {
             reaped: VecDeque::with_capacity(completions),
             waiting: VecDeque::new(),
             in_flight: 0,
+            shutdown_by_call: false,
             counts: SystemCalls::default(),
             overflows: 0,
             found_full: 0,
@@ -122,6 +133,18 @@ impl Ring {
             cancels: 0,
             _not_send: PhantomData,
         }
+    }
+
+    /// The same without IORING_OP_SHUTDOWN.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn with_shutdown_by_call(self, shutdown_by_call: bool) -> Self {
+        Self { shutdown_by_call, ..self }
+    }
+
+    /// Whether the end of a direction is told by shutdown(2), the kernel having no operation
+    /// for it.
+    pub(crate) fn shuts_by_call(&self) -> bool {
+        self.shutdown_by_call
     }
 
     // ── The asks ─────────────────────────────────────────────────────────────────────────────
@@ -157,9 +180,24 @@ impl Ring {
 
     /// The end of a direction, or of both.
     pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32, token: Token) {
+        if self.shutdown_by_call {
+            let completion = Completion { result: self.shut_now(fd, how), flags: 0 };
+            self.reaped.push_back((token, completion));
+            return;
+        }
         let entry = opcode::Shutdown::new(types::Fd(fd), how).build();
         // SAFETY: the entry has no pointers.
         unsafe { self.push(entry, token) };
+    }
+
+    /// shutdown(2), which never waits; its result as a completion says it.
+    fn shut_now(&mut self, fd: RawFd, how: i32) -> i32 {
+        self.counts.count(SystemCall::Shutdown);
+        // SAFETY: shutdown takes no pointers.
+        match check(unsafe { libc::shutdown(fd, how) }) {
+            Ok(result) => result,
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+        }
     }
 
     /// The end of the descriptor.
@@ -305,24 +343,38 @@ impl Ring {
 
 /// The ring is still disabled: it is asked what it can do, bound to what the server needs, and
 /// then enabled. From there on even a process that was taken over cannot open a file through it,
-/// which matters since nothing that a ring does is seen by seccomp.
-fn prove_and_restrict(ring: &IoUring) -> Result<(), BackendError> {
+/// which matters since nothing that a ring does is seen by seccomp. Whether it does [`SHUTDOWN`].
+fn prove_and_restrict(ring: &IoUring) -> Result<bool, BackendError> {
     let refused = |error| kernel::refusal("io_uring_register", error);
     let submitter = ring.submitter();
     let mut probe = Probe::new();
     submitter.register_probe(&mut probe).map_err(refused)?;
     for &(code, name) in OPERATIONS {
-        if !probe.is_supported(code) {
+        if !does(&probe, code) {
             return Err(kernel::operation_missing(name));
         }
     }
     if !ring.params().is_feature_nodrop() || !ring.params().is_feature_fast_poll() {
         return Err(kernel::operation_missing("IORING_FEAT_NODROP or IORING_FEAT_FAST_POLL"));
     }
+    let shuts = does(&probe, SHUTDOWN);
     let mut allowed: Vec<_> =
         OPERATIONS.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
+    if shuts {
+        allowed.push(Restriction::sqe_op(SHUTDOWN));
+    }
     submitter.register_restrictions(&mut allowed).map_err(refused)?;
-    submitter.register_enable_rings().map_err(refused)
+    submitter.register_enable_rings().map_err(refused)?;
+    Ok(shuts)
+}
+
+/// Whether the kernel has the operation, as far as the test that runs allows it.
+fn does(probe: &Probe, code: u8) -> bool {
+    #[cfg(any(test, feature = "simulation"))]
+    if plan().missing.contains(&code) {
+        return false;
+    }
+    probe.is_supported(code)
 }
 
 #[cfg(test)]

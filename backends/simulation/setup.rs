@@ -25,6 +25,8 @@ pub(super) struct Setup {
     /// One call or operation in so many fails, if chance wants it; 1 is never.
     pub(super) fails_once_in: usize,
     pub(super) logs_requests: bool,
+    /// The kernel has no IORING_OP_SHUTDOWN.
+    pub(super) shutdown_by_call: bool,
 }
 
 impl Setup {
@@ -65,6 +67,7 @@ impl Setup {
             peers: choices.of(&[6, 1, 12, 30]),
             fails_once_in: choices.of(&[1, 200, 50, 12]),
             logs_requests: choices.below(2) == 1,
+            shutdown_by_call: choices.below(4) == 1,
         }
     }
 

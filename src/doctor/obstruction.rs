@@ -20,7 +20,7 @@ pub fn of(error: &BackendError, release: &str) -> Obstruction {
              io_uring_enter io_uring_register)",
             error.remedy
         ),
-        Case::OldKernel => "use Linux 5.11 or later, or an epoll backend".to_owned(),
+        Case::OldKernel => "use Linux 5.10 or later, or an epoll backend".to_owned(),
         Case::NotBuilt => {
             "use a kernel that was built with CONFIG_IO_URING=y, or an epoll backend".to_owned()
         }

@@ -62,7 +62,7 @@ fn refusals() -> Vec<(Refuse, [&'static str; 3])> {
             |it| refuse_io_uring(it, libc::EPERM),
             ["os error 1)", "seccomp filter forbids", "profile"],
         ),
-        (|it| refuse_io_uring(it, libc::ENOSYS), ["os error 38)", "no io_uring", "Linux 5.11"]),
+        (|it| refuse_io_uring(it, libc::ENOSYS), ["os error 38)", "no io_uring", "Linux 5.10"]),
         (without_locked_memory, ["os error 12)", "memlock", "ulimit -l"]),
     ]
 }

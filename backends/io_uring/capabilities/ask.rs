@@ -94,8 +94,11 @@ impl Ask {
     }
 
     /// Into a provided buffer.
-    pub(super) fn recv_provided(socket: RawFd, group: u16) -> Self {
-        let entry = opcode::Recv::new(types::Fd(socket), ptr::null_mut(), 0).buf_group(group);
+    /// The length is that of a buffer: kernels before 5.19 take zero for zero, later ones for the
+    /// whole of it.
+    pub(super) fn recv_provided(socket: RawFd, group: u16, length: usize) -> Self {
+        let nowhere = ptr::null_mut();
+        let entry = opcode::Recv::new(types::Fd(socket), nowhere, length as u32).buf_group(group);
         Self::new(entry.build()).flags(Flags::BUFFER_SELECT)
     }
 

@@ -72,7 +72,7 @@ pub(super) fn contents(trial: &Trial, buffer: u16, length: usize, bytes: usize) 
 }
 
 fn receives_hello(trial: &mut Trial, socket: RawFd, length: usize) -> Answer {
-    let received = trial.does(Ask::recv_provided(socket, GROUP), "IORING_OP_RECV")?;
+    let received = trial.does(Ask::recv_provided(socket, GROUP, length), "IORING_OP_RECV")?;
     let Some(buffer) = received.buffer() else {
         return Err(Missing::otherwise("RECV told of no buffer"));
     };
@@ -96,7 +96,7 @@ pub fn incremental() -> Answer {
     register(&mut trial, 1, 64, INCREMENTAL)?;
     for piece in [b"hel", b"lo!"] {
         sockets::tell(far, piece)?;
-        let received = trial.does(Ask::recv_provided(near, GROUP), "IORING_OP_RECV")?;
+        let received = trial.does(Ask::recv_provided(near, GROUP, 64), "IORING_OP_RECV")?;
         let goes_on = received.buffer() == Some(0) && received.buffer_more();
         require(goes_on, "the buffer was given back after one piece")?;
     }

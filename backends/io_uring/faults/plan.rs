@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) enter: Option<(RangeInclusive<u32>, i32)>,
     /// The completions of one taking are shuffled.
     pub(crate) shuffled_by: Option<u64>,
+    /// The operations, by their codes, that this kernel does not have.
+    pub(crate) missing: Vec<u8>,
 }
 
 /// What was done, and what was left when the rings and buffers of this thread went.

@@ -246,6 +246,32 @@ fn the_smallest_queues_are_large_enough() {
     run_all("smallest queues", cases);
 }
 
+/// A kernel without IORING_OP_SHUTDOWN, as they were before Linux 5.11: the system call does it,
+/// whatever goes wrong with all the rest.
+#[test]
+fn without_the_operation_the_call_shuts_down() {
+    let name = "io_uring::faults::tests::without_the_operation_the_call_shuts_down";
+    if !begins(name) {
+        return;
+    }
+    let late =
+        [Operation::Accept, Operation::Recv, Operation::Send, Operation::Close, Operation::Cancel]
+            .map(|operation| (operation, Effect::Delayed(2)));
+    let short = [Operation::Recv, Operation::Send].map(|operation| (operation, Effect::Short(3)));
+    let cases = late.into_iter().chain(short).flat_map(|(operation, effect)| {
+        let always = fault(operation, 1..=u32::MAX, effect);
+        faults(operation, effect).chain([always])
+    });
+    let without = |mut case: Case| {
+        case.plan.missing = vec![opcode::Shutdown::CODE];
+        case
+    };
+    let cases: Vec<_> = cases.map(without).collect();
+    run_all("shutdown(2)", cases);
+    let reset = fault(Operation::Send, 1..=20, Effect::Lost(libc::ECONNRESET));
+    run_all("shutdown(2), lingering", [lingering(without(Case { may_fail: 20, ..reset }))]);
+}
+
 /// An ACCEPT that is faster than its cancel has made a descriptor, and nobody asks for it.
 #[test]
 fn a_connection_that_comes_with_the_end_is_closed() {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Closing, EngineOptions, Limits, Report, Variant, Worker, open};
+use crate::counters::SystemCall;
 use crate::deadlines::DeadlineLengths;
 use crate::io_uring::faults::plan::{Accounts, Plan, set_plan, take_accounts};
 use crate::stop::Stop;
@@ -199,6 +200,8 @@ fn balance(case: &Case, report: &Report, accounts: Accounts, address: SocketAddr
     assert_eq!((accounts.rings, accounts.slabs), (1, 1), "{name}: a ring or slab was not dropped");
     assert_eq!(accounts.operations_left, case.kept, "{name}: operations left in flight");
     assert_eq!(accounts.buffers_left, case.kept, "{name}: buffers left with the kernel");
+    let calls = counters.system_calls.of(SystemCall::Shutdown);
+    assert!(calls > 0 || case.plan.missing.is_empty(), "{name}: nobody was shut down by a call");
     assert!(accounts.injected > 0, "{name}: nothing went wrong: the case shows nothing");
     // A spin would be events without end: each wait brings one at least.
     let most = counters.accepted * 9 + 2 * accounts.injected + 2 * TICKS;

@@ -1,0 +1,72 @@
+//! The test programs, one after the other, and what they said.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::RESULTS;
+use crate::work::{Results, Suite, SuiteResult};
+
+pub(super) fn run(suites: &[Suite], results: &mut Results) {
+    for suite in suites {
+        results.suites.push(run_one(suite));
+    }
+}
+
+fn run_one(suite: &Suite) -> SuiteResult {
+    println!("suite {}", suite.name);
+    let log = Path::new(RESULTS).join(format!("{}.log", suite.name.replace([':', '/'], "_")));
+    let file = File::create(&log).expect("there is room");
+    let started = Instant::now();
+    let mut child = Command::new(&suite.program)
+        .args(&suite.arguments)
+        // Where a kernel allows an engine, no test of it may be skipped.
+        .env("CI", "true")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().expect("a descriptor"))
+        .stderr(file)
+        .spawn()
+        .expect("it is in the image");
+    let limit = Duration::from_secs(suite.limit_s);
+    let exit = loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            break status.code();
+        }
+        if started.elapsed() > limit {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let text = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    let (passed, failed) = tally(&text);
+    let skipped = text.lines().filter(|line| line.starts_with("skipped: "));
+    let skipped = skipped.map(str::to_owned).collect();
+    let name = suite.name.clone();
+    SuiteResult { name, exit, passed, failed, skipped, took_s: started.elapsed().as_secs_f64() }
+}
+
+/// `test result: ok. 12 passed; 0 failed; …`, of the program itself, which comes last: a test
+/// that runs in a process of its own prints such a line as well.
+fn tally(text: &str) -> (u64, u64) {
+    let Some(line) = text.lines().rev().find(|line| line.starts_with("test result: ")) else {
+        return (0, 0);
+    };
+    let before = |word: &str| -> u64 {
+        let words: Vec<_> = line.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+        let place = words.iter().position(|&it| it == word);
+        place.and_then(|place| words[place - 1].parse().ok()).unwrap_or(0)
+    };
+    (before("passed"), before("failed"))
+}
+
+pub(crate) fn the_last_result_counts() {
+    let text = "test result: ok. 1 passed; 0 failed; 0 ignored\n\
+        test result: FAILED. 12 passed; 3 failed; 0 ignored; finished in 0.1s\nmore\n";
+    assert_eq!(tally(text), (12, 3));
+    assert_eq!(tally("killed"), (0, 0));
+}

@@ -1,0 +1,93 @@
+//! The path lengths as a page with one picture: a bar for each kernel, load and variant.
+
+use maud::{DOCTYPE, Markup, html};
+use ringpoll_backends::Variant;
+
+use crate::path_length::{KernelLengths, WHAT_IT_IS, arm_name};
+
+const WIDTH: f64 = 900.0;
+const LEFT: f64 = 170.0;
+const BAR: f64 = 18.0;
+const GAP: f64 = 14.0;
+
+/// Told apart by everybody (Okabe and Ito), and in grey by their order.
+const COLOURS: &[&str] = &["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7"];
+
+/// The whole page; it needs nothing beside it.
+pub(crate) fn page(all: &[KernelLengths], compiler: &str) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { "ringpoll: path length by kernel" }
+                style { "body{font:16px sans-serif;margin:2em auto;max-width:60em}text{font:13px sans-serif}" }
+            }
+            body {
+                h1 { "Path length by kernel" }
+                p { (WHAT_IT_IS) ". Counted by an emulated processor: no cache, no device and no waiting is in it. Shorter is less work." }
+                (picture(all))
+                p { "Compiled by " (compiler) ". " @for kernel in all { (kernel.kernel) ": " (kernel.package) " " (kernel.package_version) "; " } }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// One group of bars.
+struct Group<'all> {
+    label: String,
+    bars: Vec<(usize, &'static str, &'all crate::path_length::Length)>,
+}
+
+fn groups(all: &[KernelLengths]) -> Vec<Group<'_>> {
+    let of_kernel = |kernel| {
+        let kernel: &KernelLengths = kernel;
+        let mut loads: Vec<_> = kernel.arms.values().map(|arm| arm.at_once).collect();
+        loads.sort_unstable();
+        loads.dedup();
+        loads.into_iter().map(move |at_once| Group {
+            label: format!("{}, {at_once} at once", kernel.kernel),
+            bars: Variant::ALL
+                .iter()
+                .enumerate()
+                .filter_map(|(index, it)| {
+                    Some((index, it.name(), kernel.arms.get(&arm_name(it.name(), at_once))?))
+                })
+                .collect(),
+        })
+    };
+    all.iter().flat_map(of_kernel).collect()
+}
+
+fn picture(all: &[KernelLengths]) -> Markup {
+    let groups = groups(all);
+    let lengths = all.iter().flat_map(|kernel| kernel.arms.values());
+    let longest = lengths.map(|arm| arm.instructions_a_request).fold(1.0, f64::max);
+    let width = |value: f64| value / longest * (WIDTH - LEFT - 200.0);
+    let tops = groups.iter().scan(30.0, |top, group| {
+        let here = *top;
+        *top += group.bars.len() as f64 * BAR + GAP;
+        Some(here)
+    });
+    let tops: Vec<_> = tops.collect();
+    let bars: usize = groups.iter().map(|group| group.bars.len()).sum();
+    let height = 40.0 + bars as f64 * BAR + groups.len() as f64 * GAP;
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label=(WHAT_IT_IS) {
+            title { (WHAT_IT_IS) }
+            text x=(LEFT) y="16" { (WHAT_IT_IS) }
+            @for (group, top) in groups.iter().zip(tops) {
+                text x=(LEFT - 8.0) y=(top + BAR) text-anchor="end" { (group.label) }
+                @for (row, (index, name, arm)) in group.bars.iter().enumerate() {
+                    @let y = top + row as f64 * BAR;
+                    @let length = width(arm.instructions_a_request);
+                    rect x=(LEFT) y=(y) width={ (format!("{length:.1}")) } height=(BAR - 3.0) fill=(COLOURS[index % COLOURS.len()]) {}
+                    text x={ (format!("{:.1}", LEFT + length + 6.0)) } y=(y + BAR - 6.0) {
+                        (format!("{:.0}", arm.instructions_a_request)) " · " (name)
+                    }
+                }
+            }
+        }
+    }
+}
