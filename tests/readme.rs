@@ -56,8 +56,10 @@ fn prove(command: &str, directory: &Path) {
     } else if command.starts_with("curl ") {
         prove_curl(command);
     } else if let Some(test) = command.split(" --test ").nth(1).filter(|_| is_long(command)) {
-        let file = format!("tests/{}.rs", test.split(' ').next().unwrap());
-        assert!(project().join(&file).is_file(), "{command}: {file} is not there");
+        let name = test.split(' ').next().unwrap();
+        let files = [format!("tests/{name}.rs"), format!("tests/{name}/main.rs")];
+        let is_there = files.iter().any(|file| project().join(file).is_file());
+        assert!(is_there, "{command}: there is no test {name}");
     } else if command.starts_with("cargo deny ") {
         assert!(project().join("deny.toml").is_file(), "{command}: nothing to check against");
     } else {
@@ -68,7 +70,8 @@ fn prove(command: &str, directory: &Path) {
 }
 
 fn is_long(command: &str) -> bool {
-    command.contains("-- --ignored")
+    // `cargo test` boots kernels by itself where it is asked to, as in continuous integration.
+    command.contains("-- --ignored") || command.contains("--test kernels -- --")
 }
 
 fn prove_program(arguments: &[&str], directory: &Path) {
@@ -88,8 +91,10 @@ fn prove_program(arguments: &[&str], directory: &Path) {
         ["load", options @ ..] => {
             let server = ServerProcess::start(&[] as &[&str]);
             let target = server.address.to_string();
-            let here = |option: &&str| if *option == "127.0.0.1:8080" { &target } else { *option };
-            let options: Vec<&str> = options.iter().map(here).collect();
+            let mut options = options.to_vec();
+            for option in options.iter_mut().filter(|option| **option == "127.0.0.1:8080") {
+                *option = &target;
+            }
             let shortened = ["--duration", "100ms", "--warm-up", "10ms"];
             let output = ringpoll(&[&["load"], &options[..], &shortened].concat(), directory);
             assert!(output.status.success(), "{arguments:?}: {output:?}");

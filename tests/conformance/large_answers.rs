@@ -28,8 +28,8 @@ pub(crate) fn large_answer() -> Settings {
     }
 }
 
-/// A client that takes little at a time, and has asked.
-fn slow_client(server: &Server) -> Client {
+/// A client that has asked, and whose kernel holds little of what it has not read.
+pub(crate) fn slow_client(server: &Server) -> Client {
     let mut client = Client::connect_with_receive_buffer(server.address, 4096);
     client.send(REQUEST);
     client

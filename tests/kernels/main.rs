@@ -154,7 +154,7 @@ fn run_matrix(
     let nothing = initramfs::with_work(programs, &work::Work::default(), "nothing")?;
     let kvm = machine::kvm_works(directory, &images[0].file, &nothing);
     let acceleration = if kvm { Acceleration::Kvm } else { Acceleration::Tcg };
-    let mut work = matrix::work(arguments.all, !kvm);
+    let mut work = matrix::work(arguments.all);
     if arguments.without_suites {
         work.suites.clear();
     }

@@ -21,10 +21,6 @@ const LIMIT_OF_ALL: Duration = Duration::from_secs(1500);
 /// Under which arms the bounded form runs the scenarios; the long one runs all of them.
 const BOUNDED_ARM: &str = "in_process::lingering";
 
-/// Scenarios that count on a peer that is as fast as the server: where it is not, the whole answer
-/// is on its way before the reset is.
-const NOT_EMULATED: &[&str] = &["reset_in_the_middle_of_a_large_answer"];
-
 /// The tests of the engines on a real ring that the bounded form runs.
 const BOUNDED_TESTS: &[&str] = &[
     "io_uring::ring::",
@@ -39,18 +35,16 @@ const BOUNDED_TESTS: &[&str] = &[
 ];
 
 /// What every guest is asked for.
-pub(crate) fn work(all: bool, is_emulated: bool) -> Work {
+pub(crate) fn work(all: bool) -> Work {
     let arm = |variant: &Variant| match all {
         true => format!("{variant}::"),
         false => format!("{variant}::{BOUNDED_ARM}::"),
     };
     let limit_s = if all { 1200 } else { 300 };
-    let skips = NOT_EMULATED.iter().filter(|_| is_emulated && all);
-    let skips: Vec<_> = skips.flat_map(|it| ["--skip".to_owned(), (*it).to_owned()]).collect();
     let conformance = Variant::ALL.iter().map(|variant| Suite {
         name: format!("conformance {variant}"),
         program: "/payload/conformance".to_owned(),
-        arguments: [vec![arm(variant), "--test-threads=8".to_owned()], skips.clone()].concat(),
+        arguments: vec![arm(variant), "--test-threads=8".to_owned()],
         limit_s,
     });
     let tests = if all { &[][..] } else { BOUNDED_TESTS };
