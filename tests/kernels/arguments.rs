@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Only the instructions a request.
     #[arg(long)]
     pub(crate) path_length: bool,
+    /// Only a comparison of all variants under each kernel, by counted instructions, side by side.
+    #[arg(long, conflicts_with_all = ["matrix", "path_length"])]
+    pub(crate) compare: bool,
     /// Boot each kernel so many times for the instructions a request.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) boots: usize,
@@ -85,8 +88,12 @@ impl Arguments {
     /// Whether guests are to be booted at all.
     pub(crate) fn boots_anything(&self) -> bool {
         let is_named = self.filters.is_empty() || self.filters.iter().any(|it| it == "kernels");
-        let is_asked =
-            self.bounded || self.all || self.matrix || self.path_length || !self.kernel.is_empty();
+        let is_asked = self.bounded
+            || self.all
+            || self.matrix
+            || self.path_length
+            || self.compare
+            || !self.kernel.is_empty();
         is_asked && is_named && !self.list && !self.ignored
     }
 }

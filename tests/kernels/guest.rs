@@ -1,5 +1,6 @@
 //! Inside a guest: this same program, as the one that does the work and reports.
 
+mod compare;
 mod cost;
 mod observe;
 mod suites;
@@ -40,6 +41,9 @@ pub(crate) fn main() {
     suites::run(&work.suites, &mut results);
     if let Some(plan) = &work.cost {
         cost::measure(plan, &mut results);
+    }
+    if !work.compare.is_empty() {
+        compare::run(&work.compare, &mut results);
     }
     let exit_code = match work.misbehave {
         Some(Misbehaviour::Exit(code)) => code,

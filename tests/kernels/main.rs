@@ -11,6 +11,7 @@ mod baseline;
 mod catalogue;
 #[path = "../common/mod.rs"]
 mod common;
+mod comparison;
 mod console;
 mod expectations;
 mod frame;
@@ -111,6 +112,12 @@ fn boot_all(arguments: &Arguments) -> Result<bool, String> {
     };
     let payload = payload::build(&directory.join("build"))?;
     let programs = initramfs::programs(&directory, &payload)?;
+    if arguments.compare {
+        let initramfs = initramfs::with_work(&programs, &comparison::work(), "comparison")?;
+        let problems = comparison::run_all(&images, &initramfs, &payload.ringpoll, &directory)?;
+        problems.iter().for_each(|it| println!("comparison · {it}"));
+        return Ok(problems.is_empty());
+    }
     let mut is_good = true;
     if !arguments.path_length {
         is_good &= prove(&images, &programs, &directory);

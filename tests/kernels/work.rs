@@ -12,6 +12,8 @@ pub(crate) struct Work {
     pub(crate) observe: bool,
     pub(crate) suites: Vec<Suite>,
     pub(crate) cost: Option<CostPlan>,
+    /// The arms of a comparison; none is no comparison.
+    pub(crate) compare: Vec<String>,
     /// To show that the host finds it out.
     pub(crate) misbehave: Option<Misbehaviour>,
 }
@@ -62,6 +64,8 @@ pub(crate) struct Results {
     pub(crate) observations: BTreeMap<String, Observation>,
     pub(crate) suites: Vec<SuiteResult>,
     pub(crate) costs: Vec<Cost>,
+    /// How the comparison ended, if one was asked for.
+    pub(crate) compared: Option<i32>,
 }
 
 /// What the program did in one situation.
