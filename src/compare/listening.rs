@@ -1,27 +1,33 @@
 //! Listeners as the kernel lists them: whether there is one, and what its queue has lost.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 
 use crate::report::result::ListenerState;
 
 /// Whether anybody listens on this port in the network namespace of this process.
 pub fn listens(process: u32, port: u16) -> bool {
     ["tcp", "tcp6"].into_iter().any(|protocol| {
-        fs::read_to_string(format!("/proc/{process}/net/{protocol}"))
-            .is_ok_and(|table| has_listener(&table, port))
+        File::open(format!("/proc/{process}/net/{protocol}"))
+            .is_ok_and(|table| has_listener(BufReader::new(table), port))
     })
 }
 
 /// Reads a table as in proc_net_tcp(5): the second column is the local address, port last, and
-/// the fourth the state, 0A being LISTEN.
-fn has_listener(table: &str, port: u16) -> bool {
-    table.lines().skip(1).any(|line| {
-        let mut columns = line.split_whitespace().skip(1);
-        let local = columns.next().and_then(|address| address.rsplit_once(':'));
-        let state = columns.nth(1);
-        local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port))
-            && state == Some("0A")
-    })
+/// the fourth the state, 0A being LISTEN. The kernel lists those who listen first, and behind them
+/// every connection that was ended within the last minute: tens of thousands, which nobody has to
+/// wait for.
+fn has_listener(table: impl BufRead, port: u16) -> bool {
+    let lines = table.lines().skip(1).map_while(Result::ok);
+    lines.map_while(|line| listening_port(&line)).any(|listening| listening == port)
+}
+
+/// The port of a line; `None` behind the last of those who listen.
+fn listening_port(line: &str) -> Option<u16> {
+    let mut columns = line.split_whitespace().skip(1);
+    let (_, port) = columns.next()?.rsplit_once(':')?;
+    let is_listening = columns.nth(1)? == "0A";
+    is_listening.then(|| u16::from_str_radix(port, 16).ok())?
 }
 
 impl ListenerState {
