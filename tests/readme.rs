@@ -118,7 +118,7 @@ fn prove_compare(options: &[&str], directory: &Path) {
     if needs_python && tool("every_command_works", "python3").is_none() {
         return;
     }
-    let short = ["--blocks", "1", "--round", "25ms", "--warm-up", "5ms", "--budget", "60s"];
+    let short = ["--blocks", "1", "--round", "200ms", "--warm-up", "50ms", "--budget", "60s"];
     let output = ringpoll(&[&["compare"], options, &short].concat(), directory);
     let expected = if options.contains(&"--fail-if") { 5 } else { 0 };
     assert_eq!(output.status.code(), Some(expected), "{options:?}: {output:?}");
