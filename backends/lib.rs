@@ -10,7 +10,7 @@
 //! 5. `io_uring/single_shot.rs` beside it: with io_uring, the work moves into the *ask*.
 //! 6. `server.rs`: what is the same for all.
 //! 7. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
-//!    `kernel`, `error`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`, `drain.rs`.
+//!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`, `drain.rs`.
 //!
 //! # A server in a few lines
 //!
@@ -63,6 +63,7 @@ pub mod slots;
 mod socket;
 mod stop;
 pub mod token;
+mod unsent;
 
 pub use backend::{
     Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, Step, Variant, Worker,

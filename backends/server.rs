@@ -21,6 +21,7 @@ use crate::slots::{ConnectionId, Slots};
 use crate::socket::{Listener, hear_no_more};
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
+use crate::unsent::Unsent;
 
 /// The documents' tick: the longest wait, and the grain of every deadline.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -79,6 +80,8 @@ pub(crate) struct Server {
     drain_timeout: Duration,
     response: Arc<[u8]>,
     rules: Rules,
+    /// The flags of a send that the end of the stream follows.
+    last_send_flags: i32,
     turn_bytes: usize,
     deadlines: Deadlines,
     now_ms: u64,
@@ -116,6 +119,7 @@ impl Server {
                     Closing::Lingering { bytes } => Some(bytes),
                 },
             },
+            last_send_flags: if worker.send_more { libc::MSG_MORE } else { 0 },
             turn_bytes: limits.turn_bytes,
             deadlines: Deadlines::new(limits.connections, &worker.deadlines),
             now_ms,
@@ -144,11 +148,11 @@ impl Server {
         self.client(id).fd.take().expect("a client is closed once")
     }
 
-    /// What is left to send to that client. Never empty while it is sending.
-    pub(crate) fn unsent(&self, id: ConnectionId) -> &[u8] {
+    /// What is left to send to that client.
+    pub(crate) fn unsent(&self, id: ConnectionId) -> Unsent<'_> {
         let client = self.clients.get(id).expect("an engine sends only to clients that are there");
         let reply = reply_bytes(&self.response, client.connection.chosen_reply());
-        &reply[client.connection.sent_bytes()..]
+        Unsent { bytes: &reply[client.connection.sent_bytes()..], flags: self.last_send_flags }
     }
 
     /// What ends a connection: both directions at once, or ours alone, to linger for theirs.
