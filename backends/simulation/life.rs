@@ -165,12 +165,15 @@ impl Life {
     }
 
     fn start(&mut self, deadline: Deadline, setup: &Setup, now_ms: u64) {
-        let DeadlineLengths { idle, request_head, send, linger, life } = setup.deadlines;
+        let DeadlineLengths { idle, request_head, send, linger, keep_alive, request_body, life } =
+            setup.deadlines;
         let (ends_ms, length) = match deadline {
             Deadline::Idle => (&mut self.phase_ends_ms, idle),
             Deadline::RequestHead => (&mut self.phase_ends_ms, request_head),
             Deadline::Send => (&mut self.phase_ends_ms, send),
             Deadline::Linger => (&mut self.phase_ends_ms, linger),
+            Deadline::KeepAlive => (&mut self.phase_ends_ms, keep_alive),
+            Deadline::RequestBody => (&mut self.phase_ends_ms, request_body),
             Deadline::Life => (&mut self.life_ends_ms, life),
         };
         *ends_ms = (!length.is_zero()).then(|| now_ms + length.as_millis() as u64);

@@ -46,6 +46,8 @@ impl Setup {
                 request_head: length(choices),
                 send: length(choices),
                 linger: length(choices),
+                keep_alive: Duration::ZERO,
+                request_body: Duration::ZERO,
                 life: Duration::from_millis(choices.of(&[0, 0, 0, 15_000, 3000])),
             },
             closing: match choices.below(4) {
