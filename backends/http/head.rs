@@ -1,7 +1,7 @@
 //! The head of a request: its line, its fields, and the empty line behind them.
 
 use super::body::Body;
-use super::characters::{self, TARGET, TOKEN, VALUE};
+use super::characters::{self, HOST, TARGET, TOKEN, VALUE};
 use super::field::{Facts, Name, NameSoFar, ValueSoFar};
 use super::{End, Persistence, Reading, Request, RequestRules, Status};
 
@@ -77,6 +77,7 @@ const PUT: u64 = method(b"PUT");
 const PATCH: u64 = method(b"PATCH");
 const DELETE: u64 = method(b"DELETE");
 const OPTIONS: u64 = method(b"OPTIONS");
+const CONNECT: u64 = method(b"CONNECT");
 
 /// The longest method that fits is one byte shorter than this, so that none that is longer can be
 /// taken for one that is known.
@@ -156,6 +157,8 @@ impl Head {
                 self.is_asterisk = true;
                 Ok(State::Asterisk)
             }
+            // It is refused, but not for its form.
+            _ if self.method == CONNECT && characters::is(byte, HOST) => Ok(State::Target),
             _ if byte.is_ascii_alphabetic() => Ok(State::Scheme(0)),
             _ => Err(Status::BadRequest),
         }

@@ -125,6 +125,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("get / HTTP/1.1\r\nHost: a\r\n\r\n", &["NotImplemented"]),
     ("AAAAAAAAGET / HTTP/1.1\r\nHost: a\r\n\r\n", &["NotImplemented"]),
     ("CONNECTOPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n", &["NotImplemented"]),
+    ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", &["NotImplemented"]),
     ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", &["NotImplemented"]),
     ("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", &["NotImplemented"]),
 ];

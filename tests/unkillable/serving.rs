@@ -1,7 +1,6 @@
 //! How the servers of these tests start and end, and how every variant has its own.
 
 use std::thread;
-use std::time::Duration;
 
 use ringpoll_backends::{Counters, DeadlineLengths, EngineOptions, ListenOptions, Variant, Worker};
 
