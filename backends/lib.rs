@@ -9,8 +9,11 @@
 //! 4. `epoll/edge.rs` beside it: what triggering changes.
 //! 5. `io_uring/single_shot.rs` beside it: with io_uring, the work moves into the *ask*.
 //! 6. `server.rs`: what is the same for all.
+//!    `server/persistent.rs` beside it, with `conversation.rs`, `replies.rs` and `http/`: the same
+//!    life for as many requests as the peer likes, where [`Worker::keep_alive`] asks for it.
 //! 7. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
-//!    `kernel`, `error`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`, `drain.rs`.
+//!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`,
+//!    `drain.rs`.
 //! 8. [`capabilities`]: what the io_uring of this kernel can do, found by doing it.
 //!
 //! # A server in a few lines
@@ -46,15 +49,18 @@
 
 mod backend;
 pub mod connection;
+mod conversation;
 mod counters;
 mod deadlines;
 mod epoll;
 mod error;
+pub mod http;
 mod io_uring;
 pub mod kernel;
 mod lifecycle;
 #[cfg(test)]
 mod own_process;
+mod replies;
 mod request_copies;
 pub mod request_head;
 mod server;
@@ -64,16 +70,18 @@ pub mod slots;
 mod socket;
 mod stop;
 pub mod token;
+mod unsent;
 
 pub use backend::{
-    Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, Step, Variant, Worker,
-    open,
+    Backend, Closing, EngineOptions, KeepAlive, Limits, Recorder, Report, RequestLog, Step,
+    Variant, Worker, open,
 };
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
 pub use io_uring::capabilities;
+pub use replies::Replies;
 pub use slots::ConnectionId;
 pub use socket::{ListenOptions, Listener};
 pub use stop::Stop;

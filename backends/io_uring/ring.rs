@@ -27,6 +27,7 @@ use crate::server::TICK;
 use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::{Operation, Token};
+use crate::unsent::Unsent;
 
 /// Every operation that the server cannot do without; the ring is restricted to them, and to
 /// [`SHUTDOWN`].
@@ -167,13 +168,14 @@ impl Ring {
         unsafe { self.push(entry, token) };
     }
 
-    /// As much of the bytes as there is room for; its result is their count.
+    /// As much of it as there is room for; its result is the count of bytes.
     ///
     /// # Safety
     /// The bytes must stay where and as they are until the last completion of this entry.
-    pub(crate) unsafe fn send(&mut self, fd: RawFd, bytes: *const [u8], token: Token) {
-        let length = bytes.len() as u32;
-        let entry = opcode::Send::new(types::Fd(fd), bytes.cast(), length).build();
+    pub(crate) unsafe fn send(&mut self, fd: RawFd, unsent: Unsent<'_>, token: Token) {
+        let Unsent { bytes, flags } = unsent;
+        let entry = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), bytes.len() as u32);
+        let entry = entry.flags(flags).build();
         // SAFETY: passed on to the caller.
         unsafe { self.push(entry, token) };
     }
