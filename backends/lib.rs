@@ -9,7 +9,10 @@
 //! 4. `epoll/edge.rs` beside it: what triggering changes.
 //! 5. `io_uring/single_shot.rs` beside it: with io_uring, the work moves into the *ask*.
 //! 6. `server.rs`: what is the same for all.
-//! 7. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
+//! 7. `epoll/tuned.rs` and `io_uring/tuned.rs`: the same ten steps once more, as fast as each
+//!    interface can take them; `io_uring/techniques/` has a file for each thing that io_uring
+//!    offers, with what it replaces and what it gains.
+//! 8. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
 //!    `kernel`, `error`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`, `drain.rs`.
 //!
 //! # A server in a few lines
@@ -65,12 +68,13 @@ mod stop;
 pub mod token;
 
 pub use backend::{
-    Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, Step, Variant, Worker,
-    open,
+    Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, ShutdownBy,
+    Step, Variant, Worker, open,
 };
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
+pub use io_uring::Techniques;
 pub use error::{BackendError, ErrorKind};
 pub use slots::ConnectionId;
 pub use socket::{ListenOptions, Listener};

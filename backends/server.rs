@@ -144,6 +144,16 @@ impl Server {
         self.client(id).fd.take().expect("a client is closed once")
     }
 
+    /// The close was asked for and did not come about: the descriptor is still there.
+    pub(crate) fn give_back_fd(&mut self, id: ConnectionId, fd: OwnedFd) {
+        self.client(id).fd = Some(fd);
+    }
+
+    /// Whether the peer's end is waited for before the close.
+    pub(crate) fn lingers(&self) -> bool {
+        self.rules.lingering_close_bytes.is_some()
+    }
+
     /// What is left to send to that client. Never empty while it is sending.
     pub(crate) fn unsent(&self, id: ConnectionId) -> &[u8] {
         let client = self.clients.get(id).expect("an engine sends only to clients that are there");
@@ -194,10 +204,11 @@ impl Server {
         self.listener.as_ref().map_or(-1, |listener| listener.as_raw_fd())
     }
 
-    /// A connection was taken from the listener.
-    pub(crate) fn accepted(&mut self, fd: OwnedFd) -> ConnectionId {
+    /// A connection was taken from the listener; it has no descriptor of the process's where the
+    /// ring alone knows it.
+    pub(crate) fn accepted(&mut self, fd: impl Into<Option<OwnedFd>>) -> ConnectionId {
         let client = Client {
-            fd: Some(fd),
+            fd: fd.into(),
             connection: Connection::default(),
             pending: None,
             accepted_ms: self.now_ms,

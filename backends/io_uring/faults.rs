@@ -49,6 +49,14 @@ impl Queues {
         })
     }
 
+    /// For what belongs to the ring as a whole; a simulated one has nothing of the kind.
+    pub(crate) fn submitter(&self) -> ::io_uring::Submitter<'_> {
+        match self {
+            Self::Real(faulty) => faulty.submitter(),
+            Self::Simulated(_) => unreachable!("the techniques that need it are off"),
+        }
+    }
+
     pub(crate) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
         match self {
             Self::Real(faulty) => faulty.submit_and_wait(want),
@@ -71,6 +79,20 @@ impl Submission<'_> {
             // SAFETY: passed on to the caller.
             Queues::Real(faulty) => unsafe { faulty.push(entry) },
             Queues::Simulated(ring) => ring.push(RawEntry::of(entry)),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        match &self.0 {
+            Queues::Real(faulty) => faulty.capacity(),
+            Queues::Simulated(ring) => ring.capacity(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Queues::Real(faulty) => faulty.len(),
+            Queues::Simulated(ring) => ring.len(),
         }
     }
 

@@ -20,12 +20,13 @@ use crate::backend::EngineOptions;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
+use crate::io_uring::techniques::Waits;
 use crate::kernel;
 use crate::server::TICK;
 use crate::token::{Operation, Token};
 
 /// Every operation that the server ever submits; the ring is restricted to them.
-const OPERATIONS: &[(u8, &str)] = &[
+pub(crate) const OPERATIONS: &[(u8, &str)] = &[
     (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
     (opcode::Recv::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
@@ -47,6 +48,26 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
+    /// What a step that needed nothing of the kernel's, or that goes without saying, would say.
+    pub(crate) fn of(result: i32) -> Self {
+        Self { result, flags: 0 }
+    }
+
+    /// Whether others of the same operation follow (IORING_CQE_F_MORE).
+    pub(crate) fn more(self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// Whether it only says that the kernel no longer reads what was sent (IORING_CQE_F_NOTIF).
+    pub(crate) fn is_notification(self) -> bool {
+        cqueue::notif(self.flags)
+    }
+
+    /// The provided buffer that it was received into, if there is one.
+    pub(crate) fn buffer(self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+
     /// The count or the descriptor, or the errno that came in its place.
     pub(crate) fn result(self) -> io::Result<i32> {
         if self.result < 0 {
@@ -59,7 +80,8 @@ impl Completion {
     /// The descriptor that an ACCEPT has made.
     ///
     /// # Safety
-    /// It must be the completion of an ACCEPT, and be asked once.
+    /// It must be a completion of an ACCEPT that makes descriptors of the process's, and be asked
+    /// once.
     pub(crate) unsafe fn descriptor(self) -> io::Result<OwnedFd> {
         // SAFETY: the kernel has made this descriptor, and nobody else owns it, as the caller
         // vouches.
@@ -72,8 +94,12 @@ pub(crate) struct Ring {
     /// Completions taken from the kernel and not yet looked at: all that have come are taken
     /// before the first is answered, so that an answer may push and submit as it likes.
     reaped: VecDeque<(Token, Completion)>,
-    /// Entries for which there was no room in the submission queue. Never dropped.
-    waiting: VecDeque<squeue::Entry>,
+    /// Entries for which there was no room in the submission queue, each with how many must go
+    /// into it together: a chain that is submitted in two parts is broken. Never dropped.
+    waiting: VecDeque<(squeue::Entry, usize)>,
+    waits: Waits,
+    /// Whether what an ACCEPT makes is an index of the ring's table and no descriptor.
+    pub(crate) accepts_directly: bool,
     in_flight: usize,
     counts: SystemCalls,
     overflows: u64,
@@ -98,14 +124,19 @@ impl Ring {
             result => result,
         }
         .map_err(refused("io_uring_setup"))?;
-        prove_and_restrict(&ring)?;
+        prove_and_restrict(&ring, OPERATIONS, &[])?;
         // With nothing to submit and nothing to wait for: a sandbox may allow the one call and
         // refuse the other, and this is the time to find out.
         ring.submit().map_err(refused("io_uring_enter"))?;
+        Ok(Self::over_kernels(ring, Waits::default()))
+    }
+
+    /// The same over a ring that is set up, restricted and enabled.
+    pub(crate) fn over_kernels(ring: IoUring, waits: Waits) -> Self {
         let completions = ring.params().cq_entries() as usize;
         #[cfg(any(test, feature = "simulation"))]
         let ring = Queues::from(ring);
-        Ok(Self::over(ring, completions))
+        Self { waits, ..Self::over(ring, completions) }
     }
 
     /// A ring that can do all that will be asked of it, with room for so many completions.
@@ -114,6 +145,8 @@ impl Ring {
             ring,
             reaped: VecDeque::with_capacity(completions),
             waiting: VecDeque::new(),
+            waits: Waits::default(),
+            accepts_directly: false,
             in_flight: 0,
             counts: SystemCalls::default(),
             overflows: 0,
@@ -195,9 +228,38 @@ impl Ring {
     /// # Safety
     /// What the entry points to must stay valid, and untouched where the kernel writes, until
     /// its last completion.
-    unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
+    pub(crate) unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
         self.in_flight += 1;
-        self.waiting.push_back(entry.user_data(token.to_bits()));
+        self.waiting.push_back((entry.user_data(token.to_bits()), 1));
+        self.submit_if_full();
+    }
+
+    /// Operations each of which begins when the one before it has come to its end: they are
+    /// submitted together. Those that succeed without saying so ([`squeue::Flags::SKIP_SUCCESS`])
+    /// are not in flight, since nobody could tell when they are no longer.
+    ///
+    /// # Safety
+    /// That of [`Ring::push`], for each of them; what a silent one needs must stay until the end
+    /// of the chain.
+    pub(crate) unsafe fn push_chain<const LENGTH: usize>(
+        &mut self,
+        chain: [(squeue::Entry, Token); LENGTH],
+        silent: usize,
+    ) {
+        self.in_flight += LENGTH - silent;
+        for (index, (entry, token)) in chain.into_iter().enumerate() {
+            self.waiting.push_back((entry.user_data(token.to_bits()), LENGTH - index));
+        }
+        self.submit_if_full();
+    }
+
+    /// One that was to succeed without saying so has failed, and has said so; in return so many
+    /// that were linked to it say nothing (io_uring_enter(2), IOSQE_CQE_SKIP_SUCCESS).
+    pub(crate) fn fell_silent(&mut self, count: usize) {
+        self.in_flight = (self.in_flight + 1).checked_sub(count).expect("they were in flight");
+    }
+
+    fn submit_if_full(&mut self) {
         self.move_to_queue();
         if !self.waiting.is_empty() {
             self.found_full += 1;
@@ -208,14 +270,28 @@ impl Ring {
     }
 
     fn move_to_queue(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let mut queue = self.ring.submission();
-        while let Some(entry) = self.waiting.front() {
-            // SAFETY: each entry came through `push`, whose caller vouches for it.
+        while let Some((entry, together)) = self.waiting.front() {
+            if queue.capacity() - queue.len() < *together {
+                return;
+            }
+            // SAFETY: each entry came through `push` or `push_chain`, whose caller vouches for it.
             if unsafe { queue.push(entry) }.is_err() {
                 return;
             }
             self.waiting.pop_front();
         }
+    }
+
+    /// Lends the kernel something that belongs to the ring as a whole.
+    pub(crate) fn register<T>(
+        &mut self,
+        registration: impl FnOnce(&::io_uring::Submitter<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        registration(&self.ring.submitter())
     }
 
     // ── The answers ──────────────────────────────────────────────────────────────────────────
@@ -236,8 +312,15 @@ impl Ring {
     }
 
     fn enter(&mut self, want: usize) -> Result<(), BackendError> {
-        self.counts.count(SystemCall::IoUringEnter);
-        let Err(error) = self.ring.submit_and_wait(want) else { return Ok(()) };
+        if want > 0 && self.waits.spin_until_something_comes(&mut self.ring) {
+            return self.enter_kernel(0);
+        }
+        self.enter_kernel(want)
+    }
+
+    fn enter_kernel(&mut self, want: usize) -> Result<(), BackendError> {
+        let entered = self.waits.enter(&mut self.ring, want, &mut self.counts);
+        let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // A signal ends the wait like a tick, SA_RESTART or not.
             Some(libc::EINTR) => {}
@@ -306,12 +389,16 @@ impl Ring {
 /// The ring is still disabled: it is asked what it can do, bound to what the server needs, and
 /// then enabled. From there on even a process that was taken over cannot open a file through it,
 /// which matters since nothing that a ring does is seen by seccomp.
-fn prove_and_restrict(ring: &IoUring) -> Result<(), BackendError> {
+pub(crate) fn prove_and_restrict(
+    ring: &IoUring,
+    operations: &[(u8, &str)],
+    beside: &[Restriction],
+) -> Result<(), BackendError> {
     let refused = |error| kernel::refusal("io_uring_register", error);
     let submitter = ring.submitter();
     let mut probe = Probe::new();
     submitter.register_probe(&mut probe).map_err(refused)?;
-    for &(code, name) in OPERATIONS {
+    for &(code, name) in operations {
         if !probe.is_supported(code) {
             return Err(kernel::operation_missing(name));
         }
@@ -320,7 +407,8 @@ fn prove_and_restrict(ring: &IoUring) -> Result<(), BackendError> {
         return Err(kernel::operation_missing("IORING_FEAT_NODROP or IORING_FEAT_FAST_POLL"));
     }
     let mut allowed: Vec<_> =
-        OPERATIONS.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
+        operations.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
+    allowed.extend_from_slice(beside);
     submitter.register_restrictions(&mut allowed).map_err(refused)?;
     submitter.register_enable_rings().map_err(refused)
 }

@@ -74,6 +74,14 @@ impl SimulatedRing {
         })
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        kernel(|kernel| kernel.operations.queue_entries)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        kernel(|kernel| kernel.operations.queue.len())
+    }
+
     pub(crate) fn cq_overflow(&self) -> bool {
         kernel(|kernel| kernel.operations.completions.len() > kernel.operations.completion_entries)
     }

@@ -61,6 +61,19 @@ impl Faulty {
         }
     }
 
+    pub(super) fn submitter(&self) -> ::io_uring::Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.params().sq_entries() as usize
+    }
+
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: nobody else looks at the queue while `self` is borrowed.
+        unsafe { self.ring.submission_shared() }.len()
+    }
+
     pub(super) fn cq_overflow(&mut self) -> bool {
         self.ring.submission().cq_overflow()
     }
