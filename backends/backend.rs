@@ -266,6 +266,9 @@ pub struct Worker {
     pub deadlines: DeadlineLengths,
     /// How connections are closed.
     pub closing: Closing,
+    /// Whether the end of the stream leaves in the segment of the answer's last bytes, at no call
+    /// of its own (MSG_MORE in `send(2)`); it saves two segments of ten.
+    pub send_more: bool,
     /// How long those who are being served at the stop may take to come to their end; as coarse
     /// as the one-second tick.
     pub drain_timeout: Duration,
@@ -285,6 +288,7 @@ impl Worker {
             limits: Limits::default(),
             deadlines: DeadlineLengths::default(),
             closing: Closing::AtOnce,
+            send_more: false,
             drain_timeout: Duration::from_secs(10),
             recorder: None,
             request_log: None,

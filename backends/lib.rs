@@ -13,7 +13,8 @@
 //!    interface can take them; `io_uring/techniques/` has a file for each thing that io_uring
 //!    offers, with what it replaces and what it gains.
 //! 8. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
-//!    `kernel`, `error`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`, `drain.rs`.
+//!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `
+//!    `recv_slab.rs`, `drain.rs`.
 //!
 //! # A server in a few lines
 //!
@@ -66,6 +67,7 @@ pub mod slots;
 mod socket;
 mod stop;
 pub mod token;
+mod unsent;
 
 pub use backend::{
     Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, ShutdownBy,

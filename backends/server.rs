@@ -21,6 +21,7 @@ use crate::slots::{ConnectionId, Slots};
 use crate::socket::{Listener, hear_no_more};
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
+use crate::unsent::Unsent;
 
 /// The documents' tick: the longest wait, and the grain of every deadline.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -79,11 +80,15 @@ pub(crate) struct Server {
     drain_timeout: Duration,
     response: Arc<[u8]>,
     rules: Rules,
+    /// The flags of a send that the end of the stream follows.
+    last_send_flags: i32,
     turn_bytes: usize,
     deadlines: Deadlines,
     now_ms: u64,
     next_tick_ms: u64,
     to_cut_off: Vec<ConnectionId>,
+    /// Those whom only their engine can hear out, since it alone has their descriptors.
+    to_hear_out: Vec<ConnectionId>,
     /// Calls of this server's own, which no engine makes.
     system_calls: SystemCalls,
     recorder: Option<Box<dyn Recorder>>,
@@ -116,11 +121,13 @@ impl Server {
                     Closing::Lingering { bytes } => Some(bytes),
                 },
             },
+            last_send_flags: if worker.send_more { libc::MSG_MORE } else { 0 },
             turn_bytes: limits.turn_bytes,
             deadlines: Deadlines::new(limits.connections, &worker.deadlines),
             now_ms,
             next_tick_ms: now_ms + TICK.as_millis() as u64,
             to_cut_off: Vec::with_capacity(limits.connections),
+            to_hear_out: Vec::new(),
             system_calls: SystemCalls::default(),
             recorder: worker.recorder,
             request_log: worker.request_log.map(copies),
@@ -144,21 +151,16 @@ impl Server {
         self.client(id).fd.take().expect("a client is closed once")
     }
 
-    /// The close was asked for and did not come about: the descriptor is still there.
-    pub(crate) fn give_back_fd(&mut self, id: ConnectionId, fd: OwnedFd) {
-        self.client(id).fd = Some(fd);
-    }
-
     /// Whether the peer's end is waited for before the close.
     pub(crate) fn lingers(&self) -> bool {
         self.rules.lingering_close_bytes.is_some()
     }
 
-    /// What is left to send to that client. Never empty while it is sending.
-    pub(crate) fn unsent(&self, id: ConnectionId) -> &[u8] {
+    /// What is left to send to that client.
+    pub(crate) fn unsent(&self, id: ConnectionId) -> Unsent<'_> {
         let client = self.clients.get(id).expect("an engine sends only to clients that are there");
         let reply = reply_bytes(&self.response, client.connection.chosen_reply());
-        &reply[client.connection.sent_bytes()..]
+        Unsent { bytes: &reply[client.connection.sent_bytes()..], flags: self.last_send_flags }
     }
 
     /// What ends a connection: both directions at once, or ours alone, to linger for theirs.
@@ -532,9 +534,17 @@ impl Server {
     /// hold it, or a completion that has not been taken. It is still heard, and answered if it is
     /// a request; behind it stands the end of the stream.
     fn hear_no_more(&mut self, id: ConnectionId) {
+        self.client(id).is_heard_out = true;
+        if self.client(id).fd.is_none() {
+            return self.to_hear_out.push(id);
+        }
         self.system_calls.count(SystemCall::Shutdown);
         hear_no_more(self.fd(id));
-        self.client(id).is_heard_out = true;
+    }
+
+    /// Somebody behind whose silence the engine has to put the end.
+    pub(crate) fn next_to_hear_out(&mut self) -> Option<ConnectionId> {
+        self.to_hear_out.pop()
     }
 }
 

@@ -23,19 +23,30 @@ pub struct ListenOptions {
     /// The send buffer of every accepted connection, in bytes; `None` leaves it to the kernel,
     /// which then adapts it. The kernel doubles what it is told, and has a least value.
     pub send_buffer_bytes: Option<u32>,
+    /// Whether small answers leave at once, also when earlier ones have not been acknowledged
+    /// (`TCP_NODELAY`, tcp(7)).
+    pub no_delay: bool,
+    /// For how many seconds a connection may keep silent before it is there to be accepted; zero
+    /// does not wait for its first bytes (`TCP_DEFER_ACCEPT`, tcp(7)). The kernel rounds it up to
+    /// a number of retransmissions. Meanwhile it costs no descriptor and no slot, and a stop does
+    /// not know of it.
+    pub defer_accept_s: u32,
     /// How long to try again while the address is in use: the ring of a killed process holds its
     /// listener for some milliseconds more.
     pub address_in_use_retry: Duration,
 }
 
 impl ListenOptions {
-    /// A backlog of 4096, nothing shared, the kernel's buffers, two seconds of trying again.
+    /// A backlog of 4096, nothing shared, the kernel's buffers and habits, two seconds of trying
+    /// again.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
             backlog: 4096,
             reuse_port: false,
             send_buffer_bytes: None,
+            no_delay: false,
+            defer_accept_s: 0,
             address_in_use_retry: Duration::from_secs(2),
         }
     }
@@ -97,24 +108,37 @@ impl Listener {
         // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         let listener = Self { socket };
-        listener.set_option(libc::SO_REUSEADDR, 1)?;
+        listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
         if options.reuse_port {
-            listener.set_option(libc::SO_REUSEPORT, 1)?;
+            listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
         }
-        if let Some(bytes) = options.send_buffer_bytes {
-            // Set here and inherited by each accepted connection, at no call of its own.
-            listener.set_option(libc::SO_SNDBUF, bytes.min(i32::MAX as u32) as i32)?;
+        listener.set_inherited_options(options)?;
+        if options.defer_accept_s > 0 {
+            let seconds = options.defer_accept_s.min(i32::MAX as u32) as i32;
+            listener.set_option(libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
         }
         listener.bind_to(options.address)?;
         Ok(listener)
     }
 
-    fn set_option(&self, name: i32, value: i32) -> io::Result<()> {
+    /// What is set here holds for each accepted connection, at no call of its own.
+    fn set_inherited_options(&self, options: &ListenOptions) -> io::Result<()> {
+        if let Some(bytes) = options.send_buffer_bytes {
+            let bytes = bytes.min(i32::MAX as u32) as i32;
+            self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)?;
+        }
+        if options.no_delay {
+            self.set_option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+        }
+        Ok(())
+    }
+
+    fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
         // SAFETY: the pointer is to an int that lives through the call, and its size is said.
         check(unsafe {
             libc::setsockopt(
                 self.as_raw_fd(),
-                libc::SOL_SOCKET,
+                level,
                 name,
                 (&raw const value).cast(),
                 size_of::<i32>() as u32,

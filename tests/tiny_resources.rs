@@ -23,6 +23,7 @@ fn smallest(variant: Variant) -> Vec<EngineOptions> {
         events_per_wait: 1,
         submission_queue_entries,
         completion_queue_entries: Some(completions),
+        ..EngineOptions::default()
     };
     queues.iter().map(options).collect()
 }

@@ -13,6 +13,7 @@ use crate::server::TICK;
 use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::Token;
+use crate::unsent::Unsent;
 
 /// An epoll instance, and the count of all calls made through it and beside it.
 pub(crate) struct Syscalls {
@@ -130,12 +131,13 @@ impl Syscalls {
         })
     }
 
-    /// `send` as much of `bytes` as there is room for.
-    pub(crate) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    /// `send` as much of it as there is room for.
+    pub(crate) fn send(&mut self, fd: RawFd, unsent: Unsent<'_>) -> io::Result<usize> {
         uninterrupted(|| {
             self.counts.count(SystemCall::Sendto);
+            let Unsent { bytes, flags } = unsent;
             // SAFETY: the bytes are borrowed for the call, and their length is said.
-            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), 0) }
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) }
         })
     }
 

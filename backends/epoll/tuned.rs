@@ -305,9 +305,10 @@ impl Lifecycle for Tuned {
     }
 
     fn sent(&mut self, id: ConnectionId, _event: u32) -> Next {
+        let fd = self.server.fd(id);
         let unsent = self.server.unsent(id);
-        let length = unsent.len();
-        let sent = self.syscalls.send(self.server.fd(id), self.server.unsent(id));
+        let length = unsent.bytes.len();
+        let sent = self.syscalls.send(fd, unsent);
         let ready = &mut self.readiness[id.slot as usize];
         match sent {
             Ok(count) => {

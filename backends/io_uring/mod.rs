@@ -8,12 +8,24 @@ mod guarded_buffers;
 mod recv_slab;
 pub(crate) mod ring;
 mod single_shot;
+mod techniques;
+mod tuned;
 
 use crate::backend::{Backend, EngineOptions, Report, Worker};
 use crate::error::BackendError;
 use ring::Ring;
+pub use techniques::Techniques;
+
+/// Which of the engines.
+#[derive(Clone, Copy)]
+enum Style {
+    SingleShot,
+    Tuned,
+}
 
 pub(crate) struct IoUringBackend {
+    style: Style,
+    /// Those in force: what was asked for less what the kernel does not have.
     options: EngineOptions,
     /// Made when the backend is opened, so that a refusal comes before anything else; taken
     /// by the first run.
@@ -21,28 +33,53 @@ pub(crate) struct IoUringBackend {
 }
 
 impl IoUringBackend {
-    pub(crate) fn new(options: &EngineOptions) -> Result<Self, BackendError> {
-        Ok(Self { options: options.clone(), ring: Some(Ring::new(options)?) })
+    pub(crate) fn single_shot(options: &EngineOptions) -> Result<Self, BackendError> {
+        let ring = Some(Ring::new(options)?);
+        Ok(Self { style: Style::SingleShot, options: options.clone(), ring })
+    }
+
+    pub(crate) fn tuned(options: &EngineOptions) -> Result<Self, BackendError> {
+        let (ring, options) = techniques::set_up(options)?;
+        Ok(Self { style: Style::Tuned, options, ring: Some(ring) })
     }
 
     /// The same over a ring that is not the kernel's.
     #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn over(ring: Ring) -> Self {
-        Self { options: EngineOptions::default(), ring: Some(ring) }
+    pub(crate) fn over(ring: Ring, is_tuned: bool, options: &EngineOptions) -> Self {
+        let style = if is_tuned { Style::Tuned } else { Style::SingleShot };
+        Self { style, options: options.clone(), ring: Some(ring) }
+    }
+
+    fn next_ring(&mut self) -> Result<Ring, BackendError> {
+        match (self.ring.take(), self.style) {
+            (Some(ring), _) => Ok(ring),
+            (None, Style::SingleShot) => Ring::new(&self.options),
+            (None, Style::Tuned) => Ok(techniques::set_up(&self.options)?.0),
+        }
     }
 }
 
 impl Backend for IoUringBackend {
     fn name(&self) -> &'static str {
-        "io_uring, single shot"
+        match self.style {
+            Style::SingleShot => "io_uring, single shot",
+            Style::Tuned => "io_uring, tuned",
+        }
+    }
+
+    fn techniques(&self) -> Vec<&'static str> {
+        match self.style {
+            Style::SingleShot => Vec::new(),
+            Style::Tuned => self.options.techniques.names(),
+        }
     }
 
     fn run(&mut self, worker: Worker) -> Result<Report, BackendError> {
         worker.check()?;
-        let ring = match self.ring.take() {
-            Some(ring) => ring,
-            None => Ring::new(&self.options)?,
-        };
-        single_shot::SingleShot::new(worker, ring)?.run()
+        let ring = self.next_ring()?;
+        match self.style {
+            Style::SingleShot => single_shot::SingleShot::new(worker, ring)?.run(),
+            Style::Tuned => tuned::Tuned::new(worker, ring, &self.options)?.run(),
+        }
     }
 }

@@ -11,19 +11,21 @@ use std::time::Duration;
 // Tests put their own queues between the server and the kernel, to fail, delay and reorder what
 // comes back.
 #[cfg(any(test, feature = "simulation"))]
-use crate::io_uring::faults::Queues;
+pub(crate) use crate::io_uring::faults::Queues;
 #[cfg(not(any(test, feature = "simulation")))]
-use ::io_uring::IoUring as Queues;
+pub(crate) use ::io_uring::IoUring as Queues;
 use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
 
 use crate::backend::EngineOptions;
-use crate::counters::{Counters, SystemCall, SystemCalls};
+use crate::counters::{Counters, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
 use crate::io_uring::techniques::Waits;
+use crate::io_uring::techniques::direct_descriptors::Name;
 use crate::kernel;
 use crate::server::TICK;
 use crate::token::{Operation, Token};
+use crate::unsent::Unsent;
 
 /// Every operation that the server ever submits; the ring is restricted to them.
 pub(crate) const OPERATIONS: &[(u8, &str)] = &[
@@ -66,6 +68,11 @@ impl Completion {
     /// The provided buffer that it was received into, if there is one.
     pub(crate) fn buffer(self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
+    }
+
+    /// The errno, if it failed.
+    pub(crate) fn errno(self) -> Option<i32> {
+        (self.result < 0).then_some(-self.result)
     }
 
     /// The count or the descriptor, or the errno that came in its place.
@@ -124,7 +131,7 @@ impl Ring {
             result => result,
         }
         .map_err(refused("io_uring_setup"))?;
-        prove_and_restrict(&ring, OPERATIONS, &[])?;
+        prove_and_restrict(&ring, OPERATIONS, Vec::new())?;
         // With nothing to submit and nothing to wait for: a sandbox may allow the one call and
         // refuse the other, and this is the time to find out.
         ring.submit().map_err(refused("io_uring_enter"))?;
@@ -170,22 +177,32 @@ impl Ring {
 
     /// Bytes into the buffer that was lent for it; its result is their count.
     pub(crate) fn recv(&mut self, fd: RawFd, loan: Loan, token: Token) {
+        self.recv_on(Name::of_fd(fd), loan, token);
+    }
+
+    /// The same, of whichever table.
+    pub(crate) fn recv_on(&mut self, name: Name, loan: Loan, token: Token) {
         let (pointer, length) = loan.into_parts();
-        let entry = opcode::Recv::new(types::Fd(fd), pointer, length).build();
+        let entry = name.complete(opcode::Recv::new(name.number(), pointer, length).build());
         // SAFETY: the slab owns the buffer, and neither touches nor frees it until the loan is
         // taken back, which the last completion of this entry alone allows.
         unsafe { self.push(entry, token) };
     }
 
-    /// As much of the bytes as there is room for; its result is their count.
+    /// As much of it as there is room for; its result is the count of bytes.
     ///
     /// # Safety
     /// The bytes must stay where and as they are until the last completion of this entry.
-    pub(crate) unsafe fn send(&mut self, fd: RawFd, bytes: *const [u8], token: Token) {
-        let length = bytes.len() as u32;
-        let entry = opcode::Send::new(types::Fd(fd), bytes.cast(), length).build();
+    pub(crate) unsafe fn send(&mut self, fd: RawFd, unsent: Unsent<'_>, token: Token) {
         // SAFETY: passed on to the caller.
-        unsafe { self.push(entry, token) };
+        unsafe { self.push(Self::send_entry(Name::of_fd(fd), unsent, 0), token) };
+    }
+
+    /// The same, not yet pushed, of whichever table and with flags beside those of the bytes.
+    pub(crate) fn send_entry(name: Name, unsent: Unsent<'_>, flags: i32) -> squeue::Entry {
+        let Unsent { bytes, flags: of_bytes } = unsent;
+        let entry = opcode::Send::new(name.number(), bytes.as_ptr(), bytes.len() as u32);
+        name.complete(entry.flags(of_bytes | flags).build())
     }
 
     /// The end of a direction, or of both.
@@ -392,7 +409,7 @@ impl Ring {
 pub(crate) fn prove_and_restrict(
     ring: &IoUring,
     operations: &[(u8, &str)],
-    beside: &[Restriction],
+    beside: Vec<Restriction>,
 ) -> Result<(), BackendError> {
     let refused = |error| kernel::refusal("io_uring_register", error);
     let submitter = ring.submitter();
@@ -408,7 +425,7 @@ pub(crate) fn prove_and_restrict(
     }
     let mut allowed: Vec<_> =
         operations.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
-    allowed.extend_from_slice(beside);
+    allowed.extend(beside);
     submitter.register_restrictions(&mut allowed).map_err(refused)?;
     submitter.register_enable_rings().map_err(refused)
 }

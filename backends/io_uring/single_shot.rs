@@ -126,10 +126,9 @@ impl Lifecycle for SingleShot {
 
     fn send(&mut self, id: ConnectionId) {
         let token = self.wait_for(id, Operation::Send);
-        let (fd, unsent) = (self.server.fd(id), &raw const *self.server.unsent(id));
         // SAFETY: the server owns the answers and changes none of them. It is dropped after the
         // ring has been reaped to zero; where that fails, `drop` leaks them.
-        unsafe { self.ring.send(fd, unsent, token) };
+        unsafe { self.ring.send(self.server.fd(id), self.server.unsent(id), token) };
     }
 
     fn sent(&mut self, id: ConnectionId, completion: Completion) -> Next {

@@ -58,6 +58,7 @@ impl Setup {
                 events_per_wait: choices.of(&[64, 1, 2, 5]),
                 submission_queue_entries: submissions,
                 completion_queue_entries: Some(submissions.max(choices.of(&[64, 1, 2, 8]))),
+                ..EngineOptions::default()
             },
             response: (0..response_bytes).map(|index| b'A' + (index % 26) as u8).collect(),
             send_buffer_bytes: choices.of(&[4096, 1, 7, 100]),

@@ -88,6 +88,8 @@ impl WorkerPlan {
             backlog: server.backlog,
             reuse_port,
             send_buffer_bytes: (server.send_buffer_bytes > 0).then_some(server.send_buffer_bytes),
+            no_delay: server.no_delay,
+            defer_accept_s: server.defer_accept_s,
             ..ListenOptions::new(address)
         }
     }
@@ -99,6 +101,7 @@ impl WorkerPlan {
             events_per_wait: self.config.epoll.events_per_wait,
             submission_queue_entries: queues.submission_queue_entries,
             completion_queue_entries: (completions > 0).then_some(completions),
+            ..EngineOptions::default()
         }
     }
 
@@ -115,6 +118,7 @@ impl WorkerPlan {
         if server.lingering_close {
             worker.closing = Closing::Lingering { bytes: server.lingering_close_bytes };
         }
+        worker.send_more = server.send_more;
         worker.drain_timeout = Duration::from_millis(server.drain_timeout_ms);
         if server.print_requests {
             worker.request_log = Some(Box::new(self.printer()));

@@ -84,6 +84,9 @@ fn the_preset_is_what_the_documents_do() {
         "server.print_requests = true",
         "server.escape_prints = false",
         "server.lingering_close = false",
+        "server.send_more = false",
+        "server.defer_accept_s = 0",
+        "server.no_delay = false",
         "deadlines.request_head_timeout_ms = 0",
         "deadlines.send_timeout_ms = 0",
         "deadlines.idle_timeout_ms = 0",
@@ -93,7 +96,7 @@ fn the_preset_is_what_the_documents_do() {
         let key = assignment.split(" = ").next().unwrap();
         assert_eq!(shown_for(&shown, key), format!("{assignment} # preset documents"));
     }
-    assert_eq!(shown.matches("# preset documents").count(), 11);
+    assert_eq!(shown.matches("# preset documents").count(), 14);
 }
 
 /// A file, and all that is said about it.

@@ -41,6 +41,7 @@ impl Settings {
         worker.deadlines = DeadlineLengths::NONE;
         worker.limits.connections = self.connections;
         worker.limits.request_head_bytes = self.request_head_bytes;
+        worker.send_more = true;
         worker.closing = match closing {
             ClosingKind::AtOnce => Closing::AtOnce,
             ClosingKind::Lingering => Closing::Lingering { bytes: LINGERING_CLOSE_BYTES },
@@ -53,6 +54,7 @@ impl Settings {
         let values = [
             ("server.response_body_bytes", self.response_body_bytes.to_string()),
             ("server.send_buffer_bytes", self.send_buffer_bytes.unwrap_or(0).to_string()),
+            ("server.send_more", "true".to_owned()),
             ("server.lingering_close", arm.lingers().to_string()),
             ("server.lingering_close_bytes", LINGERING_CLOSE_BYTES.to_string()),
             ("limits.connections", self.connections.to_string()),

@@ -40,7 +40,7 @@ pub(crate) fn set_up(options: &EngineOptions) -> Result<(Ring, EngineOptions), B
     if techniques.zero_copy_send_bytes > 0 {
         operations.push((opcode::SendZc::CODE, "IORING_OP_SEND_ZC"));
     }
-    prove_and_restrict(&ring, &operations, &restrictions(techniques))?;
+    prove_and_restrict(&ring, &operations, restrictions(techniques))?;
     ring.submit().map_err(refused("io_uring_enter"))?;
     let waits = Waits {
         busy_poll: Duration::from_micros(options.busy_poll_us.into()),
