@@ -13,8 +13,9 @@
 //!    interface can take them; `io_uring/techniques/` has a file for each thing that io_uring
 //!    offers, with what it replaces and what it gains.
 //! 8. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
-//!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `
-//!    `recv_slab.rs`, `drain.rs`.
+//!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`,
+//!    `drain.rs`.
+//! 9. [`capabilities`]: what the io_uring of this kernel can do, found by doing it.
 //!
 //! # A server in a few lines
 //!
@@ -76,8 +77,8 @@ pub use backend::{
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
-pub use io_uring::Techniques;
 pub use error::{BackendError, ErrorKind};
+pub use io_uring::{Techniques, capabilities};
 pub use slots::ConnectionId;
 pub use socket::{ListenOptions, Listener};
 pub use stop::Stop;

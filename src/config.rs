@@ -12,6 +12,7 @@ mod kind;
 mod layers;
 mod preset;
 mod settings;
+mod shutdown_choice;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use error::ConfigError;
 pub use kind::{DefaultValue, Kind};
 pub use layers::{Layers, Origin, Setting};
 pub use preset::Preset;
+pub use shutdown_choice::ShutdownChoice;
 pub use settings::{
     Config, DeadlineSettings, EpollSettings, IoUringSettings, KEYS, Key, LimitSettings,
     ServerSettings,

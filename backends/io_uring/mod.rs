@@ -1,5 +1,6 @@
 //! The same life on io_uring.
 
+pub mod capabilities;
 mod drain;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faults;

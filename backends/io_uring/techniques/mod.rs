@@ -2,8 +2,8 @@
 //! of the ten steps it replaces, what the kernel must have for it, what it was measured to gain,
 //! and when it hurts; [`Techniques`] is the set of their switches.
 //!
-//! What a kernel has is found out by doing it, never by its version: distributions carry features
-//! back, and sandboxes take them away.
+//! What a kernel has is found out by doing it ([`super::capabilities`]), never by its version:
+//! distributions carry features back, and sandboxes take them away.
 
 pub(crate) mod bundles;
 pub(crate) mod busy_poll;
@@ -14,7 +14,6 @@ pub(crate) mod minimum_wait;
 pub(crate) mod multishot_accept;
 pub(crate) mod multishot_receive;
 mod no_submission_queue_array;
-mod probe;
 pub(crate) mod provided_buffers;
 mod registered_ring;
 mod setup;
@@ -85,6 +84,18 @@ impl Techniques {
         submission_queue_polling: false,
     };
 
+    /// Those that measured best, which is the default.
+    pub const BEST: Self = Self {
+        deferred_task_run: true,
+        cooperative_task_run: true,
+        multishot_accept: true,
+        multishot_receive: true,
+        provided_buffers: 1024,
+        skip_success: true,
+        linked_close: true,
+        ..Self::NONE
+    };
+
     /// The names of those that are on.
     pub fn names(&self) -> Vec<&'static str> {
         let all = [
@@ -109,15 +120,6 @@ impl Techniques {
 
 impl Default for Techniques {
     fn default() -> Self {
-        Self {
-            deferred_task_run: true,
-            cooperative_task_run: true,
-            multishot_accept: true,
-            multishot_receive: true,
-            provided_buffers: 1024,
-            skip_success: true,
-            linked_close: true,
-            ..Self::NONE
-        }
+        Self::BEST
     }
 }

@@ -8,11 +8,12 @@ use ::io_uring::{Builder, IoUring, opcode, squeue};
 
 use super::registered_ring::RegisteredRing;
 use super::{
-    Techniques, Waits, deferred_task_run, no_submission_queue_array, probe,
+    Techniques, Waits, deferred_task_run, linked_close, no_submission_queue_array,
     submission_queue_polling,
 };
 use crate::backend::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
+use crate::io_uring::capabilities::{accept, buffers, links, receive, send};
 use crate::io_uring::ring::{OPERATIONS, Ring, prove_and_restrict};
 use crate::kernel;
 
@@ -104,25 +105,32 @@ fn build(options: &mut EngineOptions) -> std::io::Result<IoUring> {
     }
 }
 
+/// What was asked for is tried; what was not, is not.
 fn leave_out_what_is_missing(ring: &IoUring, options: &mut EngineOptions) {
-    let (techniques, params) = (&mut options.techniques, ring.params());
-    techniques.skip_success &= params.is_feature_skip_cqe_on_success();
-    techniques.bundles &= params.is_feature_recvsend_bundle();
-    if !params.is_feature_min_timeout() {
-        techniques.minimum_wait_us = 0;
-    }
-    techniques.multishot_accept &= probe::multishot_accept();
-    techniques.linked_close &= probe::whole_sends();
-    techniques.skip_success &= techniques.linked_close;
-    techniques.direct_descriptors &= probe::direct_descriptors();
-    if !probe::provided_buffers() {
+    let techniques = &mut options.techniques;
+    let directly = techniques.direct_descriptors;
+    techniques.direct_descriptors = directly && accept::direct_alloc().is_ok();
+    let accepts_all =
+        if techniques.direct_descriptors { accept::direct_multishot } else { accept::multishot };
+    techniques.multishot_accept = techniques.multishot_accept && accepts_all().is_ok();
+    if techniques.provided_buffers > 0 && buffers::ring().is_err() {
         techniques.provided_buffers = 0;
-        techniques.bundles = false;
     }
-    techniques.multishot_receive &=
-        techniques.provided_buffers > 0 && probe::multishot_receive();
-    if !probe::zero_copy_send() {
+    let provided = techniques.provided_buffers > 0;
+    techniques.multishot_receive =
+        provided && techniques.multishot_receive && receive::multishot().is_ok();
+    techniques.bundles =
+        techniques.multishot_receive && techniques.bundles && receive::bundle().is_ok();
+    techniques.linked_close = techniques.linked_close
+        && links::soft().is_ok()
+        && linked_close::sends_are_whole();
+    techniques.skip_success =
+        techniques.linked_close && techniques.skip_success && links::skip_success().is_ok();
+    if techniques.zero_copy_send_bytes > 0 && send::zero_copy().is_err() {
         techniques.zero_copy_send_bytes = 0;
+    }
+    if !ring.params().is_feature_min_timeout() {
+        techniques.minimum_wait_us = 0;
     }
 }
 
