@@ -71,8 +71,8 @@ pub mod token;
 mod unsent;
 
 pub use backend::{
-    Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, ShutdownBy,
-    Step, Variant, Worker, open,
+    Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, ShutdownBy, Step,
+    Variant, Worker, open,
 };
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};

@@ -151,6 +151,11 @@ impl Server {
         self.client(id).fd.take().expect("a client is closed once")
     }
 
+    /// Whether another request may follow an answer.
+    pub(crate) fn persists(&self) -> bool {
+        false
+    }
+
     /// Whether the peer's end is waited for before the close.
     pub(crate) fn lingers(&self) -> bool {
         self.rules.lingering_close_bytes.is_some()

@@ -25,11 +25,11 @@ pub use error::ConfigError;
 pub use kind::{DefaultValue, Kind};
 pub use layers::{Layers, Origin, Setting};
 pub use preset::Preset;
-pub use shutdown_choice::ShutdownChoice;
 pub use settings::{
     Config, DeadlineSettings, EpollSettings, IoUringSettings, KEYS, Key, LimitSettings,
     ServerSettings,
 };
+pub use shutdown_choice::ShutdownChoice;
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "config.toml";

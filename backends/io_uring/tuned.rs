@@ -40,6 +40,7 @@ pub(crate) struct Tuned {
     admission: Admission,
     flights: Box<[Flight]>,
     buffers: Buffers,
+    turn: u32,
 }
 
 impl Tuned {
@@ -60,7 +61,7 @@ impl Tuned {
             Admission::new(&mut ring, &techniques, slots, completions).map_err(failed)?;
         let flights = vec![Flight::nobodys(); slots].into_boxed_slice();
         let shutdown_by = options.shutdown;
-        Ok(Self { ring, server, techniques, shutdown_by, admission, flights, buffers })
+        Ok(Self { ring, server, techniques, shutdown_by, admission, flights, buffers, turn: 0 })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
@@ -70,6 +71,7 @@ impl Tuned {
         while self.server.is_open() {
             let completions = self.ring.wait()?;
             self.server.turn(completions);
+            self.turn = self.turn.wrapping_add(1);
             while let Some((token, completion)) = self.ring.next() {
                 if self.landed(token, completion) {
                     self.answer(token, completion);
@@ -173,6 +175,10 @@ impl Lifecycle for Tuned {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.park(id),
             Err(error) => {
                 self.take_no_bytes(id);
+                let is_cancelled = error.raw_os_error() == Some(libc::ECANCELED);
+                if is_cancelled && self.flight(id).is_greedy {
+                    return self.server.client(id).connection.wants();
+                }
                 self.server.failed(id, &error)
             }
             Ok(count) => self.take_bytes(id, completion, count as usize),

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use ringpoll_backends::Techniques;
 use serde::Deserialize;
 
-use super::{BackendChoice, ShutdownChoice};
 use super::kind::DefaultValue::{self, Number, Switch, Text};
 use super::kind::Kind;
+use super::{BackendChoice, ShutdownChoice};
 
 /// A key of the configuration.
 #[derive(Debug)]
@@ -166,8 +166,8 @@ settings! {
     epoll: EpollSettings {
         /// The most events that one wait can bring.
         events_per_wait: usize = Number(1023), Kind::Number { least: 1, most: 65_536 };
-        /// epoll:tuned: for how long it looks for events again and again before it sleeps, which
-        /// burns the processor; 0 is not at all.
+        /// epoll:tuned: for how long it looks again and again before it sleeps, which burns the
+        /// processor; 0 is not at all.
         busy_poll_us: u32 = Number(0), MICROSECONDS;
         /// epoll:tuned: who tells the peer that nothing follows: `call` is shutdown(2); `close`
         /// leaves it to the close, where that follows at once and all has been read.
@@ -216,8 +216,8 @@ settings! {
             Kind::Number { least: 0, most: 1024 * MIB };
         /// A kernel thread looks for submissions, and burns a processor.
         submission_queue_polling: bool = Switch(DEFAULT.submission_queue_polling), Kind::Switch;
-        /// For how long it looks for completions again and again before it sleeps, which burns the
-        /// processor; 0 is not at all.
+        /// For how long it looks again and again before it sleeps, which burns the processor; 0 is
+        /// not at all.
         busy_poll_us: u32 = Number(0), MICROSECONDS;
         /// Who tells the peer that nothing follows: `ring` is IORING_OP_SHUTDOWN, which costs a
         /// worker thread; `call` is shutdown(2); `close` leaves it to the close, where that

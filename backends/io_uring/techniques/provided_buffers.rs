@@ -48,8 +48,7 @@ impl ProvidedBuffers {
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping, wherever the kernel has room for it, touches no other.
-        let memory =
-            unsafe { libc::mmap(std::ptr::null_mut(), memory_bytes, access, kind, -1, 0) };
+        let memory = unsafe { libc::mmap(std::ptr::null_mut(), memory_bytes, access, kind, -1, 0) };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

@@ -121,9 +121,8 @@ fn leave_out_what_is_missing(ring: &IoUring, options: &mut EngineOptions) {
         provided && techniques.multishot_receive && receive::multishot().is_ok();
     techniques.bundles =
         techniques.multishot_receive && techniques.bundles && receive::bundle().is_ok();
-    techniques.linked_close = techniques.linked_close
-        && links::soft().is_ok()
-        && linked_close::sends_are_whole();
+    techniques.linked_close =
+        techniques.linked_close && links::soft().is_ok() && linked_close::sends_are_whole();
     techniques.skip_success =
         techniques.linked_close && techniques.skip_success && links::skip_success().is_ok();
     if techniques.zero_copy_send_bytes > 0 && send::zero_copy().is_err() {

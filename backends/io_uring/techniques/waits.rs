@@ -52,9 +52,9 @@ impl Waits {
         let minimum_wait_us = if want > 0 { self.minimum_wait_us } else { 0 };
         match self.registered {
             Some(registered) => registered.enter(ring, want, minimum_wait_us),
-            None if minimum_wait_us > 0 => ring
-                .submitter()
-                .submit_with_args(want, &minimum_wait::arguments(minimum_wait_us)),
+            None if minimum_wait_us > 0 => {
+                ring.submitter().submit_with_args(want, &minimum_wait::arguments(minimum_wait_us))
+            }
             None => ring.submit_and_wait(want),
         }
     }

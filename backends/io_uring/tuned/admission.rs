@@ -7,9 +7,9 @@ use super::Tuned;
 use super::flight::Flight;
 use crate::connection::Next;
 use crate::io_uring::ring::Ring;
+use crate::io_uring::techniques::Techniques;
 use crate::io_uring::techniques::direct_descriptors::{self, Descriptor};
 use crate::io_uring::techniques::multishot_accept::{self, Lobby};
-use crate::io_uring::techniques::Techniques;
 use crate::lifecycle::Lifecycle;
 use crate::token::{Operation, Token};
 

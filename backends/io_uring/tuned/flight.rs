@@ -44,9 +44,7 @@ impl Chain {
         match self {
             Self::Close => Operations::SEND | Operations::CLOSE,
             Self::Shutdown => Operations::SEND | Operations::SHUTDOWN,
-            Self::ShutdownAndClose => {
-                Operations::SEND | Operations::SHUTDOWN | Operations::CLOSE
-            }
+            Self::ShutdownAndClose => Operations::SEND | Operations::SHUTDOWN | Operations::CLOSE,
         }
     }
 }
@@ -71,6 +69,11 @@ pub(super) struct Flight {
     /// How many completions are still to come.
     pub(super) due: u8,
     pub(super) receive: Receive,
+    /// How much it has brought in which turn, in bytes.
+    pub(super) turn: u32,
+    pub(super) turn_bytes: usize,
+    /// It has brought more in one turn than it may: it is asked for each receive from then on.
+    pub(super) is_greedy: bool,
     /// There was no provided buffer left: the receive waits for one.
     pub(super) is_parked: bool,
     /// All that has come was taken, when it was last looked at.
@@ -91,6 +94,9 @@ impl Flight {
             cancelled: Operations::default(),
             due: 0,
             receive: Receive::Own,
+            turn: 0,
+            turn_bytes: 0,
+            is_greedy: false,
             is_parked: false,
             is_drained: false,
             chain: None,

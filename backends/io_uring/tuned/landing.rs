@@ -46,7 +46,10 @@ impl Tuned {
             Operation::Shutdown => Operations::SHUTDOWN,
             Operation::Close => Operations::CLOSE,
         };
-        assert!(self.server.clients.get(id).is_some(), "a completion for a connection that is gone");
+        assert!(
+            self.server.clients.get(id).is_some(),
+            "a completion for a connection that is gone"
+        );
         let flight = self.flight(id);
         flight.due -= u8::from(!more);
         if completion.is_notification() {

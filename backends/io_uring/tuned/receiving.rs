@@ -39,15 +39,17 @@ impl Buffers {
         slots: usize,
         buffer_bytes: usize,
     ) -> io::Result<Self> {
-        let kind = if techniques.provided_buffers > 0 {
-            let count = techniques.provided_buffers;
-            Kind::Provided(ring.register(|submitter| {
-                ProvidedBuffers::register(submitter, count, buffer_bytes)
-            })?)
-        } else {
-            Kind::Own(RecvSlab::new(slots, buffer_bytes))
-        };
-        let parked = VecDeque::with_capacity(if techniques.provided_buffers > 0 { slots } else { 0 });
+        let kind =
+            if techniques.provided_buffers > 0 {
+                let count = techniques.provided_buffers;
+                Kind::Provided(ring.register(|submitter| {
+                    ProvidedBuffers::register(submitter, count, buffer_bytes)
+                })?)
+            } else {
+                Kind::Own(RecvSlab::new(slots, buffer_bytes))
+            };
+        let parked =
+            VecDeque::with_capacity(if techniques.provided_buffers > 0 { slots } else { 0 });
         Ok(Self { kind, parked, buffer_bytes })
     }
 
@@ -65,11 +67,11 @@ impl Buffers {
 }
 
 impl Tuned {
-    /// A receive, in the form that fits the life: for one request there is one receive, unless the
-    /// end of the stream is waited for as well.
+    /// A receive, in the form that fits the life: where there is one request there is one receive
+    /// after the other, and whoever floods is asked for each.
     pub(super) fn ask_for_bytes(&mut self, id: ConnectionId) {
         let token = Token::new(Operation::Recv, id);
-        let is_long = self.server.lingers();
+        let is_long = self.server.persists();
         let flight = &mut self.flights[id.slot as usize];
         flight.asked(Operations::RECV, 1);
         let name = flight.name;
@@ -79,7 +81,7 @@ impl Tuned {
                 let loan = slab.lend(id.slot);
                 return self.ring.recv_on(name, loan, token);
             }
-            _ if self.techniques.multishot_receive && is_long => {
+            _ if self.techniques.multishot_receive && is_long && !flight.is_greedy => {
                 if self.techniques.bundles {
                     bundles::entry(name)
                 } else {
@@ -100,8 +102,10 @@ impl Tuned {
         completion: Completion,
         count: usize,
     ) -> Next {
-        let flight = &mut self.flights[id.slot as usize];
-        flight.is_drained = count < self.buffers.buffer_bytes;
+        self.flights[id.slot as usize].is_drained = count < self.buffers.buffer_bytes;
+        if completion.more() {
+            self.mind_the_turn(id, count);
+        }
         match &mut self.buffers.kind {
             Kind::Own(slab) => {
                 // SAFETY: the slab owns the buffer; this is the one completion of the RECV for
@@ -129,6 +133,22 @@ impl Tuned {
                 next
             }
             Kind::Gone => unreachable!("nothing is received after the end"),
+        }
+    }
+
+    /// A multishot receive brings what it likes. Who brings more than a turn's worth in one turn
+    /// loses it; what the kernel had taken by then, some thirty buffers, still comes.
+    fn mind_the_turn(&mut self, id: ConnectionId, count: usize) {
+        let (turn, most) = (self.turn, self.server.turn_bytes());
+        let flight = self.flight(id);
+        if mem::replace(&mut flight.turn, turn) != turn {
+            flight.turn_bytes = 0;
+        }
+        flight.turn_bytes += count;
+        if flight.turn_bytes > most && !flight.cancelled.meet(Operations::RECV) {
+            flight.is_greedy = true;
+            flight.cancelled |= Operations::RECV;
+            self.ring.cancel(Token::new(Operation::Recv, id));
         }
     }
 
