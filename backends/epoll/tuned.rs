@@ -106,11 +106,11 @@ impl Tuned {
             self.server.turn(events);
             self.newcomers = 0;
             self.give_the_next_turn();
-            for index in 0..events {
+            // The first event is dealt with first, and so comes last here.
+            for index in (0..events).rev() {
                 let (token, event) = self.syscalls.event(index);
                 if !self.server.is_stale(token) {
                     self.awaken(token, event);
-                    self.take_steps();
                 }
             }
             self.take_steps();
@@ -284,10 +284,14 @@ impl Lifecycle for Tuned {
         let ready = &mut self.readiness[id.slot as usize];
         match received {
             Ok(count) => {
-                // Less than there was room for is all there was (epoll(7), Q9).
-                ready.readable = count == self.receive_buffer.len() || ready.ended;
                 ready.turn_bytes = ready.turn_bytes.saturating_sub(count);
-                self.server.received(id, &self.receive_buffer[..count])
+                let next = self.server.received(id, &self.receive_buffer[..count]);
+                // Less than there was room for is all there was (epoll(7), Q9), but for an urgent
+                // byte. Registering would say so; who is registered is asked once more.
+                let is_sure = ready.watched == NOTHING || next != Next::Recv;
+                let has_more = count == self.receive_buffer.len() || ready.ended || !is_sure;
+                ready.readable = has_more;
+                next
             }
             Err(error) => {
                 ready.readable = error.kind() != io::ErrorKind::WouldBlock;
@@ -312,7 +316,8 @@ impl Lifecycle for Tuned {
         let ready = &mut self.readiness[id.slot as usize];
         match sent {
             Ok(count) => {
-                ready.writable = count == length;
+                // The same as with a short receive.
+                ready.writable = count == length || ready.watched == IN_AND_OUT;
                 ready.turn_bytes = ready.turn_bytes.saturating_sub(count);
                 self.server.sent(id, count)
             }
@@ -331,6 +336,8 @@ impl Lifecycle for Tuned {
             // Where it fails the connection has come to its end, which is all the same here.
             let _ = self.syscalls.shutdown(self.server.fd(id), how);
         }
+        let ready = &mut self.readiness[id.slot as usize];
+        ready.readable |= ready.watched != NOTHING;
         self.answer(Token::new(Operation::Shutdown, id), NOTHING);
     }
 

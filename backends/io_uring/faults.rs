@@ -96,6 +96,22 @@ impl Submission<'_> {
         }
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Tests enter the kernel to find out.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn taskrun(&self) -> bool {
+        true
+    }
+
+    /// The same.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn need_wakeup(&self) -> bool {
+        true
+    }
+
     pub(crate) fn cq_overflow(&mut self) -> bool {
         match self.0 {
             Queues::Real(faulty) => faulty.cq_overflow(),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::choices::Choices;
-use crate::backend::{Closing, EngineOptions, Limits};
+use crate::backend::{Closing, EngineOptions, Limits, ShutdownBy};
 use crate::deadlines::DeadlineLengths;
+use crate::io_uring::Techniques;
 
 /// Everything that a history decides before it begins.
 #[derive(Clone, Debug)]
@@ -58,7 +59,15 @@ impl Setup {
                 events_per_wait: choices.of(&[64, 1, 2, 5]),
                 submission_queue_entries: submissions,
                 completion_queue_entries: Some(submissions.max(choices.of(&[64, 1, 2, 8]))),
-                ..EngineOptions::default()
+                busy_poll_us: 0,
+                shutdown: choices.of(&[ShutdownBy::Call, ShutdownBy::Ring, ShutdownBy::Close]),
+                techniques: Techniques {
+                    multishot_accept: choices.below(2) == 1,
+                    // A chain must fit into the queue.
+                    linked_close: submissions > 2 && choices.below(2) == 1,
+                    skip_success: choices.below(2) == 1,
+                    ..Techniques::NONE
+                },
             },
             response: (0..response_bytes).map(|index| b'A' + (index % 26) as u8).collect(),
             send_buffer_bytes: choices.of(&[4096, 1, 7, 100]),

@@ -57,11 +57,11 @@ impl Tuned {
             return false;
         }
         assert!(flight.pending.meet(operation), "a completion that nobody waits for");
-        if !more || operation != Operations::RECV {
-            flight.pending.remove(operation);
-        }
         if flight.chain.is_some() && operation != Operations::RECV {
             return self.link_landed(id, operation, completion);
+        }
+        if !more || operation != Operations::RECV {
+            flight.pending.remove(operation);
         }
         if operation == Operations::SHUTDOWN && flight.is_heard_out {
             self.settle(id);
@@ -91,6 +91,7 @@ impl Tuned {
         let flight = self.flight(id);
         let (chain, length) = flight.chain.expect("it is one of a chain");
         if operation == Operations::SEND {
+            flight.pending.remove(operation);
             if skips {
                 // It has failed, for otherwise it would be silent; and so are all that follow.
                 flight.chain = None;
@@ -98,8 +99,11 @@ impl Tuned {
                 flight.due = flight.due + 1 - chain.length() as u8;
                 flight.pending.remove(Operations::SHUTDOWN | Operations::CLOSE);
                 self.ring.fell_silent(chain.length());
-            } else if completion.result().is_ok_and(|count| (count as usize) < length) {
-                // The kernel has closed what it had not sent.
+            } else if let Ok(count) = completion.result()
+                && (count as usize) < length
+            {
+                // It has failed in the middle, and why is not said: what follows is cancelled.
+                let _ = self.server.sent(id, count as usize);
                 let cut = std::io::Error::from_raw_os_error(libc::EPIPE);
                 let next = self.server.given_up(id, &cut);
                 self.advance(id, next);
@@ -111,6 +115,7 @@ impl Tuned {
             self.flight(id).pending.remove(Operations::SEND);
             self.answer(was_sent, Completion::of(length as i32));
         }
+        self.flight(id).pending.remove(operation);
         let was_done = completion.errno() != Some(libc::ECANCELED);
         if operation == Operations::CLOSE {
             self.flight(id).chain = None;
