@@ -12,6 +12,7 @@ use crate::deadlines::DeadlineLengths;
 use crate::epoll::{EpollBackend, Style};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::{IoUringBackend, Techniques};
+use crate::replies::Replies;
 use crate::slots::{ConnectionId, MOST_SLOTS};
 use crate::socket::Listener;
 use crate::stop::Stop;
@@ -252,6 +253,25 @@ pub enum Closing {
     },
 }
 
+/// What is served on connections that persist: HTTP/1.1, with requests one behind the other.
+#[derive(Clone, Debug)]
+pub struct KeepAlive {
+    /// All answers; they take the place of [`Worker::response`].
+    pub replies: Arc<Replies>,
+    /// The answer to the last of so many requests says that nothing follows; 0 is no limit.
+    pub requests_per_connection: u64,
+    /// The longest body of a request, which is skipped, in bytes; a longer one is answered with
+    /// 413.
+    pub request_body_bytes: u64,
+}
+
+impl KeepAlive {
+    /// No limit of requests, and bodies of up to 1 MiB.
+    pub fn new(replies: Arc<Replies>) -> Self {
+        Self { replies, requests_per_connection: 0, request_body_bytes: 1024 * 1024 }
+    }
+}
+
 /// One worker: one thread, one listener, one engine.
 pub struct Worker {
     /// Where connections come from. It belongs to this worker alone.
@@ -260,6 +280,8 @@ pub struct Worker {
     pub stop: Stop,
     /// The bytes that answer every request.
     pub response: Arc<[u8]>,
+    /// Connections that persist, if they do; `None` closes behind each answer, whatever was asked.
+    pub keep_alive: Option<KeepAlive>,
     /// What nobody may exceed.
     pub limits: Limits,
     /// How long each may take.
@@ -285,6 +307,7 @@ impl Worker {
             listener: listener.into(),
             stop,
             response: response.into(),
+            keep_alive: None,
             limits: Limits::default(),
             deadlines: DeadlineLengths::default(),
             closing: Closing::AtOnce,
@@ -293,6 +316,11 @@ impl Worker {
             recorder: None,
             request_log: None,
         }
+    }
+
+    fn longest_answer(&self) -> usize {
+        let replies = self.keep_alive.as_ref().map_or(0, |it| it.replies.longest());
+        replies.max(self.response.len())
     }
 
     /// # Errors
@@ -310,7 +338,7 @@ impl Worker {
             "limits.receive_buffer_bytes and limits.turn_bytes must not be 0"
         } else if self.response.is_empty() {
             "the response must not be empty"
-        } else if self.response.len().max(limits.receive_bytes()) > i32::MAX as usize {
+        } else if self.longest_answer().max(limits.receive_bytes()) > i32::MAX as usize {
             "the response and the receive buffer must be shorter than 2 GiB"
         } else if room.is_none_or(|bytes| bytes > isize::MAX as usize) {
             "so many connections with so long requests do not fit into the address space"

@@ -149,6 +149,22 @@ impl Connection {
         Next::Close
     }
 
+    /// What its [`crate::conversation`] wants is what it wants.
+    pub(crate) fn converse(&mut self, next: Next) -> Next {
+        self.phase = match next {
+            Next::Recv => Phase::Receiving,
+            Next::Send => Phase::Sending,
+            Next::Shutdown => Phase::ShuttingDown,
+            Next::Close => Phase::Closing,
+        };
+        next
+    }
+
+    /// Whether nothing has been said of its end yet.
+    pub(crate) fn is_conversing(&self) -> bool {
+        matches!(self.phase, Phase::Receiving | Phase::Sending)
+    }
+
     /// What it wants as it stands; what it was last told changes nothing.
     pub fn wants(&self) -> Next {
         match self.phase {

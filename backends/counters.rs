@@ -146,6 +146,8 @@ counters! {
     answered,
     /// Requests answered with 431.
     heads_too_large,
+    /// Requests on connections that persist that were refused with another status.
+    refused,
     /// Bytes from peers, those thrown away after the answer included.
     received_bytes,
     /// Bytes to peers.
@@ -162,6 +164,8 @@ counters! {
     accept_pauses,
     /// Connections closed because a deadline passed: nothing came, or the head did not end.
     expired_receiving,
+    /// The same: no other request came on a connection that persists.
+    expired_idle,
     /// The same: the peer did not take its answer.
     expired_sending,
     /// The same: the peer did not close after its answer.

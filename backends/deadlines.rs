@@ -15,6 +15,10 @@ pub(crate) enum Deadline {
     Send,
     /// For the peer to close, once it has been told that nothing follows.
     Linger,
+    /// For the first byte of another request, on a connection that persists.
+    KeepAlive,
+    /// From the end of a request's head to that of its body.
+    RequestBody,
     /// For all of it together.
     Life,
 }
@@ -32,7 +36,12 @@ pub struct DeadlineLengths {
     /// For the peer to close, once it has been told that nothing follows. What it still sends
     /// does not restart it. It counts only where closing is [`crate::Closing::Lingering`].
     pub linger: Duration,
-    /// For all of it together, from the accept.
+    /// For the first byte of another request, on a connection that persists.
+    pub keep_alive: Duration,
+    /// For the end of a request's body, from that of its head; on a connection that persists.
+    pub request_body: Duration,
+    /// For all of it together, from the accept. A connection that persists is told with its next
+    /// answer that nothing follows, and has the same time once more.
     pub life: Duration,
 }
 
@@ -43,19 +52,23 @@ impl DeadlineLengths {
         request_head: Duration::ZERO,
         send: Duration::ZERO,
         linger: Duration::ZERO,
+        keep_alive: Duration::ZERO,
+        request_body: Duration::ZERO,
         life: Duration::ZERO,
     };
 }
 
 impl Default for DeadlineLengths {
-    /// 15 seconds to begin, 10 for the head, 30 to take some of the answer, 2 to close, and five
-    /// minutes for everything.
+    /// 15 seconds to begin, 10 for the head, 30 to take some of the answer, 2 to close, 15 to begin
+    /// again, 30 for a body, and five minutes for everything.
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(15),
             request_head: Duration::from_secs(10),
             send: Duration::from_secs(30),
             linger: Duration::from_secs(2),
+            keep_alive: Duration::from_secs(15),
+            request_body: Duration::from_secs(30),
             life: Duration::from_secs(300),
         }
     }
@@ -83,7 +96,7 @@ struct Queue {
 
 /// The queues of all slots of one worker.
 pub(crate) struct Deadlines {
-    queues: [Queue; 5],
+    queues: [Queue; 7],
     /// Where a slot stands among the phases, which exclude each other.
     phases: Box<[Place]>,
     /// Where a slot stands in the queue of lives.
@@ -99,9 +112,10 @@ impl Deadlines {
             // Zero is for ever, and less than a millisecond is not zero.
             length_ms: u64::try_from(length.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
         };
-        let DeadlineLengths { idle, request_head, send, linger, life } = *lengths;
+        let DeadlineLengths { idle, request_head, send, linger, keep_alive, request_body, life } =
+            *lengths;
         Self {
-            queues: [idle, request_head, send, linger, life].map(queue),
+            queues: [idle, request_head, send, linger, keep_alive, request_body, life].map(queue),
             phases: vec![NO_PLACE; slots].into_boxed_slice(),
             lives: vec![NO_PLACE; slots].into_boxed_slice(),
         }
@@ -177,6 +191,8 @@ mod tests {
         request_head: Duration::from_secs(10),
         send: Duration::from_secs(30),
         linger: Duration::from_secs(2),
+        keep_alive: Duration::from_secs(7),
+        request_body: Duration::from_secs(20),
         life: Duration::from_secs(100),
     };
 
@@ -217,8 +233,14 @@ mod tests {
     /// Against a plain list of (slot, deadline, end), over seeded random histories.
     #[test]
     fn the_queues_agree_with_a_plain_list() {
-        const PHASES: [Deadline; 4] =
-            [Deadline::Idle, Deadline::RequestHead, Deadline::Send, Deadline::Linger];
+        const PHASES: [Deadline; 6] = [
+            Deadline::Idle,
+            Deadline::RequestHead,
+            Deadline::Send,
+            Deadline::Linger,
+            Deadline::KeepAlive,
+            Deadline::RequestBody,
+        ];
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut random = move |below: u64| {
             state ^= state << 13;
@@ -244,7 +266,7 @@ mod tests {
                     list.push((slot, Deadline::Life, now_ms + 100_000));
                 }
                 _ => {
-                    let phase = PHASES[random(4) as usize];
+                    let phase = PHASES[random(6) as usize];
                     let length = deadlines.queues[phase as usize].length_ms;
                     deadlines.start(phase, slot, now_ms);
                     list.retain(|entry| entry.0 != slot || entry.1 == Deadline::Life);

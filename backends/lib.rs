@@ -9,6 +9,8 @@
 //! 4. `epoll/edge.rs` beside it: what triggering changes.
 //! 5. `io_uring/single_shot.rs` beside it: with io_uring, the work moves into the *ask*.
 //! 6. `server.rs`: what is the same for all.
+//!    `server/persistent.rs` beside it, with `conversation.rs`, `replies.rs` and `http/`: the same
+//!    life for as many requests as the peer likes, where [`Worker::keep_alive`] asks for it.
 //! 7. `epoll/tuned.rs` and `io_uring/tuned.rs`: the same ten steps once more, as fast as each
 //!    interface can take them; `io_uring/techniques/` has a file for each thing that io_uring
 //!    offers, with what it replaces and what it gains.
@@ -50,15 +52,18 @@
 
 mod backend;
 pub mod connection;
+mod conversation;
 mod counters;
 mod deadlines;
 mod epoll;
 mod error;
+pub mod http;
 mod io_uring;
 pub mod kernel;
 mod lifecycle;
 #[cfg(test)]
 mod own_process;
+mod replies;
 mod request_copies;
 pub mod request_head;
 mod server;
@@ -71,14 +76,15 @@ pub mod token;
 mod unsent;
 
 pub use backend::{
-    Backend, Closing, EngineOptions, Limits, Recorder, Report, RequestLog, ShutdownBy, Step,
-    Variant, Worker, open,
+    Backend, Closing, EngineOptions, KeepAlive, Limits, Recorder, Report, RequestLog, ShutdownBy,
+    Step, Variant, Worker, open,
 };
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
 pub use io_uring::{Techniques, capabilities};
+pub use replies::Replies;
 pub use slots::ConnectionId;
 pub use socket::{ListenOptions, Listener};
 pub use stop::Stop;

@@ -2,6 +2,8 @@
 //! of a turn, and the counting. An engine asks the kernel; when it knows what happened, it tells
 //! the server, which answers what comes [`Next`].
 
+mod persistent;
+
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -13,6 +15,7 @@ use crate::connection::{Connection, Next, Reply, Rules};
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::deadlines::{Deadline, Deadlines};
 use crate::error::BackendError;
+use crate::replies::Replies;
 use crate::request_copies::RequestCopies;
 // Tests put a simulated kernel in the place of the real one.
 #[cfg(any(test, feature = "simulation"))]
@@ -22,6 +25,7 @@ use crate::socket::{Listener, hear_no_more};
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
 use crate::unsent::Unsent;
+use persistent::Persistent;
 
 /// The documents' tick: the longest wait, and the grain of every deadline.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -79,6 +83,8 @@ pub(crate) struct Server {
     stopping: Stopping,
     drain_timeout: Duration,
     response: Arc<[u8]>,
+    /// Where connections persist, what that takes.
+    persistent: Option<Persistent>,
     rules: Rules,
     /// The flags of a send that the end of the stream follows.
     last_send_flags: i32,
@@ -114,6 +120,7 @@ impl Server {
             stopping: Stopping::No,
             drain_timeout: worker.drain_timeout,
             response: worker.response,
+            persistent: worker.keep_alive.map(|it| Persistent::new(it, &limits)),
             rules: Rules {
                 request_head_bytes: limits.request_head_bytes,
                 lingering_close_bytes: match worker.closing {
@@ -153,7 +160,7 @@ impl Server {
 
     /// Whether another request may follow an answer.
     pub(crate) fn persists(&self) -> bool {
-        false
+        self.persistent.is_some()
     }
 
     /// Whether the peer's end is waited for before the close.
@@ -164,6 +171,9 @@ impl Server {
     /// What is left to send to that client.
     pub(crate) fn unsent(&self, id: ConnectionId) -> Unsent<'_> {
         let client = self.clients.get(id).expect("an engine sends only to clients that are there");
+        if let Some(persistent) = &self.persistent {
+            return persistent.unsent(id, self.last_send_flags);
+        }
         let reply = reply_bytes(&self.response, client.connection.chosen_reply());
         Unsent { bytes: &reply[client.connection.sent_bytes()..], flags: self.last_send_flags }
     }
@@ -193,9 +203,9 @@ impl Server {
         self.turn_bytes
     }
 
-    /// The response, to be kept alive for as long as a send of it may be in flight.
-    pub(crate) fn response(&self) -> Arc<[u8]> {
-        Arc::clone(&self.response)
+    /// The answers, to be kept alive for as long as a send of one may be in flight.
+    pub(crate) fn response(&self) -> (Arc<[u8]>, Option<Arc<Replies>>) {
+        (Arc::clone(&self.response), self.persistent.as_ref().map(Persistent::replies))
     }
 
     // ── Accepting ────────────────────────────────────────────────────────────────────────────
@@ -227,6 +237,9 @@ impl Server {
         };
         self.accept_errors_in_a_row = 0;
         self.counters.accepted += 1;
+        if self.persistent.is_some() {
+            self.begin_conversation(id);
+        }
         if self.clients.is_full() {
             self.counters.accept_pauses += 1;
         }
@@ -279,6 +292,9 @@ impl Server {
     /// Bytes came; none is the end of the peer's stream.
     pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8]) -> Next {
         self.counters.received_bytes += bytes.len() as u64;
+        if self.persistent.is_some() && self.client(id).connection.is_conversing() {
+            return self.heard(id, bytes);
+        }
         let rules = self.rules;
         let connection = &mut self.client(id).connection;
         if connection.is_closing() {
@@ -324,6 +340,9 @@ impl Server {
     /// So much of what was left to send is now the kernel's.
     pub(crate) fn sent(&mut self, id: ConnectionId, count: usize) -> Next {
         self.counters.sent_bytes += count as u64;
+        if self.persistent.is_some() && self.client(id).connection.is_conversing() {
+            return self.told(id, count);
+        }
         let client = self.clients.get_mut(id).expect("an engine sends to who is there");
         if client.connection.is_closing() {
             return client.connection.wants();
@@ -404,9 +423,15 @@ impl Server {
     pub(crate) fn log_request(&mut self, id: ConnectionId) {
         let Some((log, copies)) = &mut self.request_log else { return };
         let Some(client) = self.clients.get(id) else { return };
-        let is_whole = client.connection.chosen_reply() == Reply::Response;
+        let is_whole = match &mut self.persistent {
+            None => client.connection.chosen_reply() == Reply::Response,
+            Some(persistent) => persistent.take_unlogged(id),
+        };
         if is_whole && !log.request(copies.of(id.slot)) {
             self.counters.prints_dropped += 1;
+        }
+        if self.persistent.is_some() {
+            copies.clear(id.slot);
         }
     }
 
@@ -451,9 +476,17 @@ impl Server {
     }
 
     fn next_past_deadline(&mut self) -> Option<ConnectionId> {
-        let (slot, deadline) = self.deadlines.pop_expired(self.now_ms)?;
+        let (slot, deadline) = loop {
+            let (slot, deadline) = self.deadlines.pop_expired(self.now_ms)?;
+            if deadline != Deadline::Life || !self.goes_on_after_its_life(slot) {
+                break (slot, deadline);
+            }
+        };
         *match deadline {
-            Deadline::Idle | Deadline::RequestHead => &mut self.counters.expired_receiving,
+            Deadline::KeepAlive => &mut self.counters.expired_idle,
+            Deadline::Idle | Deadline::RequestHead | Deadline::RequestBody => {
+                &mut self.counters.expired_receiving
+            }
             Deadline::Send => &mut self.counters.expired_sending,
             Deadline::Linger => &mut self.counters.expired_lingering,
             Deadline::Life => &mut self.counters.expired_life,
@@ -479,6 +512,9 @@ impl Server {
         for id in self.clients.ids().collect::<Vec<_>>() {
             let client = self.client(id);
             client.is_draining = !client.connection.is_closing();
+            if self.persistent.is_some() {
+                self.end_conversation_soon(id);
+            }
         }
     }
 
@@ -527,9 +563,11 @@ impl Server {
             let is_silent = connection.is_receiving()
                 && connection.request_bytes() == 0
                 && now_ms >= client.accepted_ms + tick_ms;
-            if all && !connection.is_closing() {
+            let (is_over, is_heard_out) = (connection.is_closing(), client.is_heard_out);
+            let is_silent = is_silent && self.is_silent(id);
+            if all && !is_over {
                 self.to_cut_off.push(id);
-            } else if is_silent && !client.is_heard_out {
+            } else if is_silent && !is_heard_out {
                 self.hear_no_more(id);
             }
         }

@@ -17,6 +17,7 @@ mod kernel;
 mod life;
 mod peer;
 mod ring;
+mod script;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -31,10 +32,11 @@ pub use choices::bytes_of_seed;
 pub use kernel::{Met, tell_histories};
 pub(crate) use ring::SimulatedRing;
 
-use crate::backend::{Backend, Variant, Worker, open};
+use crate::backend::{Backend, KeepAlive, Variant, Worker, open};
 use crate::io_uring::IoUringBackend;
 use crate::io_uring::faults::Queues;
 use crate::io_uring::ring::Ring;
+use crate::replies::Replies;
 use crate::stop::Stop;
 use choices::Choices;
 use kernel::Kernel;
@@ -56,6 +58,10 @@ pub fn run_history(variant: Variant, bytes: &[u8]) -> Met {
     worker.limits = setup.limits.clone();
     worker.deadlines = setup.deadlines;
     worker.closing = setup.closing;
+    if setup.keep_alive {
+        let replies = Replies::new(setup.response.clone()).expect("it is a response");
+        worker.keep_alive = Some(KeepAlive::new(replies.into()));
+    }
     worker.drain_timeout = setup.drain_timeout;
     worker.recorder = Some(Box::new(Watch));
     if setup.logs_requests {

@@ -51,7 +51,7 @@ pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failur
     descriptors::raise_limit(config);
     let output = standard_output(config)
         .map_err(|error| run_failure("standard output cannot be made not to wait", &error))?;
-    let plan = Arc::new(WorkerPlan::new(config.clone(), stop, Arc::clone(&output)));
+    let plan = Arc::new(WorkerPlan::new(config.clone(), stop, Arc::clone(&output))?);
 
     let team = start(&plan, config.backend)?;
     // What needs privileges has been done: the ports are bound, and the rings have their memory.

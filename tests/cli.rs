@@ -1,5 +1,7 @@
 //! The program as its users meet it: what it prints, what it refuses, how it ends.
 
+#[path = "cli/bodies.rs"]
+mod bodies;
 #[path = "cli/config_file.rs"]
 mod config_file;
 #[path = "cli/configuration.rs"]

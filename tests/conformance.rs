@@ -20,6 +20,8 @@ mod cuts;
 mod head_limit;
 #[path = "conformance/large_answers.rs"]
 mod large_answers;
+#[path = "conformance/persistent.rs"]
+mod persistent;
 #[path = "conformance/pieces.rs"]
 mod pieces;
 #[path = "conformance/resets.rs"]
@@ -53,6 +55,7 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         closing::SCENARIOS,
         resets::SCENARIOS,
         crowds::SCENARIOS,
+        persistent::SCENARIOS,
     ]
     .into_iter()
     .flatten()

@@ -95,10 +95,11 @@ impl Tuned {
         &mut self.flights[id.slot as usize]
     }
 
-    /// What may be linked to the answer: it must be one that a socket takes at once, and nothing
-    /// else of the connection's may be in flight when the close comes.
+    /// What may be linked to the answer: it must be one that a socket takes at once and that no
+    /// other follows, and nothing else of the connection's may be in flight when the close comes.
     fn chain(&mut self, id: ConnectionId, length: usize) -> Option<Chain> {
-        if !self.techniques.linked_close || length > linked_close::MOST_BYTES {
+        let is_short = length <= linked_close::MOST_BYTES;
+        if !self.techniques.linked_close || !is_short || self.server.persists() {
             return None;
         }
         let flight = *self.flight(id);

@@ -299,9 +299,15 @@ impl Kernel {
         let fault = self.fails(SEND_ERRORS);
         let peer = &mut self.peers[index];
         assert!(!peer.shut_write, "sends after the end of its stream");
-        let earned = peer.life.earned.expect("sends what nobody has asked for");
-        let answer = answer(&self.setup, earned);
-        assert_eq!(bytes, &answer[peer.handed..], "sends what is not the rest of the answer");
+        if let Some(script) = &peer.script {
+            let all = [&peer.handed_bytes[..], bytes].concat();
+            let most = script.deserves(peer.delivered);
+            assert!(script.answered(&all).whole <= most, "answers what has not come whole");
+        } else {
+            let earned = peer.life.earned.expect("sends what nobody has asked for");
+            let answer = answer(&self.setup, earned);
+            assert_eq!(bytes, &answer[peer.handed..], "sends what is not the rest of the answer");
+        }
         if let Some(errno) = fault {
             if errno != libc::EINTR {
                 peer.excuse("a send failed");
@@ -317,6 +323,9 @@ impl Kernel {
         }
         let count = most - self.choices.below(4).saturating_sub(1).min(most - 1);
         peer.handed += count;
+        if peer.script.is_some() {
+            peer.handed_bytes.extend_from_slice(&bytes[..count]);
+        }
         if peer.left {
             peer.die(libc::ECONNRESET);
         }
@@ -331,9 +340,14 @@ impl Kernel {
             return Ok(());
         }
         let peer = &mut self.peers[index];
-        let answer_length = peer.life.answer_length(&self.setup);
-        assert!(answer_length > 0, "shuts down before the answer");
-        assert_eq!(peer.handed, answer_length, "shuts down in the middle of the answer");
+        if let Some(answered) = peer.answered(peer.handed) {
+            assert!(answered.whole > 0, "shuts down before the answer");
+            assert!(!answered.has_part, "shuts down in the middle of an answer");
+        } else {
+            let answer_length = peer.life.answer_length(&self.setup);
+            assert!(answer_length > 0, "shuts down before the answer");
+            assert_eq!(peer.handed, answer_length, "shuts down in the middle of the answer");
+        }
         assert_eq!(how == libc::SHUT_RDWR, self.setup.closing == Closing::AtOnce);
         if peer.dead {
             return Err(libc::ENOTCONN);
@@ -349,7 +363,10 @@ impl Kernel {
     fn hear_no_more(&mut self, index: usize) {
         let peer = &mut self.peers[index];
         assert!(self.stop_heard_ms.is_some(), "peer {index}: it is heard out before the stop");
-        let is_silent = peer.life.has_said_nothing_since(self.turn_ms - 1000);
+        let is_silent = match &peer.script {
+            None => peer.life.has_said_nothing_since(self.turn_ms - 1000),
+            Some(script) => script.is_between(peer.life.received),
+        };
         assert!(is_silent, "peer {index}: it is heard out in the middle");
         assert!(!peer.shut_read, "peer {index}: it is heard out twice");
         peer.shut_read = true;

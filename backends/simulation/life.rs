@@ -84,6 +84,24 @@ impl Life {
         [self.phase_ends_ms, self.life_ends_ms].into_iter().flatten().any(|end| end <= now_ms)
     }
 
+    /// The same where connections persist: what comes next is believed, since each byte that is
+    /// sent is looked at.
+    pub(super) fn persistent_step(&mut self, step: Step, next: Option<Next>, now_ms: u64) {
+        match step {
+            Step::Accepted => self.accepted_ms = now_ms,
+            Step::Received(count) => {
+                self.received += count;
+                self.drained += if self.shut { count } else { 0 };
+            }
+            Step::Sent(count) => self.sent += count,
+            Step::Shut => self.shut = true,
+            Step::Failed(_) | Step::Expired | Step::Closed => {
+                assert!(matches!(next, None | Some(Next::Close)), "{step:?} and then {next:?}");
+            }
+        }
+        self.told = next;
+    }
+
     /// The step, and what must come next; `stream` is what the server has received of the peer.
     pub(super) fn step(&mut self, step: Step, stream: &[u8], setup: &Setup, now_ms: u64) -> Next {
         let next = match step {
@@ -165,12 +183,15 @@ impl Life {
     }
 
     fn start(&mut self, deadline: Deadline, setup: &Setup, now_ms: u64) {
-        let DeadlineLengths { idle, request_head, send, linger, life } = setup.deadlines;
+        let DeadlineLengths { idle, request_head, send, linger, keep_alive, request_body, life } =
+            setup.deadlines;
         let (ends_ms, length) = match deadline {
             Deadline::Idle => (&mut self.phase_ends_ms, idle),
             Deadline::RequestHead => (&mut self.phase_ends_ms, request_head),
             Deadline::Send => (&mut self.phase_ends_ms, send),
             Deadline::Linger => (&mut self.phase_ends_ms, linger),
+            Deadline::KeepAlive => (&mut self.phase_ends_ms, keep_alive),
+            Deadline::RequestBody => (&mut self.phase_ends_ms, request_body),
             Deadline::Life => (&mut self.life_ends_ms, life),
         };
         *ends_ms = (!length.is_zero()).then(|| now_ms + length.as_millis() as u64);

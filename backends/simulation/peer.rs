@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 
 use super::life::Life;
+use super::script::{Answered, Script};
 
 /// What the server is given of a connection, and what it has done with it.
 pub(super) struct Peer {
@@ -27,6 +28,9 @@ pub(super) struct Peer {
     pub(super) delivered: usize,
     /// How much of the answer the server has handed over.
     pub(super) handed: usize,
+    /// Where connections persist: what was handed over, and what had to be.
+    pub(super) handed_bytes: Vec<u8>,
+    pub(super) script: Option<Script>,
     pub(super) shut_read: bool,
     pub(super) shut_write: bool,
     /// The stop has put an end behind its silence.
@@ -41,7 +45,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(stream: Vec<u8>) -> Self {
+    pub(super) fn new(stream: Vec<u8>, script: Option<Script>) -> Self {
         Self {
             stream,
             written: 0,
@@ -54,6 +58,8 @@ impl Peer {
             was_accepted: false,
             delivered: 0,
             handed: 0,
+            handed_bytes: Vec::new(),
+            script,
             shut_read: false,
             shut_write: false,
             is_heard_out: false,
@@ -61,6 +67,16 @@ impl Peer {
             excuse: None,
             life: Life::default(),
         }
+    }
+
+    /// Where connections persist: how far it has been answered, by so many bytes.
+    pub(super) fn answered(&self, bytes: usize) -> Option<Answered> {
+        Some(self.script.as_ref()?.answered(&self.handed_bytes[..bytes]))
+    }
+
+    /// Where connections persist: how many answers so much of its stream deserves.
+    pub(super) fn deserves(&self, bytes: usize) -> usize {
+        self.script.as_ref().map_or(0, |script| script.deserves(bytes))
     }
 
     pub(super) fn excuse(&mut self, why: &'static str) {

@@ -318,10 +318,6 @@ impl Kernel {
         }
         // An ACCEPT that fails again and again is a spin, all the others are asked for a reason.
         self.progress += u64::from(entry.opcode != ACCEPT || result >= 0);
-        self.operations.completions.push_back(Entry {
-            user_data: entry.user_data,
-            result,
-            flags,
-        });
+        self.operations.completions.push_back(Entry { user_data: entry.user_data, result, flags });
     }
 }

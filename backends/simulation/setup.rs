@@ -17,6 +17,9 @@ pub(super) struct Setup {
     pub(super) drain_timeout: Duration,
     pub(super) options: EngineOptions,
     pub(super) response: Arc<[u8]>,
+    pub(super) response_body_start: usize,
+    /// Whether connections persist.
+    pub(super) keep_alive: bool,
     /// How much the kernel takes of an answer before the peer reads, in bytes.
     pub(super) send_buffer_bytes: usize,
     /// How many descriptors of connections there can be.
@@ -35,6 +38,13 @@ impl Setup {
         };
         let submissions = choices.of(&[8, 1, 2, 64]);
         let response_bytes = choices.of(&[114, 1, 10, 300]);
+        let keep_alive = choices.below(3) == 2;
+        let (idle, request_head) = (length(choices), length(choices));
+        let head = match keep_alive {
+            true => format!("HTTP/1.0 200 OK\r\nContent-Length: {response_bytes}\r\n\r\n"),
+            false => String::new(),
+        };
+        let body = (0..response_bytes).map(|index| b'A' + (index % 26) as u8);
         Self {
             limits: Limits {
                 connections: choices.of(&[4, 1, 2, 3, 8]),
@@ -43,10 +53,12 @@ impl Setup {
                 turn_bytes: choices.of(&[1024, 1, 8, 20]),
             },
             deadlines: DeadlineLengths {
-                idle: length(choices),
-                request_head: length(choices),
+                idle,
+                request_head,
                 send: length(choices),
                 linger: length(choices),
+                keep_alive: idle,
+                request_body: request_head,
                 life: Duration::from_millis(choices.of(&[0, 0, 0, 15_000, 3000])),
             },
             closing: match choices.below(4) {
@@ -69,7 +81,9 @@ impl Setup {
                     ..Techniques::NONE
                 },
             },
-            response: (0..response_bytes).map(|index| b'A' + (index % 26) as u8).collect(),
+            response_body_start: head.len(),
+            response: head.bytes().chain(body).collect(),
+            keep_alive,
             send_buffer_bytes: choices.of(&[4096, 1, 7, 100]),
             descriptors: choices.of(&[usize::MAX, usize::MAX, 3, 1]),
             peers: choices.of(&[6, 1, 12, 30]),

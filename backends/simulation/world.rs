@@ -6,6 +6,7 @@
 use super::kernel::Kernel;
 use super::life::earned;
 use super::peer::Peer;
+use super::script::Script;
 
 /// So many ticks in which nothing happens, and nothing will: longer than every deadline, and than
 /// the longest drain.
@@ -92,10 +93,15 @@ impl Kernel {
         if self.peers.len() >= self.setup.peers || self.stop_heard_ms.is_some() {
             return;
         }
-        let stream = self.stream();
+        let (stream, script) = if self.setup.keep_alive {
+            let (stream, script) = Script::choose(&mut self.choices, &self.setup);
+            (stream, Some(script))
+        } else {
+            (self.stream(), None)
+        };
         self.tell(format_args!("peer {} comes: {}", self.peers.len(), stream.escape_ascii()));
         self.queue.push_back(self.peers.len());
-        self.peers.push(Peer::new(stream));
+        self.peers.push(Peer::new(stream, script));
         self.epoll.changed(self.listener);
     }
 
@@ -213,6 +219,10 @@ impl Kernel {
     /// What a peer will have earned if the server gets all that it has said.
     pub(super) fn deserved(&self, index: usize) -> Option<usize> {
         let peer = &self.peers[index];
+        if peer.script.is_some() {
+            // In answers, not in bytes: the last may be told apart by what it says.
+            return Some(peer.deserves(peer.written)).filter(|&answers| answers > 0);
+        }
         let earned = earned(&peer.stream[..peer.written], self.setup.limits.request_head_bytes)?;
         Some(super::life::answer(&self.setup, earned).len())
     }
@@ -220,7 +230,8 @@ impl Kernel {
     /// Whether it has all that it can get.
     fn is_content(&self, index: usize) -> bool {
         let peer = &self.peers[index];
-        peer.sees_end() || self.deserved(index).is_some_and(|length| peer.read == length)
+        let read = peer.answered(peer.read).map_or(peer.read, |answered| answered.whole);
+        peer.sees_end() || self.deserved(index).is_some_and(|deserved| read == deserved)
     }
 
     fn would_stay_for_ever(&self, index: usize) -> bool {

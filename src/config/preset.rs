@@ -25,6 +25,7 @@ impl Preset {
                 ("server.backlog", Number(1)),
                 ("server.print_requests", Switch(true)),
                 ("server.escape_prints", Switch(false)),
+                ("server.keep_alive", Switch(false)),
                 ("server.lingering_close", Switch(false)),
                 ("server.send_more", Switch(false)),
                 ("server.defer_accept_s", Number(0)),

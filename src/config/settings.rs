@@ -106,6 +106,15 @@ settings! {
         /// Length of the body of every response. 13 is `Hello, world!`; any other length repeats
         /// or cuts it.
         response_body_bytes: usize = Number(13), Kind::Number { least: 0, most: 1024 * MIB };
+        /// The file, read at startup, that is the body of every response; empty takes
+        /// response_body_bytes.
+        response_file: String = Text(""), Kind::Text;
+        /// Whether connections persist: HTTP/1.1, with one request behind the other. If not, each
+        /// is closed behind its answer, whatever was asked.
+        keep_alive: bool = Switch(false), Kind::Switch;
+        /// keep_alive: the answer to the last of so many requests on a connection says that
+        /// nothing follows; 0 is no limit.
+        requests_per_connection: u64 = Number(0), Kind::Number { least: 0, most: u32::MAX as i64 };
         /// The kernel's send buffer of each connection; 0 leaves it to the kernel.
         send_buffer_bytes: u32 = Number(0), Kind::Number { least: 0, most: 1024 * MIB };
         /// Whether the end of the stream leaves in the segment of the answer's last bytes
@@ -142,6 +151,9 @@ settings! {
         connections: usize = Number(0), Kind::Number { least: 0, most: 1 << 24 };
         /// The longest request head, its end included; a longer one is answered with 431.
         request_head_bytes: usize = Number(8192), Kind::Number { least: 2, most: 16 * MIB };
+        /// keep_alive: the longest body of a request, which is skipped; a longer one is answered
+        /// with 413.
+        request_body_bytes: u64 = Number(1_048_576), Kind::Number { least: 0, most: i64::MAX };
         /// The most that is taken from one connection before the others have their turn.
         turn_bytes: usize = Number(16_384), Kind::Number { least: 1, most: 16 * MIB };
         /// The longest text that is printed of one request; a longer one is cut.
@@ -158,7 +170,12 @@ settings! {
         idle_timeout_ms: u64 = Number(15_000), TIME_MS;
         /// For the peer to close, once it has been told that nothing follows.
         linger_timeout_ms: u64 = Number(2_000), TIME_MS;
-        /// For all of it together.
+        /// keep_alive: for the first byte of another request.
+        keep_alive_timeout_ms: u64 = Number(15_000), TIME_MS;
+        /// keep_alive: from the end of a request's head to that of its body.
+        request_body_timeout_ms: u64 = Number(30_000), TIME_MS;
+        /// For all of it together. A connection that persists is told with its next answer that
+        /// nothing follows, and has the same time once more.
         life_timeout_ms: u64 = Number(300_000), TIME_MS;
     }
 

@@ -1,22 +1,76 @@
 //! The bytes that answer every request.
 
+use std::fs::File;
+use std::io::Read;
+
+use crate::config::ServerSettings;
+use crate::failure::Failure;
+
 const BODY: &[u8] = b"Hello, world!";
 
-/// The response of the documents, with a body of `body_bytes`: their own repeated and cut.
-pub(super) fn response(body_bytes: usize) -> Vec<u8> {
-    let head = format!(
+/// The longest body that a file may be: what a key of the configuration can ask for as well.
+const LONGEST_BODY_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The response of the documents, with the body that was asked for.
+///
+/// # Errors
+/// When its file cannot be read, or is too long.
+pub(super) fn response(settings: &ServerSettings) -> Result<Vec<u8>, Failure> {
+    if settings.response_file.is_empty() {
+        let body_bytes = settings.response_body_bytes;
+        let mut response = head(body_bytes);
+        response.extend(BODY.iter().copied().cycle().take(body_bytes));
+        return Ok(response);
+    }
+    let body = read(&settings.response_file)?;
+    Ok([head(body.len()), body].concat())
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    let problem = |what: &str| Failure::Usage(format!("server.response_file: {path}: {what}"));
+    let mut body = Vec::new();
+    File::open(path)
+        // One byte more than may be, to tell; what never ends is not read to its end.
+        .and_then(|file| file.take(LONGEST_BODY_BYTES + 1).read_to_end(&mut body))
+        .map_err(|error| problem(&error.to_string()))?;
+    if body.len() as u64 > LONGEST_BODY_BYTES {
+        return Err(problem("it is longer than 1 GiB"));
+    }
+    Ok(body)
+}
+
+fn head(body_bytes: usize) -> Vec<u8> {
+    format!(
         "HTTP/1.0 200 OK\r\n\
          Date: Mon, 1 Jan 1996 01:01:01 GMT\r\n\
          Content-Type: text/plain\r\n\
          Content-Length: {body_bytes}\r\n\
          \r\n"
-    );
-    head.into_bytes().into_iter().chain(BODY.iter().copied().cycle().take(body_bytes)).collect()
+    )
+    .into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::config::{Sources, load};
+
+    fn response(body_bytes: usize) -> Vec<u8> {
+        let mut settings = load(&Sources::default()).unwrap().config.server;
+        settings.response_body_bytes = body_bytes;
+        super::response(&settings).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_the_body_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("body");
+        let mut settings = load(&Sources::default()).unwrap().config.server;
+        settings.response_file = file.display().to_string();
+        assert_eq!(super::response(&settings).unwrap_err().exit_code(), 2);
+        std::fs::write(&file, b"\0\xff\n").unwrap();
+        let response = super::response(&settings).unwrap();
+        assert!(response.ends_with(b"Content-Length: 3\r\n\r\n\0\xff\n"));
+    }
 
     #[test]
     fn thirteen_bytes_are_the_documents_response() {

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringpoll_backends::{
-    Backend, BackendError, Closing, DeadlineLengths, EngineOptions, Limits, ListenOptions,
-    Listener, Report, Stop, Techniques, Variant, Worker, open,
+    Backend, BackendError, Closing, DeadlineLengths, EngineOptions, KeepAlive, Limits,
+    ListenOptions, Listener, Replies, Report, Stop, Techniques, Variant, Worker, open,
 };
 
 use super::response::response;
 use super::{connections_in_force, pinning};
 use crate::config::{Config, IoUringSettings};
+use crate::failure::Failure;
 use crate::print::{Escaping, RequestPrinter, StandardOutput};
 
 /// The configuration, and what the workers share.
@@ -20,6 +21,8 @@ pub(super) struct WorkerPlan {
     pub(super) stop: Stop,
     connections_each: usize,
     response: Arc<[u8]>,
+    /// Where connections persist, their answers.
+    replies: Option<Arc<Replies>>,
     output: Arc<Mutex<StandardOutput>>,
 }
 
@@ -48,14 +51,26 @@ impl Ready {
 }
 
 impl WorkerPlan {
-    pub(super) fn new(config: Config, stop: Stop, output: Arc<Mutex<StandardOutput>>) -> Self {
-        Self {
+    /// # Errors
+    /// When the file of the response cannot be read, or is too long.
+    pub(super) fn new(
+        config: Config,
+        stop: Stop,
+        output: Arc<Mutex<StandardOutput>>,
+    ) -> Result<Self, Failure> {
+        let response: Arc<[u8]> = response(&config.server)?.into();
+        let replies = match config.server.keep_alive {
+            true => Some(Arc::new(Replies::new(Arc::clone(&response))?)),
+            false => None,
+        };
+        Ok(Self {
             connections_each: connections_in_force(&config).div_ceil(config.server.workers),
-            response: response(config.server.response_body_bytes).into(),
+            response,
+            replies,
             config,
             stop,
             output,
-        }
+        })
     }
 
     /// Makes the worker of that index, on the thread that will run it.
@@ -130,6 +145,11 @@ impl WorkerPlan {
         if server.lingering_close {
             worker.closing = Closing::Lingering { bytes: server.lingering_close_bytes };
         }
+        worker.keep_alive = self.replies.as_ref().map(|replies| KeepAlive {
+            replies: Arc::clone(replies),
+            requests_per_connection: server.requests_per_connection,
+            request_body_bytes: limits.request_body_bytes,
+        });
         worker.send_more = server.send_more;
         worker.drain_timeout = Duration::from_millis(server.drain_timeout_ms);
         if server.print_requests {
@@ -145,6 +165,8 @@ impl WorkerPlan {
             request_head: Duration::from_millis(deadlines.request_head_timeout_ms),
             send: Duration::from_millis(deadlines.send_timeout_ms),
             linger: Duration::from_millis(deadlines.linger_timeout_ms),
+            keep_alive: Duration::from_millis(deadlines.keep_alive_timeout_ms),
+            request_body: Duration::from_millis(deadlines.request_body_timeout_ms),
             life: Duration::from_millis(deadlines.life_timeout_ms),
         }
     }

@@ -83,6 +83,7 @@ fn the_preset_is_what_the_documents_do() {
         "server.backlog = 1",
         "server.print_requests = true",
         "server.escape_prints = false",
+        "server.keep_alive = false",
         "server.lingering_close = false",
         "server.send_more = false",
         "server.defer_accept_s = 0",
@@ -96,7 +97,7 @@ fn the_preset_is_what_the_documents_do() {
         let key = assignment.split(" = ").next().unwrap();
         assert_eq!(shown_for(&shown, key), format!("{assignment} # preset documents"));
     }
-    assert_eq!(shown.matches("# preset documents").count(), 14);
+    assert_eq!(shown.matches("# preset documents").count(), 15);
 }
 
 /// A file, and all that is said about it.

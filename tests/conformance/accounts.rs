@@ -11,6 +11,7 @@ pub(crate) struct Accounts {
     pub(crate) requests: u64,
     pub(crate) answered: u64,
     pub(crate) heads_too_large: u64,
+    pub(crate) refused: u64,
     pub(crate) ended_early: u64,
     pub(crate) connection_errors: u64,
 }
@@ -26,6 +27,7 @@ impl Accounts {
             requests: self.requests + other.requests,
             answered: self.answered + other.answered,
             heads_too_large: self.heads_too_large + other.heads_too_large,
+            refused: self.refused + other.refused,
             ended_early: self.ended_early + other.ended_early,
             connection_errors: self.connection_errors + other.connection_errors,
         }
@@ -48,6 +50,7 @@ impl Totals {
             requests: self.of("requests"),
             answered: self.of("answered"),
             heads_too_large: self.of("heads_too_large"),
+            refused: self.of("refused"),
             ended_early: self.of("ended_early"),
             connection_errors: self.of("connection_errors"),
         }

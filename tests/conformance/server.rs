@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use crate::accounts::{Accounts, Totals};
 use crate::arm::{Arm, Placement};
 use crate::common::{
-    Client, Descriptors, Exchange, HeldLoop, Served, ServerProcess, StepWatch, response, wait_until,
+    Client, Descriptors, Exchange, HeldLoop, REQUEST, Served, ServerProcess, StepWatch, response,
+    wait_until,
 };
 use crate::settings::Settings;
 use crate::tally;
@@ -43,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     process: Process,
     response: Vec<u8>,
+    /// Connections persist, unless they are asked not to.
+    keep_alive: bool,
     started: Instant,
     /// What was sent to it, each piece of which may wake it.
     pieces: Cell<u64>,
@@ -76,7 +79,8 @@ impl Server {
             arm,
             address,
             process,
-            response: response(settings.response_body_bytes),
+            response: whole_response(settings),
+            keep_alive: settings.keep_alive,
             started: Instant::now(),
             pieces: Cell::new(0),
             own: Cell::default(),
@@ -91,7 +95,7 @@ impl Server {
             Process::This { .. } => Descriptors::new(),
             Process::Own { process, .. } => process.descriptors(),
         };
-        assert_eq!(Client::request(self.address), Exchange::finished(&self.response));
+        assert_eq!(self.request(), Exchange::finished(&self.response));
         self.add_own(Accounts::answered(1));
         if let Process::Own { process, before } = &mut self.process {
             wait_until("the first connection is closed", || {
@@ -99,6 +103,14 @@ impl Server {
                 sockets(before) == sockets(&at_the_start)
             });
         }
+    }
+
+    /// One request, and everything that answers it.
+    fn request(&self) -> Exchange {
+        let mut client = self.connect();
+        let last = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.send(if self.keep_alive { last } else { REQUEST });
+        client.read_to_end()
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -131,7 +143,7 @@ impl Server {
 
     /// Whoever comes now is served.
     pub(crate) fn still_serves(&self) {
-        let answer = Client::request(self.address);
+        let answer = self.request();
         self.check("another client", &answer, &Exchange::finished(&self.response));
         self.add_own(Accounts::answered(1));
     }
@@ -226,6 +238,7 @@ impl Server {
     pub(crate) fn finish(self) -> Totals {
         self.wait_until_open(0);
         let (arm, started, pieces) = (self.arm, self.started, self.pieces.get());
+        let keep_alive = self.keep_alive;
         let totals = match self.process {
             Process::This { served, .. } => {
                 let (report, left_open) = served.stopped();
@@ -243,6 +256,7 @@ impl Server {
         assert_eq!(totals.of("cut_off"), 0, "somebody had to be cut off");
         let most = WAITS_EACH_CONNECTION * totals.of("accepted")
             + 2 * totals.of("short_sends")
+            + if keep_alive { WAITS_EACH_CONNECTION * totals.of("answered") } else { 0 }
             + totals.of("received_bytes") / FLOODED_BYTES_EACH_WAIT
             + pieces
             + 2 * started.elapsed().as_secs()
@@ -252,6 +266,17 @@ impl Server {
         assert!(calls <= 4 * most, "{arm}: {calls} system calls, for at the most {most} waits");
         totals
     }
+}
+
+/// The answer to whoever asks once.
+fn whole_response(settings: &Settings) -> Vec<u8> {
+    let response = response(settings.response_body_bytes);
+    if !settings.keep_alive {
+        return response;
+    }
+    let end = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 2;
+    let version = b"HTTP/1.0".len();
+    [b"HTTP/1.1", &response[version..end], b"Connection: close\r\n", &response[end..]].concat()
 }
 
 fn sockets(descriptors: &Descriptors) -> usize {

@@ -1,6 +1,6 @@
 //! How the server of a test is configured, in this process and in its own.
 
-use ringpoll_backends::{Closing, DeadlineLengths, ListenOptions, Worker};
+use ringpoll_backends::{Closing, DeadlineLengths, KeepAlive, ListenOptions, Replies, Worker};
 
 use crate::arm::{Arm, ClosingKind};
 use crate::common::response;
@@ -14,6 +14,9 @@ pub(crate) struct Settings {
     pub(crate) send_buffer_bytes: Option<u32>,
     pub(crate) request_head_bytes: usize,
     pub(crate) connections: usize,
+    pub(crate) keep_alive: bool,
+    pub(crate) requests_per_connection: u64,
+    pub(crate) request_body_bytes: u64,
 }
 
 impl Default for Settings {
@@ -24,6 +27,9 @@ impl Default for Settings {
             request_head_bytes: 8192,
             // Room for a thousand, and for those who hold the loop.
             connections: 1100,
+            keep_alive: false,
+            requests_per_connection: 0,
+            request_body_bytes: 1 << 20,
         }
     }
 }
@@ -38,6 +44,14 @@ impl Settings {
     /// There are no deadlines: what hangs has to be seen to hang.
     pub(crate) fn configure(&self, worker: &mut Worker, closing: ClosingKind) {
         worker.response = response(self.response_body_bytes).into();
+        if self.keep_alive {
+            let replies = Replies::new(worker.response.clone()).expect("a response");
+            worker.keep_alive = Some(KeepAlive {
+                requests_per_connection: self.requests_per_connection,
+                request_body_bytes: self.request_body_bytes,
+                ..KeepAlive::new(replies.into())
+            });
+        }
         worker.deadlines = DeadlineLengths::NONE;
         worker.limits.connections = self.connections;
         worker.limits.request_head_bytes = self.request_head_bytes;
@@ -54,6 +68,11 @@ impl Settings {
         let values = [
             ("server.response_body_bytes", self.response_body_bytes.to_string()),
             ("server.send_buffer_bytes", self.send_buffer_bytes.unwrap_or(0).to_string()),
+            ("server.keep_alive", self.keep_alive.to_string()),
+            ("server.requests_per_connection", self.requests_per_connection.to_string()),
+            ("limits.request_body_bytes", self.request_body_bytes.to_string()),
+            ("deadlines.keep_alive_timeout_ms", "0".to_owned()),
+            ("deadlines.request_body_timeout_ms", "0".to_owned()),
             ("server.send_more", "true".to_owned()),
             ("server.lingering_close", arm.lingers().to_string()),
             ("server.lingering_close_bytes", LINGERING_CLOSE_BYTES.to_string()),

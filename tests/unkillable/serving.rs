@@ -1,20 +1,13 @@
 //! How the servers of these tests start and end, and how every variant has its own.
 
 use std::thread;
-use std::time::Duration;
 
 use ringpoll_backends::{Counters, DeadlineLengths, EngineOptions, ListenOptions, Variant, Worker};
 
 use crate::common::{Served, engine};
 
 /// Off, so that a test meets no deadline but its own.
-const NO_DEADLINES: DeadlineLengths = DeadlineLengths {
-    idle: Duration::ZERO,
-    request_head: Duration::ZERO,
-    send: Duration::ZERO,
-    linger: Duration::ZERO,
-    life: Duration::ZERO,
-};
+const NO_DEADLINES: DeadlineLengths = DeadlineLengths::NONE;
 
 /// Starts a server in this process that has no deadlines unless `configure` sets some.
 pub(crate) fn serve(variant: Variant, configure: impl FnOnce(&mut Worker)) -> Served {
