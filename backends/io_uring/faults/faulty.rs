@@ -27,6 +27,10 @@ struct Ask {
     effect: Option<Effect>,
     /// Its last completion was made up: those that still come are not passed on.
     is_over: bool,
+    /// It says nothing when it succeeds. The kernel is not told, so that its end is known here.
+    is_silent: bool,
+    /// What it is linked to was to be silent: so it is itself when that has failed.
+    follows_silent: bool,
 }
 
 pub(crate) struct Faulty {
@@ -38,6 +42,8 @@ pub(crate) struct Faulty {
     /// Each entry gets a name of its own, since a token is used again and again.
     asks: HashMap<u64, Ask>,
     next_name: u64,
+    /// The entry pushed last is linked to the next, and whether it is silent, or follows one.
+    link: Option<bool>,
     /// Completions held back, and for how many more takings.
     held: Vec<(u32, Entry)>,
     taken: VecDeque<Entry>,
@@ -55,6 +61,7 @@ impl Faulty {
             enters: 0,
             asks: HashMap::new(),
             next_name: 0,
+            link: None,
             held: Vec::new(),
             taken: VecDeque::new(),
             random,
@@ -97,10 +104,16 @@ impl Faulty {
         if token.operation == Operation::Cancel {
             raw.address = self.name_of(raw.address);
         }
+        let follows_silent = self.link.unwrap_or(false);
+        let (is_silent, is_linked) = (raw.flags & SILENT != 0, raw.flags & LINKED != 0);
+        self.link = is_linked.then_some(is_silent || follows_silent);
+        raw.flags &= !SILENT;
+        let flags = raw.flags;
         match effect {
             // A cancel of nothing is an operation that does nothing.
             Some(Effect::Refused(_)) => {
                 raw = RawEntry::of(&opcode::AsyncCancel::new(NOBODY).build());
+                raw.flags = flags & LINKED;
             }
             Some(Effect::Short(bytes)) if bytes < raw.length => {
                 raw.length = bytes;
@@ -110,7 +123,10 @@ impl Faulty {
         }
         raw.user_data = self.next_name;
         self.next_name += 1;
-        self.asks.insert(raw.user_data, Ask { token, effect, is_over: false });
+        self.asks.insert(
+            raw.user_data,
+            Ask { token, effect, is_over: false, is_silent, follows_silent },
+        );
         // SAFETY: passed on to the caller; a length made smaller is still within what it has.
         unsafe { self.push_raw(raw) };
         Ok(())
@@ -196,6 +212,8 @@ impl Faulty {
         }
         let ask = self.asks.get_mut(&entry.user_data()).expect("the kernel names what it has");
         let (token, effect, was_over) = (ask.token, ask.effect, ask.is_over);
+        let says_nothing = ask.is_silent && entry.result() >= 0
+            || ask.follows_silent && entry.result() == -libc::ECANCELED;
         let mut seen =
             Entry { user_data: token.to_bits(), result: entry.result(), flags: entry.flags() };
         let more = cqueue::more(seen.flags);
@@ -204,6 +222,9 @@ impl Faulty {
         }
         if !more {
             self.asks.remove(&entry.user_data());
+        }
+        if says_nothing {
+            return None;
         }
         if was_over {
             undo(token, seen.result);
@@ -245,6 +266,10 @@ impl Faulty {
         }
     }
 }
+
+/// IOSQE_IO_LINK, IOSQE_CQE_SKIP_SUCCESS
+const LINKED: u8 = 1 << 2;
+const SILENT: u8 = 1 << 6;
 
 /// IORING_CQE_F_MORE
 const MORE: u32 = 1 << 1;
