@@ -173,7 +173,7 @@ impl Lifecycle for Tuned {
 
     fn received(&mut self, id: ConnectionId, completion: Completion) -> Next {
         match completion.result() {
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.park(id),
+            Err(error) if self.lacks_a_buffer(id, &error) => self.park(id),
             Err(error) => {
                 self.take_no_bytes(id);
                 let is_cancelled = error.raw_os_error() == Some(libc::ECANCELED);
@@ -294,7 +294,9 @@ impl Drop for Tuned {
         if self.ring.in_flight() > 0 {
             mem::forget(self.server.response());
             for id in self.server.clients.ids().collect::<Vec<_>>() {
-                if self.flight(id).pending.meet(Operations::CLOSE) {
+                let flight = *self.flight(id);
+                // A CLOSE that stands alone has taken it already.
+                if flight.pending.meet(Operations::CLOSE) && flight.chain.is_some() {
                     self.give_up_descriptor(id);
                 }
             }

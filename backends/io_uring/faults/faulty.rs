@@ -29,7 +29,9 @@ struct Ask {
     is_over: bool,
     /// It says nothing when it succeeds. The kernel is not told, so that its end is known here.
     is_silent: bool,
-    /// What it is linked to was to be silent: so it is itself when that has failed.
+    /// It is linked to the one before it.
+    follows: bool,
+    /// That was to be silent, and has failed: so this one is silent too.
     follows_silent: bool,
 }
 
@@ -42,8 +44,8 @@ pub(crate) struct Faulty {
     /// Each entry gets a name of its own, since a token is used again and again.
     asks: HashMap<u64, Ask>,
     next_name: u64,
-    /// The entry pushed last is linked to the next, and whether it is silent, or follows one.
-    link: Option<bool>,
+    /// Whether the entry pushed last is linked to the next.
+    is_linked: bool,
     /// Completions held back, and for how many more takings.
     held: Vec<(u32, Entry)>,
     taken: VecDeque<Entry>,
@@ -61,7 +63,7 @@ impl Faulty {
             enters: 0,
             asks: HashMap::new(),
             next_name: 0,
-            link: None,
+            is_linked: false,
             held: Vec::new(),
             taken: VecDeque::new(),
             random,
@@ -104,9 +106,8 @@ impl Faulty {
         if token.operation == Operation::Cancel {
             raw.address = self.name_of(raw.address);
         }
-        let follows_silent = self.link.unwrap_or(false);
-        let (is_silent, is_linked) = (raw.flags & SILENT != 0, raw.flags & LINKED != 0);
-        self.link = is_linked.then_some(is_silent || follows_silent);
+        let is_silent = raw.flags & SILENT != 0;
+        let follows = mem::replace(&mut self.is_linked, raw.flags & LINKED != 0);
         raw.flags &= !SILENT;
         let flags = raw.flags;
         match effect {
@@ -125,7 +126,7 @@ impl Faulty {
         self.next_name += 1;
         self.asks.insert(
             raw.user_data,
-            Ask { token, effect, is_over: false, is_silent, follows_silent },
+            Ask { token, effect, is_over: false, is_silent, follows, follows_silent: false },
         );
         // SAFETY: passed on to the caller; a length made smaller is still within what it has.
         unsafe { self.push_raw(raw) };
@@ -214,10 +215,16 @@ impl Faulty {
         let (token, effect, was_over) = (ask.token, ask.effect, ask.is_over);
         let says_nothing = ask.is_silent && entry.result() >= 0
             || ask.follows_silent && entry.result() == -libc::ECANCELED;
+        if ask.is_silent && entry.result() < 0 {
+            self.silence_those_behind(entry.user_data());
+        }
         let mut seen =
             Entry { user_data: token.to_bits(), result: entry.result(), flags: entry.flags() };
         let more = cqueue::more(seen.flags);
-        if effect == Some(Effect::WithoutMore) && more {
+        if effect == Some(Effect::WithoutMore)
+            && more
+            && let Some(ask) = self.asks.get_mut(&entry.user_data())
+        {
             ask.is_over = true;
         }
         if !more {
@@ -251,6 +258,16 @@ impl Faulty {
         }
         plan::injected();
         Some(seen)
+    }
+
+    /// Names are given in order, so the rest of a chain has the names that follow.
+    fn silence_those_behind(&mut self, mut name: u64) {
+        while let Some(ask) = self.asks.get_mut(&(name + 1))
+            && ask.follows
+        {
+            ask.follows_silent = true;
+            name += 1;
+        }
     }
 
     fn shuffle(&mut self, batch: &mut [Entry]) {

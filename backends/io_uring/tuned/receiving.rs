@@ -160,6 +160,12 @@ impl Tuned {
         }
     }
 
+    /// Whether the receive has failed for want of a provided buffer, and for nothing else.
+    pub(super) fn lacks_a_buffer(&mut self, id: ConnectionId, error: &io::Error) -> bool {
+        let is_provided = self.flight(id).receive == Receive::Provided;
+        is_provided && error.raw_os_error() == Some(libc::ENOBUFS)
+    }
+
     /// There was no provided buffer: the receive is asked for again when this turn is over, by
     /// when all that were taken have been given back.
     pub(super) fn park(&mut self, id: ConnectionId) -> Next {
