@@ -253,7 +253,12 @@ impl Lifecycle for Tuned {
                 self.ring.cancel(Token::new(step, id));
             }
         }
-        if flight.pending == Operations::default() && !flight.is_closed {
+        if flight.is_closed {
+            // The last completion of a chain may come before the one that it waited for.
+            if flight.due == 0 {
+                self.server.closed(id);
+            }
+        } else if flight.pending == Operations::default() {
             self.flight(id).asked(Operations::CLOSE, 1);
             // What the ring closes is not closed by whoever owned it.
             self.give_up_descriptor(id);

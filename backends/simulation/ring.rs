@@ -9,7 +9,7 @@ use ::io_uring::opcode;
 use super::kernel::Kernel;
 use crate::backend::EngineOptions;
 use crate::io_uring::faults::{Entry, Full, RawEntry};
-use crate::token::Token;
+use crate::token::{self, Token};
 
 const ACCEPT: u8 = opcode::Accept::CODE;
 const RECV: u8 = opcode::Recv::CODE;
@@ -21,6 +21,9 @@ const TIMEOUT: u8 = opcode::Timeout::CODE;
 const POLL: u8 = opcode::PollAdd::CODE;
 
 const TICK_MS: u64 = 1000;
+
+/// The tag of the stop in a token.
+const STOP: u64 = token::Operation::Stop as u64;
 
 const LINKED: u8 = 1 << 2;
 const SILENT: u8 = 1 << 6;
@@ -104,7 +107,14 @@ impl SimulatedRing {
             let operations = &mut kernel.operations;
             let room = operations.completion_entries.saturating_sub(self.taken.len());
             let count = room.min(operations.completions.len());
+            let taken = self.taken.len();
             self.taken.extend(operations.completions.drain(..count));
+            // Also a watch that failed tells it, if it is looked at when it was requested.
+            let is_told = self.taken.range(taken..).any(|it| it.user_data >> 56 == STOP);
+            if is_told && kernel.stop.is_requested() {
+                kernel.stop_heard_ms.get_or_insert(kernel.coarse_ms());
+            }
+            let operations = &mut kernel.operations;
             // What is left over is reason enough to come back.
             kernel.progress += u64::from(!operations.completions.is_empty());
         });
