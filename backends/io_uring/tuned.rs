@@ -187,8 +187,10 @@ impl Lifecycle for Tuned {
     }
 
     fn send(&mut self, id: ConnectionId) {
-        if self.flight(id).pending.meet(Operations::SEND) {
-            // More has come while the answer is on its way, and has changed nothing.
+        let own = Operations::SEND | Operations::SHUTDOWN | Operations::CLOSE;
+        if self.flight(id).pending.meet(own) {
+            // More has come while the answer is on its way, and has changed nothing; or the chain
+            // broke, and its end has not come back yet.
             return;
         }
         let unsent = self.server.unsent(id);

@@ -99,16 +99,8 @@ impl Tuned {
                 flight.due = flight.due + 1 - chain.length() as u8;
                 flight.pending.remove(Operations::SHUTDOWN | Operations::CLOSE);
                 self.ring.fell_silent(chain.length());
-            } else if let Ok(count) = completion.result()
-                && (count as usize) < length
-            {
-                // It has failed in the middle, and why is not said: what follows is cancelled.
-                let _ = self.server.sent(id, count as usize);
-                let cut = std::io::Error::from_raw_os_error(libc::EPIPE);
-                let next = self.server.given_up(id, &cut);
-                self.advance(id, next);
-                return false;
             }
+            // Where it came up short the chain is broken; the rest is sent when all of it is back.
             return true;
         }
         if self.flight(id).pending.meet(Operations::SEND) {
@@ -116,19 +108,21 @@ impl Tuned {
             self.answer(was_sent, Completion::of(length as i32));
         }
         self.flight(id).pending.remove(operation);
-        let was_done = completion.errno() != Some(libc::ECANCELED);
-        if operation == Operations::CLOSE {
+        let is_last = !self.flight(id).pending.meet(chain.operations());
+        if is_last {
             self.flight(id).chain = None;
-            if was_done {
-                self.give_up_descriptor(id);
-            } else {
-                // The chain broke before it: the close is still to be done.
-                self.close(id);
-            }
-            return was_done;
         }
-        if !chain.closes() {
-            self.flight(id).chain = None;
+        if completion.errno() == Some(libc::ECANCELED) {
+            // It has not been done. What is wanted is asked for anew, when nothing stands in the
+            // way of it any more.
+            if is_last {
+                let next = self.server.client(id).connection.wants();
+                self.advance(id, next);
+            }
+            return false;
+        }
+        if operation == Operations::CLOSE {
+            self.give_up_descriptor(id);
         }
         true
     }
