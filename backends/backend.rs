@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::connection::Next;
 use crate::counters::Counters;
 use crate::deadlines::DeadlineLengths;
-use crate::epoll::{EpollBackend, Trigger};
+use crate::epoll::{EpollBackend, Style};
 use crate::error::{BackendError, ErrorKind};
-use crate::io_uring::IoUringBackend;
+use crate::io_uring::{IoUringBackend, Techniques};
 use crate::replies::Replies;
 use crate::slots::{ConnectionId, MOST_SLOTS};
 use crate::socket::Listener;
@@ -24,6 +24,12 @@ use crate::stop::Stop;
 pub trait Backend {
     /// How the start line names it, such as `epoll, level triggered`.
     fn name(&self) -> &'static str;
+
+    /// The techniques in force, by name, where there are any to choose from: those that were asked
+    /// for less those that this kernel does not have.
+    fn techniques(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
     /// Serves until [`Worker::stop`] is requested and the connections have come to their end.
     ///
@@ -44,26 +50,38 @@ pub enum Variant {
     EpollLevel,
     /// `epoll:edge`: the second of the documents.
     EpollEdge,
+    /// `epoll:tuned`: the same life without a step taken in vain.
+    EpollTuned,
     /// `io_uring:single_shot`: the same life, one submission for each step.
     IoUringSingleShot,
+    /// `io_uring:tuned`: the same life with all that pays of what io_uring has.
+    IoUringTuned,
 }
 
 impl Variant {
     /// All of them, in the order in which one reads them.
-    pub const ALL: &[Self] = &[Self::EpollLevel, Self::EpollEdge, Self::IoUringSingleShot];
+    pub const ALL: &[Self] = &[
+        Self::EpollLevel,
+        Self::EpollEdge,
+        Self::EpollTuned,
+        Self::IoUringSingleShot,
+        Self::IoUringTuned,
+    ];
 
-    /// How it is asked for: `epoll:level`, `epoll:edge`, `io_uring:single_shot`.
+    /// How it is asked for: `epoll:level`, `io_uring:tuned`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EpollLevel => "epoll:level",
             Self::EpollEdge => "epoll:edge",
+            Self::EpollTuned => "epoll:tuned",
             Self::IoUringSingleShot => "io_uring:single_shot",
+            Self::IoUringTuned => "io_uring:tuned",
         }
     }
 
     /// Whether it needs a kernel and a sandbox that allow io_uring.
     pub const fn is_io_uring(self) -> bool {
-        matches!(self, Self::IoUringSingleShot)
+        matches!(self, Self::IoUringSingleShot | Self::IoUringTuned)
     }
 }
 
@@ -80,9 +98,8 @@ impl FromStr for Variant {
     fn from_str(name: &str) -> Result<Self, BackendError> {
         let full = name.replacen("io-uring", "io_uring", 1);
         match full.as_str() {
-            // Reading until EAGAIN costs a call more a request than coming back for the rest.
-            "epoll" => Ok(Self::EpollLevel),
-            "io_uring" => Ok(Self::IoUringSingleShot),
+            "epoll" => Ok(Self::EpollTuned),
+            "io_uring" => Ok(Self::IoUringTuned),
             full => {
                 Self::ALL.iter().copied().find(|variant| variant.name() == full).ok_or_else(|| {
                     let names: Vec<_> = Self::ALL.iter().map(|variant| variant.name()).collect();
@@ -110,6 +127,27 @@ pub struct EngineOptions {
     /// 65,536; `None` is 2,048 or twice the submissions, whichever is more. Where more come at
     /// once the kernel has to find memory for them.
     pub completion_queue_entries: Option<u32>,
+    /// The tuned engines: for how many microseconds they look again and again before they sleep;
+    /// 0 is not at all. It burns the processor it is on.
+    pub busy_poll_us: u32,
+    /// The tuned engines: who tells the peer that nothing follows its answer.
+    pub shutdown: ShutdownBy,
+    /// io_uring:tuned: what it does differently from `io_uring:single_shot`.
+    pub techniques: Techniques,
+}
+
+/// Who tells the peer that nothing follows. It says the same in each case, as long as the peer
+/// has said no more than its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownBy {
+    /// IORING_OP_SHUTDOWN (Linux 5.11), which the kernel always hands to a worker thread. epoll
+    /// has no ring, and takes it for [`ShutdownBy::Call`].
+    Ring,
+    /// shutdown(2), on both interfaces.
+    Call,
+    /// Nobody but the close, where it follows at once and all that has come has been read. Bytes
+    /// that come in between turn it into a reset, which can overtake the answer.
+    Close,
 }
 
 impl Default for EngineOptions {
@@ -119,6 +157,9 @@ impl Default for EngineOptions {
             events_per_wait: 1023,
             submission_queue_entries: 256,
             completion_queue_entries: None,
+            busy_poll_us: 0,
+            shutdown: ShutdownBy::Call,
+            techniques: Techniques::default(),
         }
     }
 }
@@ -158,9 +199,11 @@ impl EngineOptions {
 pub fn open(variant: Variant, options: &EngineOptions) -> Result<Box<dyn Backend>, BackendError> {
     options.check()?;
     Ok(match variant {
-        Variant::EpollLevel => Box::new(EpollBackend::new(Trigger::Level, options)),
-        Variant::EpollEdge => Box::new(EpollBackend::new(Trigger::Edge, options)),
-        Variant::IoUringSingleShot => Box::new(IoUringBackend::new(options)?),
+        Variant::EpollLevel => Box::new(EpollBackend::new(Style::Level, options)),
+        Variant::EpollEdge => Box::new(EpollBackend::new(Style::Edge, options)),
+        Variant::EpollTuned => Box::new(EpollBackend::new(Style::Tuned, options)),
+        Variant::IoUringSingleShot => Box::new(IoUringBackend::single_shot(options)?),
+        Variant::IoUringTuned => Box::new(IoUringBackend::tuned(options)?),
     })
 }
 

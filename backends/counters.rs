@@ -193,6 +193,8 @@ counters! {
     enters_put_off,
     /// io_uring: operations asked to be cancelled.
     cancels,
+    /// io_uring: receives that found no provided buffer, and waited for one.
+    provided_buffers_missing,
     /// Printed requests dropped, since nobody read them fast enough.
     prints_dropped,
 }

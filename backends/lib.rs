@@ -11,10 +11,13 @@
 //! 6. `server.rs`: what is the same for all.
 //!    `server/persistent.rs` beside it, with `conversation.rs`, `replies.rs` and `http/`: the same
 //!    life for as many requests as the peer likes, where [`Worker::keep_alive`] asks for it.
-//! 7. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
+//! 7. `epoll/tuned.rs` and `io_uring/tuned.rs`: the same ten steps once more, as fast as each
+//!    interface can take them; `io_uring/techniques/` has a file for each thing that io_uring
+//!    offers, with what it replaces and what it gains.
+//! 8. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
 //!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`,
 //!    `drain.rs`.
-//! 8. [`capabilities`]: what the io_uring of this kernel can do, found by doing it.
+//! 9. [`capabilities`]: what the io_uring of this kernel can do, found by doing it.
 //!
 //! # A server in a few lines
 //!
@@ -73,14 +76,14 @@ pub mod token;
 mod unsent;
 
 pub use backend::{
-    Backend, Closing, EngineOptions, KeepAlive, Limits, Recorder, Report, RequestLog, Step,
-    Variant, Worker, open,
+    Backend, Closing, EngineOptions, KeepAlive, Limits, Recorder, Report, RequestLog, ShutdownBy,
+    Step, Variant, Worker, open,
 };
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
-pub use io_uring::capabilities;
+pub use io_uring::{Techniques, capabilities};
 pub use replies::Replies;
 pub use slots::ConnectionId;
 pub use socket::{ListenOptions, Listener};

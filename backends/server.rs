@@ -93,6 +93,8 @@ pub(crate) struct Server {
     now_ms: u64,
     next_tick_ms: u64,
     to_cut_off: Vec<ConnectionId>,
+    /// Those whom only their engine can hear out, since it alone has their descriptors.
+    to_hear_out: Vec<ConnectionId>,
     /// Calls of this server's own, which no engine makes.
     system_calls: SystemCalls,
     recorder: Option<Box<dyn Recorder>>,
@@ -132,6 +134,7 @@ impl Server {
             now_ms,
             next_tick_ms: now_ms + TICK.as_millis() as u64,
             to_cut_off: Vec::with_capacity(limits.connections),
+            to_hear_out: Vec::new(),
             system_calls: SystemCalls::default(),
             recorder: worker.recorder,
             request_log: worker.request_log.map(copies),
@@ -153,6 +156,16 @@ impl Server {
     /// The same for the close step, which alone may end it.
     pub(crate) fn take_fd(&mut self, id: ConnectionId) -> OwnedFd {
         self.client(id).fd.take().expect("a client is closed once")
+    }
+
+    /// Whether another request may follow an answer.
+    pub(crate) fn persists(&self) -> bool {
+        self.persistent.is_some()
+    }
+
+    /// Whether the peer's end is waited for before the close.
+    pub(crate) fn lingers(&self) -> bool {
+        self.rules.lingering_close_bytes.is_some()
     }
 
     /// What is left to send to that client.
@@ -208,10 +221,11 @@ impl Server {
         self.listener.as_ref().map_or(-1, |listener| listener.as_raw_fd())
     }
 
-    /// A connection was taken from the listener.
-    pub(crate) fn accepted(&mut self, fd: OwnedFd) -> ConnectionId {
+    /// A connection was taken from the listener; it has no descriptor of the process's where the
+    /// ring alone knows it.
+    pub(crate) fn accepted(&mut self, fd: impl Into<Option<OwnedFd>>) -> ConnectionId {
         let client = Client {
-            fd: Some(fd),
+            fd: fd.into(),
             connection: Connection::default(),
             pending: None,
             accepted_ms: self.now_ms,
@@ -563,9 +577,17 @@ impl Server {
     /// hold it, or a completion that has not been taken. It is still heard, and answered if it is
     /// a request; behind it stands the end of the stream.
     fn hear_no_more(&mut self, id: ConnectionId) {
+        self.client(id).is_heard_out = true;
+        if self.client(id).fd.is_none() {
+            return self.to_hear_out.push(id);
+        }
         self.system_calls.count(SystemCall::Shutdown);
         hear_no_more(self.fd(id));
-        self.client(id).is_heard_out = true;
+    }
+
+    /// Somebody behind whose silence the engine has to put the end.
+    pub(crate) fn next_to_hear_out(&mut self) -> Option<ConnectionId> {
+        self.to_hear_out.pop()
     }
 }
 

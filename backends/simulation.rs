@@ -74,7 +74,8 @@ pub fn run_history(variant: Variant, bytes: &[u8]) -> Met {
     let _installed = Installed;
     let mut backend: Box<dyn Backend> = if variant.is_io_uring() {
         let ring = Ring::over(Queues::Simulated(SimulatedRing::default()), 64);
-        Box::new(IoUringBackend::over(ring.with_shutdown_by_call(shutdown_by_call)))
+        let ring = ring.with_shutdown_by_call(shutdown_by_call);
+        Box::new(IoUringBackend::over(ring, variant == Variant::IoUringTuned, &options))
     } else {
         open(variant, &options).expect("epoll is there")
     };

@@ -12,6 +12,7 @@ mod kind;
 mod layers;
 mod preset;
 mod settings;
+mod shutdown_choice;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use settings::{
     Config, DeadlineSettings, EpollSettings, IoUringSettings, KEYS, Key, LimitSettings,
     ServerSettings,
 };
+pub use shutdown_choice::ShutdownChoice;
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "config.toml";

@@ -60,7 +60,12 @@ pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failur
     privileges::warn_if_root();
     let run = team.run();
 
-    let report = RunReport { backend: run.variant, engine: run.engine, reports: &run.reports };
+    let report = RunReport {
+        backend: run.variant,
+        engine: run.engine,
+        techniques: &run.techniques,
+        reports: &run.reports,
+    };
     // Every worker and its printer are gone, so nobody else holds it.
     let output = std::mem::replace(
         &mut *output.lock().unwrap_or_else(PoisonError::into_inner),
@@ -107,10 +112,14 @@ fn start(plan: &Arc<WorkerPlan>, choice: BackendChoice) -> Result<Team, Failure>
     }
 }
 
-/// `listening on 127.0.0.1:8080 · epoll, level triggered · 1 worker`.
+/// `listening on 127.0.0.1:8080 · epoll, level triggered · 1 worker`, and the techniques in force
+/// where there are any to choose from.
 fn start_line(team: &Team, loaded: &Loaded) -> String {
     let workers = workers_in_words(loaded.config.server.workers);
     let mut line = format!("listening on {} · {} · {workers}", team.address(), team.engine());
+    if !team.techniques().is_empty() {
+        line += &format!(" · {}", team.techniques().join(", "));
+    }
     if let Some(file) = &loaded.file {
         line += &format!(" · config {}", file.display());
     }

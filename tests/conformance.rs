@@ -32,6 +32,8 @@ mod server;
 mod settings;
 #[path = "conformance/tally.rs"]
 mod tally;
+#[path = "conformance/technique_sets.rs"]
+mod technique_sets;
 #[path = "conformance/trailing_bytes.rs"]
 mod trailing_bytes;
 
@@ -62,7 +64,7 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 }
 
 fn trials(variant: Variant, ignored: bool) -> impl Iterator<Item = Trial> {
-    Arm::all_of(variant).flat_map(move |arm| {
+    Arm::all_of(variant).chain(Arm::all_sets_of(variant)).flat_map(move |arm| {
         scenarios().filter(move |scenario| scenario.runs_on(arm)).map(move |scenario| {
             let name = format!("{arm}::{}", scenario.name);
             let test = move || {

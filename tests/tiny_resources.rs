@@ -6,7 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Client, Exchange, REQUEST, Served, engine, raise_descriptor_limit};
-use ringpoll_backends::{Closing, EngineOptions, Limits, ListenOptions, Variant};
+use ringpoll_backends::{
+    Closing, EngineOptions, Limits, ListenOptions, ShutdownBy, Techniques, Variant,
+};
 
 const CLIENTS: usize = 500;
 
@@ -23,8 +25,20 @@ fn smallest(variant: Variant) -> Vec<EngineOptions> {
         events_per_wait: 1,
         submission_queue_entries,
         completion_queue_entries: Some(completions),
+        techniques: Techniques { provided_buffers: 2, ..Techniques::BEST },
+        ..EngineOptions::default()
     };
-    queues.iter().map(options).collect()
+    let few_entries = |it: EngineOptions| EngineOptions {
+        shutdown: ShutdownBy::Ring,
+        techniques: Techniques { direct_descriptors: true, ..it.techniques.clone() },
+        ..it
+    };
+    let mut all: Vec<_> = queues.iter().map(options).collect();
+    if variant == Variant::IoUringTuned {
+        // The table has an entry for each slot and each completion: eight, with the smallest.
+        all.extend(queues.iter().map(options).map(few_entries));
+    }
+    all
 }
 
 fn serve_all(variant: Variant, options: &EngineOptions, closing: Closing) {

@@ -1,43 +1,51 @@
-//! The two engines of the documents, and the choice between them.
+//! The two engines of the documents, the one that leaves out what they do in vain, and the choice
+//! between them.
 
 mod edge;
 mod level;
 mod syscalls;
+mod tuned;
 
 use crate::backend::{Backend, EngineOptions, Report, Worker};
 use crate::error::BackendError;
 
-/// What epoll reports: a state, for as long as it lasts, or a change, once.
+/// Which of them.
 #[derive(Clone, Copy)]
-pub(crate) enum Trigger {
+pub(crate) enum Style {
+    /// epoll reports a state, for as long as it lasts.
     Level,
+    /// epoll reports a change, once.
     Edge,
+    /// epoll is asked only when a step could not be taken.
+    Tuned,
 }
 
 pub(crate) struct EpollBackend {
-    trigger: Trigger,
+    style: Style,
     options: EngineOptions,
 }
 
 impl EpollBackend {
-    pub(crate) fn new(trigger: Trigger, options: &EngineOptions) -> Self {
-        Self { trigger, options: options.clone() }
+    pub(crate) fn new(style: Style, options: &EngineOptions) -> Self {
+        Self { style, options: options.clone() }
     }
 }
 
 impl Backend for EpollBackend {
     fn name(&self) -> &'static str {
-        match self.trigger {
-            Trigger::Level => "epoll, level triggered",
-            Trigger::Edge => "epoll, edge triggered",
+        match self.style {
+            Style::Level => "epoll, level triggered",
+            Style::Edge => "epoll, edge triggered",
+            Style::Tuned => "epoll, tuned",
         }
     }
 
     fn run(&mut self, worker: Worker) -> Result<Report, BackendError> {
         worker.check()?;
-        match self.trigger {
-            Trigger::Level => level::Level::new(worker, &self.options)?.run(),
-            Trigger::Edge => edge::Edge::new(worker, &self.options)?.run(),
+        match self.style {
+            Style::Level => level::Level::new(worker, &self.options)?.run(),
+            Style::Edge => edge::Edge::new(worker, &self.options)?.run(),
+            Style::Tuned => tuned::Tuned::new(worker, &self.options)?.run(),
         }
     }
 }

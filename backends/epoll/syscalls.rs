@@ -1,8 +1,9 @@
-//! The system calls of both epoll engines, one thin wrapper each: it makes the call, counts it,
+//! The system calls of the epoll engines, one thin wrapper each: it makes the call, counts it,
 //! and turns -1 into its errno. Nothing here decides anything.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use crate::counters::{SystemCall, SystemCalls};
 use crate::error::BackendError;
@@ -46,6 +47,11 @@ impl Syscalls {
     /// `epoll_wait` until an event comes or the tick has passed; the number of events. A signal
     /// ends the wait like the tick, SA_RESTART or not (signal(7)).
     pub(crate) fn wait(&mut self) -> Result<usize, BackendError> {
+        self.wait_for(TICK)
+    }
+
+    /// The same for another time, in whole milliseconds; no time at all does not wait.
+    pub(crate) fn wait_for(&mut self, time: Duration) -> Result<usize, BackendError> {
         self.counts.count(SystemCall::EpollWait);
         // SAFETY: the pointer is to a slice that outlives the call, and its length is said.
         let waited = check(unsafe {
@@ -53,7 +59,7 @@ impl Syscalls {
                 self.epoll.as_raw_fd(),
                 self.events.as_mut_ptr(),
                 self.events.len() as i32,
-                TICK.as_millis() as i32,
+                time.as_millis() as i32,
             )
         });
         match waited {

@@ -50,6 +50,14 @@ impl Queues {
         })
     }
 
+    /// For what belongs to the ring as a whole; a simulated one has nothing of the kind.
+    pub(crate) fn submitter(&self) -> ::io_uring::Submitter<'_> {
+        match self {
+            Self::Real(faulty) => faulty.submitter(),
+            Self::Simulated(_) => unreachable!("the techniques that need it are off"),
+        }
+    }
+
     pub(crate) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
         match self {
             Self::Real(faulty) => faulty.submit_and_wait(want),
@@ -73,6 +81,36 @@ impl Submission<'_> {
             Queues::Real(faulty) => unsafe { faulty.push(entry) },
             Queues::Simulated(ring) => ring.push(RawEntry::of(entry)),
         }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        match &self.0 {
+            Queues::Real(faulty) => faulty.capacity(),
+            Queues::Simulated(ring) => ring.capacity(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Queues::Real(faulty) => faulty.len(),
+            Queues::Simulated(ring) => ring.len(),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Tests enter the kernel to find out.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn taskrun(&self) -> bool {
+        true
+    }
+
+    /// The same.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn need_wakeup(&self) -> bool {
+        true
     }
 
     pub(crate) fn cq_overflow(&mut self) -> bool {

@@ -11,15 +11,19 @@ use std::time::Duration;
 // Tests put their own queues between the server and the kernel, to fail, delay and reorder what
 // comes back.
 #[cfg(any(test, feature = "simulation"))]
-use crate::io_uring::faults::{Queues, plan};
+pub(crate) use crate::io_uring::faults::Queues;
+#[cfg(any(test, feature = "simulation"))]
+use crate::io_uring::faults::plan;
 #[cfg(not(any(test, feature = "simulation")))]
-use ::io_uring::IoUring as Queues;
+pub(crate) use ::io_uring::IoUring as Queues;
 use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
 
 use crate::backend::EngineOptions;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
+use crate::io_uring::techniques::Waits;
+use crate::io_uring::techniques::direct_descriptors::Name;
 use crate::kernel;
 use crate::server::TICK;
 // Tests put a simulated kernel in the place of the real one.
@@ -31,7 +35,7 @@ use crate::unsent::Unsent;
 
 /// Every operation that the server cannot do without; the ring is restricted to them, and to
 /// [`SHUTDOWN`].
-const OPERATIONS: &[(u8, &str)] = &[
+pub(crate) const OPERATIONS: &[(u8, &str)] = &[
     (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
     (opcode::Recv::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
@@ -56,6 +60,31 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
+    /// What a step that needed nothing of the kernel's, or that goes without saying, would say.
+    pub(crate) fn of(result: i32) -> Self {
+        Self { result, flags: 0 }
+    }
+
+    /// Whether others of the same operation follow (IORING_CQE_F_MORE).
+    pub(crate) fn more(self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// Whether it only says that the kernel no longer reads what was sent (IORING_CQE_F_NOTIF).
+    pub(crate) fn is_notification(self) -> bool {
+        cqueue::notif(self.flags)
+    }
+
+    /// The provided buffer that it was received into, if there is one.
+    pub(crate) fn buffer(self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+
+    /// The errno, if it failed.
+    pub(crate) fn errno(self) -> Option<i32> {
+        (self.result < 0).then_some(-self.result)
+    }
+
     /// The count or the descriptor, or the errno that came in its place.
     pub(crate) fn result(self) -> io::Result<i32> {
         if self.result < 0 {
@@ -68,7 +97,8 @@ impl Completion {
     /// The descriptor that an ACCEPT has made.
     ///
     /// # Safety
-    /// It must be the completion of an ACCEPT, and be asked once.
+    /// It must be a completion of an ACCEPT that makes descriptors of the process's, and be asked
+    /// once.
     pub(crate) unsafe fn descriptor(self) -> io::Result<OwnedFd> {
         // SAFETY: the kernel has made this descriptor, and nobody else owns it, as the caller
         // vouches.
@@ -81,8 +111,12 @@ pub(crate) struct Ring {
     /// Completions taken from the kernel and not yet looked at: all that have come are taken
     /// before the first is answered, so that an answer may push and submit as it likes.
     reaped: VecDeque<(Token, Completion)>,
-    /// Entries for which there was no room in the submission queue. Never dropped.
-    waiting: VecDeque<squeue::Entry>,
+    /// Entries for which there was no room in the submission queue, each with how many must go
+    /// into it together: a chain that is submitted in two parts is broken. Never dropped.
+    waiting: VecDeque<(squeue::Entry, usize)>,
+    waits: Waits,
+    /// Whether what an ACCEPT makes is an index of the ring's table and no descriptor.
+    pub(crate) accepts_directly: bool,
     in_flight: usize,
     /// The ring does not do it, and shutdown(2) does.
     shutdown_by_call: bool,
@@ -109,14 +143,19 @@ impl Ring {
             result => result,
         }
         .map_err(refused("io_uring_setup"))?;
-        let shutdown_by_call = !prove_and_restrict(&ring)?;
+        let shutdown_by_call = !prove_and_restrict(&ring, OPERATIONS, Vec::new())?;
         // With nothing to submit and nothing to wait for: a sandbox may allow the one call and
         // refuse the other, and this is the time to find out.
         ring.submit().map_err(refused("io_uring_enter"))?;
+        Ok(Self::over_kernels(ring, Waits::default(), shutdown_by_call))
+    }
+
+    /// The same over a ring that is set up, restricted and enabled.
+    pub(crate) fn over_kernels(ring: IoUring, waits: Waits, shutdown_by_call: bool) -> Self {
         let completions = ring.params().cq_entries() as usize;
         #[cfg(any(test, feature = "simulation"))]
         let ring = Queues::from(ring);
-        Ok(Self { shutdown_by_call, ..Self::over(ring, completions) })
+        Self { waits, shutdown_by_call, ..Self::over(ring, completions) }
     }
 
     /// A ring that can do all that will be asked of it, with room for so many completions.
@@ -125,6 +164,8 @@ impl Ring {
             ring,
             reaped: VecDeque::with_capacity(completions),
             waiting: VecDeque::new(),
+            waits: Waits::default(),
+            accepts_directly: false,
             in_flight: 0,
             shutdown_by_call: false,
             counts: SystemCalls::default(),
@@ -161,8 +202,13 @@ impl Ring {
 
     /// Bytes into the buffer that was lent for it; its result is their count.
     pub(crate) fn recv(&mut self, fd: RawFd, loan: Loan, token: Token) {
+        self.recv_on(Name::of_fd(fd), loan, token);
+    }
+
+    /// The same, of whichever table.
+    pub(crate) fn recv_on(&mut self, name: Name, loan: Loan, token: Token) {
         let (pointer, length) = loan.into_parts();
-        let entry = opcode::Recv::new(types::Fd(fd), pointer, length).build();
+        let entry = name.complete(opcode::Recv::new(name.number(), pointer, length).build());
         // SAFETY: the slab owns the buffer, and neither touches nor frees it until the loan is
         // taken back, which the last completion of this entry alone allows.
         unsafe { self.push(entry, token) };
@@ -173,11 +219,15 @@ impl Ring {
     /// # Safety
     /// The bytes must stay where and as they are until the last completion of this entry.
     pub(crate) unsafe fn send(&mut self, fd: RawFd, unsent: Unsent<'_>, token: Token) {
-        let Unsent { bytes, flags } = unsent;
-        let entry = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), bytes.len() as u32);
-        let entry = entry.flags(flags).build();
         // SAFETY: passed on to the caller.
-        unsafe { self.push(entry, token) };
+        unsafe { self.push(Self::send_entry(Name::of_fd(fd), unsent, 0), token) };
+    }
+
+    /// The same, not yet pushed, of whichever table and with flags beside those of the bytes.
+    pub(crate) fn send_entry(name: Name, unsent: Unsent<'_>, flags: i32) -> squeue::Entry {
+        let Unsent { bytes, flags: of_bytes } = unsent;
+        let entry = opcode::Send::new(name.number(), bytes.as_ptr(), bytes.len() as u32);
+        name.complete(entry.flags(of_bytes | flags).build())
     }
 
     /// The end of a direction, or of both.
@@ -235,9 +285,38 @@ impl Ring {
     /// # Safety
     /// What the entry points to must stay valid, and untouched where the kernel writes, until
     /// its last completion.
-    unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
+    pub(crate) unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
         self.in_flight += 1;
-        self.waiting.push_back(entry.user_data(token.to_bits()));
+        self.waiting.push_back((entry.user_data(token.to_bits()), 1));
+        self.submit_if_full();
+    }
+
+    /// Operations each of which begins when the one before it has come to its end: they are
+    /// submitted together. Those that succeed without saying so ([`squeue::Flags::SKIP_SUCCESS`])
+    /// are not in flight, since nobody could tell when they are no longer.
+    ///
+    /// # Safety
+    /// That of [`Ring::push`], for each of them; what a silent one needs must stay until the end
+    /// of the chain.
+    pub(crate) unsafe fn push_chain<const LENGTH: usize>(
+        &mut self,
+        chain: [(squeue::Entry, Token); LENGTH],
+        silent: usize,
+    ) {
+        self.in_flight += LENGTH - silent;
+        for (index, (entry, token)) in chain.into_iter().enumerate() {
+            self.waiting.push_back((entry.user_data(token.to_bits()), LENGTH - index));
+        }
+        self.submit_if_full();
+    }
+
+    /// One that was to succeed without saying so has failed, and has said so; in return so many
+    /// that were linked to it say nothing (io_uring_enter(2), IOSQE_CQE_SKIP_SUCCESS).
+    pub(crate) fn fell_silent(&mut self, count: usize) {
+        self.in_flight = (self.in_flight + 1).checked_sub(count).expect("they were in flight");
+    }
+
+    fn submit_if_full(&mut self) {
         self.move_to_queue();
         if !self.waiting.is_empty() {
             self.found_full += 1;
@@ -248,14 +327,28 @@ impl Ring {
     }
 
     fn move_to_queue(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let mut queue = self.ring.submission();
-        while let Some(entry) = self.waiting.front() {
-            // SAFETY: each entry came through `push`, whose caller vouches for it.
+        while let Some((entry, together)) = self.waiting.front() {
+            if queue.capacity() - queue.len() < *together {
+                return;
+            }
+            // SAFETY: each entry came through `push` or `push_chain`, whose caller vouches for it.
             if unsafe { queue.push(entry) }.is_err() {
                 return;
             }
             self.waiting.pop_front();
         }
+    }
+
+    /// Lends the kernel something that belongs to the ring as a whole.
+    pub(crate) fn register<T>(
+        &mut self,
+        registration: impl FnOnce(&::io_uring::Submitter<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        registration(&self.ring.submitter())
     }
 
     // ── The answers ──────────────────────────────────────────────────────────────────────────
@@ -276,8 +369,15 @@ impl Ring {
     }
 
     fn enter(&mut self, want: usize) -> Result<(), BackendError> {
-        self.counts.count(SystemCall::IoUringEnter);
-        let Err(error) = self.ring.submit_and_wait(want) else { return Ok(()) };
+        if want > 0 && self.waits.spin_until_something_comes(&mut self.ring) {
+            return self.enter_kernel(0);
+        }
+        self.enter_kernel(want)
+    }
+
+    fn enter_kernel(&mut self, want: usize) -> Result<(), BackendError> {
+        let entered = self.waits.enter(&mut self.ring, want, &mut self.counts);
+        let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // A signal ends the wait like a tick, SA_RESTART or not.
             Some(libc::EINTR) => {}
@@ -346,12 +446,16 @@ impl Ring {
 /// The ring is still disabled: it is asked what it can do, bound to what the server needs, and
 /// then enabled. From there on even a process that was taken over cannot open a file through it,
 /// which matters since nothing that a ring does is seen by seccomp. Whether it does [`SHUTDOWN`].
-fn prove_and_restrict(ring: &IoUring) -> Result<bool, BackendError> {
+pub(crate) fn prove_and_restrict(
+    ring: &IoUring,
+    operations: &[(u8, &str)],
+    beside: Vec<Restriction>,
+) -> Result<bool, BackendError> {
     let refused = |error| kernel::refusal("io_uring_register", error);
     let submitter = ring.submitter();
     let mut probe = Probe::new();
     submitter.register_probe(&mut probe).map_err(refused)?;
-    for &(code, name) in OPERATIONS {
+    for &(code, name) in operations {
         if !does(&probe, code) {
             return Err(kernel::operation_missing(name));
         }
@@ -361,10 +465,11 @@ fn prove_and_restrict(ring: &IoUring) -> Result<bool, BackendError> {
     }
     let shuts = does(&probe, SHUTDOWN);
     let mut allowed: Vec<_> =
-        OPERATIONS.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
+        operations.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
     if shuts {
         allowed.push(Restriction::sqe_op(SHUTDOWN));
     }
+    allowed.extend(beside);
     submitter.register_restrictions(&mut allowed).map_err(refused)?;
     submitter.register_enable_rings().map_err(refused)?;
     Ok(shuts)

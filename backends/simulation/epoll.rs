@@ -89,7 +89,7 @@ impl Kernel {
         }
         loop {
             let ready = self.ready(most);
-            if !ready.is_empty() || self.nothing_is_ready(timeout_ms) {
+            if !ready.is_empty() || timeout_ms == 0 || self.nothing_is_ready(timeout_ms) {
                 return Ok(ready);
             }
         }

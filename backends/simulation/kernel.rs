@@ -290,6 +290,10 @@ impl Kernel {
         let count = most - self.choices.below(4).saturating_sub(1).min(most - 1);
         buffer[..count].copy_from_slice(&peer.stream[peer.delivered..][..count]);
         peer.delivered += count;
+        if count < most {
+            // The rest comes right behind: less than there was room for is all there was.
+            self.epoll.changed(fd);
+        }
         self.progress += 1;
         Ok(count)
     }

@@ -9,7 +9,7 @@ use ::io_uring::opcode;
 use super::kernel::Kernel;
 use crate::backend::EngineOptions;
 use crate::io_uring::faults::{Entry, Full, RawEntry};
-use crate::token::Token;
+use crate::token::{self, Token};
 
 const ACCEPT: u8 = opcode::Accept::CODE;
 const RECV: u8 = opcode::Recv::CODE;
@@ -22,9 +22,21 @@ const POLL: u8 = opcode::PollAdd::CODE;
 
 const TICK_MS: u64 = 1000;
 
+/// The tag of the stop in a token.
+const STOP: u64 = token::Operation::Stop as u64;
+
+const LINKED: u8 = 1 << 2;
+const SILENT: u8 = 1 << 6;
+const MULTISHOT: u16 = 1;
+const MORE: u32 = 1 << 1;
+
 /// One operation that is the kernel's.
 struct Operation {
     entry: RawEntry,
+    /// Those that begin, one after the other, when it has succeeded.
+    linked: VecDeque<RawEntry>,
+    /// A send that goes on until all is sent: how much was.
+    sent: u32,
     due_ms: u64,
     /// It was cancelled, and its completion says this.
     ended_by: Option<i32>,
@@ -74,6 +86,14 @@ impl SimulatedRing {
         })
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        kernel(|kernel| kernel.operations.queue_entries)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        kernel(|kernel| kernel.operations.queue.len())
+    }
+
     pub(crate) fn cq_overflow(&self) -> bool {
         kernel(|kernel| kernel.operations.completions.len() > kernel.operations.completion_entries)
     }
@@ -87,7 +107,14 @@ impl SimulatedRing {
             let operations = &mut kernel.operations;
             let room = operations.completion_entries.saturating_sub(self.taken.len());
             let count = room.min(operations.completions.len());
+            let taken = self.taken.len();
             self.taken.extend(operations.completions.drain(..count));
+            // Also a watch that failed tells it, if it is looked at when it was requested.
+            let is_told = self.taken.range(taken..).any(|it| it.user_data >> 56 == STOP);
+            if is_told && kernel.stop.is_requested() {
+                kernel.stop_heard_ms.get_or_insert(kernel.coarse_ms());
+            }
+            let operations = &mut kernel.operations;
             // What is left over is reason enough to come back.
             kernel.progress += u64::from(!operations.completions.is_empty());
         });
@@ -110,7 +137,14 @@ impl Kernel {
         }
         let submitted = self.operations.queue.len();
         while let Some(entry) = self.operations.queue.pop_front() {
-            self.submit(entry);
+            let (mut linked, mut last) = (VecDeque::new(), entry.flags);
+            while last & LINKED != 0 {
+                let next = self.operations.queue.pop_front();
+                let next = next.expect("a chain is submitted in two parts, and broken");
+                last = next.flags;
+                linked.push_back(next);
+            }
+            self.submit(entry, linked);
         }
         self.happen();
         self.complete_some();
@@ -124,7 +158,7 @@ impl Kernel {
         Ok(submitted)
     }
 
-    fn submit(&mut self, entry: RawEntry) {
+    fn submit(&mut self, entry: RawEntry, linked: VecDeque<RawEntry>) {
         let in_flight = &self.operations.in_flight;
         if matches!(entry.opcode, RECV | SEND | SHUTDOWN | CLOSE) {
             self.peer_at(entry.fd);
@@ -142,10 +176,10 @@ impl Kernel {
         self.tell(format_args!("{name:?}({}) is submitted", entry.fd));
         if entry.opcode == CANCEL {
             let result = self.cancel(entry.address);
-            self.complete(entry, result);
+            self.complete(entry, result, 0);
             return;
         }
-        self.operations.in_flight.push(Operation { entry, due_ms, ended_by });
+        self.operations.in_flight.push(Operation { entry, linked, sent: 0, due_ms, ended_by });
     }
 
     /// What a cancel says. It may come too late for what can complete by itself.
@@ -163,7 +197,7 @@ impl Kernel {
     }
 
     fn can_complete(&self, index: usize) -> bool {
-        let Operation { entry, due_ms, ended_by } = &self.operations.in_flight[index];
+        let Operation { entry, due_ms, ended_by, .. } = &self.operations.in_flight[index];
         let peer = || &self.peers[self.peer_at(entry.fd)];
         ended_by.is_some()
             || match entry.opcode {
@@ -185,9 +219,9 @@ impl Kernel {
         for _ in leave_out..able.len() {
             let index = able.swap_remove(self.choices.below(able.len()));
             // Chance of failing comes first: what failed has not been done.
-            self.complete_at(index);
+            let is_over = self.complete_at(index);
             for other in &mut able {
-                *other -= usize::from(*other > index);
+                *other -= usize::from(is_over && *other > index);
             }
         }
     }
@@ -204,13 +238,59 @@ impl Kernel {
         std::mem::swap(&mut self.operations.queue, &mut submitted);
     }
 
-    fn complete_at(&mut self, index: usize) {
-        let Operation { entry, ended_by, .. } = self.operations.in_flight.remove(index);
-        let result = match ended_by {
+    /// It completes, or does a part of what it has to do; whether it is over.
+    fn complete_at(&mut self, index: usize) -> bool {
+        let mut operation = self.operations.in_flight.remove(index);
+        let entry = operation.entry;
+        let result = match operation.ended_by {
             Some(errno) => Err(errno),
             None => self.perform(&entry),
         };
-        self.complete(entry, result.unwrap_or_else(|errno| -errno));
+        if entry.opcode == ACCEPT && entry.priority & MULTISHOT != 0 && result.is_ok() {
+            // It may end at any time, and its last completion is as good as the others.
+            let goes_on = operation.ended_by.is_none() && self.choices.below(4) != 3;
+            if goes_on {
+                self.operations.in_flight.insert(index, operation);
+            }
+            self.complete(entry, result.unwrap_or(0), if goes_on { MORE } else { 0 });
+            return !goes_on;
+        }
+        let is_whole = entry.operation_flags & libc::MSG_WAITALL as u32 != 0;
+        if entry.opcode == SEND && is_whole {
+            operation.sent += *result.as_ref().unwrap_or(&0) as u32;
+            if let Ok(count) = result
+                && (count as u32) < entry.length
+            {
+                operation.entry.address += count as u64;
+                operation.entry.length -= count as u32;
+                self.operations.in_flight.insert(index, operation);
+                return false;
+            }
+        }
+        let has_failed = result.is_err();
+        let sent = (operation.sent > 0).then_some(operation.sent as i32);
+        let result = sent.unwrap_or_else(|| result.unwrap_or_else(|errno| -errno));
+        if has_failed || entry.flags & SILENT == 0 {
+            self.complete(entry, result, 0);
+        } else {
+            self.progress += 1;
+        }
+        self.go_on_with(operation, has_failed);
+        true
+    }
+
+    /// What is linked begins, or, if what it was linked to has failed, is cancelled; without a
+    /// word, if that was to be silent.
+    fn go_on_with(&mut self, mut operation: Operation, has_failed: bool) {
+        if !has_failed {
+            if let Some(next) = operation.linked.pop_front() {
+                self.submit(next, operation.linked);
+            }
+        } else if operation.entry.flags & SILENT == 0 {
+            for cancelled in operation.linked {
+                self.complete(cancelled, -libc::ECANCELED, 0);
+            }
+        }
     }
 
     fn perform(&mut self, entry: &RawEntry) -> Result<i32, i32> {
@@ -240,7 +320,7 @@ impl Kernel {
         }
     }
 
-    fn complete(&mut self, entry: RawEntry, result: i32) {
+    fn complete(&mut self, entry: RawEntry, result: i32, flags: u32) {
         let (name, fd) = (Token::from_bits(entry.user_data).map(|it| it.operation), entry.fd);
         self.tell(format_args!("{name:?}({fd}) completes: {result}"));
         if entry.opcode == POLL && self.stop.is_requested() {
@@ -248,10 +328,6 @@ impl Kernel {
         }
         // An ACCEPT that fails again and again is a spin, all the others are asked for a reason.
         self.progress += u64::from(entry.opcode != ACCEPT || result >= 0);
-        self.operations.completions.push_back(Entry {
-            user_data: entry.user_data,
-            result,
-            flags: 0,
-        });
+        self.operations.completions.push_back(Entry { user_data: entry.user_data, result, flags });
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::choices::Choices;
-use crate::backend::{Closing, EngineOptions, Limits};
+use crate::backend::{Closing, EngineOptions, Limits, ShutdownBy};
 use crate::deadlines::DeadlineLengths;
+use crate::io_uring::Techniques;
 
 /// Everything that a history decides before it begins.
 #[derive(Clone, Debug)]
@@ -72,6 +73,15 @@ impl Setup {
                 events_per_wait: choices.of(&[64, 1, 2, 5]),
                 submission_queue_entries: submissions,
                 completion_queue_entries: Some(submissions.max(choices.of(&[64, 1, 2, 8]))),
+                busy_poll_us: 0,
+                shutdown: choices.of(&[ShutdownBy::Call, ShutdownBy::Ring, ShutdownBy::Close]),
+                techniques: Techniques {
+                    multishot_accept: choices.below(2) == 1,
+                    // A chain must fit into the queue.
+                    linked_close: submissions > 2 && choices.below(2) == 1,
+                    skip_success: choices.below(2) == 1,
+                    ..Techniques::NONE
+                },
             },
             response_body_start: head.len(),
             response: head.bytes().chain(body).collect(),

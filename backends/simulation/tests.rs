@@ -100,6 +100,16 @@ fn histories_of_epoll_edge() {
 }
 
 #[test]
+fn histories_of_epoll_tuned() {
+    check(Variant::EpollTuned);
+}
+
+#[test]
+fn histories_of_io_uring_tuned() {
+    check(Variant::IoUringTuned);
+}
+
+#[test]
 fn histories_of_io_uring_single_shot() {
     check(Variant::IoUringSingleShot);
 }

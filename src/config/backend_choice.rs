@@ -86,6 +86,6 @@ mod tests {
             assert!(name.parse::<BackendChoice>().is_ok(), "{name}");
         }
         let choice: BackendChoice = "io-uring".parse().unwrap();
-        assert_eq!(choice.to_string(), "io_uring:single_shot");
+        assert_eq!(choice.to_string(), "io_uring:tuned");
     }
 }

@@ -36,6 +36,8 @@ pub enum Kind {
     Address,
     /// Any string.
     Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// true or false.
     Switch,
     /// A whole number.
@@ -60,6 +62,7 @@ impl Kind {
         match (self, value) {
             (Self::Backend, Value::String(name)) => name.parse::<BackendChoice>().is_ok(),
             (Self::Address, Value::String(address)) => address.parse::<SocketAddr>().is_ok(),
+            (Self::OneOf(words), Value::String(word)) => words.contains(&word.as_str()),
             (Self::Switch, Value::Boolean(_)) | (Self::Text, Value::String(_)) => true,
             (Self::Number { least, most }, Value::Integer(number)) => {
                 (least..=most).contains(number)
@@ -80,6 +83,7 @@ impl Kind {
             }
             Self::Address => "an address and a port, such as 127.0.0.1:8080 or [::1]:8080".into(),
             Self::Text => "text".into(),
+            Self::OneOf(words) => format!("one of {}", words.join(", ")),
             Self::Switch => "true or false".into(),
             Self::Number { least, most } => format!("a whole number from {least} to {most}"),
             Self::PowerOfTwo { or_zero, most } => {
@@ -94,7 +98,7 @@ impl Kind {
     pub fn read(self, text: &str) -> Value {
         let as_text = || Value::from(text);
         match self {
-            Self::Backend | Self::Address | Self::Text => as_text(),
+            Self::Backend | Self::Address | Self::Text | Self::OneOf(_) => as_text(),
             Self::Switch => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
             Self::Number { .. } | Self::PowerOfTwo { .. } => {
                 text.parse::<i64>().map_or_else(|_| as_text(), Value::from)

@@ -3,11 +3,12 @@
 
 use std::net::SocketAddr;
 
+use ringpoll_backends::Techniques;
 use serde::Deserialize;
 
-use super::BackendChoice;
 use super::kind::DefaultValue::{self, Number, Switch, Text};
 use super::kind::Kind;
+use super::{BackendChoice, ShutdownChoice};
 
 /// A key of the configuration.
 #[derive(Debug)]
@@ -79,6 +80,9 @@ macro_rules! settings {
 }
 
 const MIB: i64 = 1024 * 1024;
+const MICROSECONDS: Kind = Kind::Number { least: 0, most: 1_000_000 };
+/// The techniques of io_uring:tuned that measured best.
+const DEFAULT: Techniques = Techniques::BEST;
 const TIME_MS: Kind = Kind::Number { least: 0, most: u32::MAX as i64 };
 
 settings! {
@@ -179,6 +183,12 @@ settings! {
     epoll: EpollSettings {
         /// The most events that one wait can bring.
         events_per_wait: usize = Number(1023), Kind::Number { least: 1, most: 65_536 };
+        /// epoll:tuned: for how long it looks again and again before it sleeps, which burns the
+        /// processor; 0 is not at all.
+        busy_poll_us: u32 = Number(0), MICROSECONDS;
+        /// epoll:tuned: who tells the peer that nothing follows: `call` is shutdown(2); `close`
+        /// leaves it to the close, where that follows at once and all has been read.
+        shutdown: ShutdownChoice = Text("call"), Kind::OneOf(&["call", "close"]);
     }
 
     /// What only the io_uring engines use.
@@ -190,6 +200,46 @@ settings! {
         /// is more.
         completion_queue_entries: u32 = Number(0),
             Kind::PowerOfTwo { or_zero: true, most: 65_536 };
+        /// io_uring:tuned, as all that follows: completions are made when the server waits for
+        /// them, and at no other time.
+        deferred_task_run: bool = Switch(DEFAULT.deferred_task_run), Kind::Switch;
+        /// Completions do not interrupt the server; where the kernel has no deferred_task_run.
+        cooperative_task_run: bool = Switch(DEFAULT.cooperative_task_run), Kind::Switch;
+        /// One ACCEPT brings all connections, as long as there is plenty of room.
+        multishot_accept: bool = Switch(DEFAULT.multishot_accept), Kind::Switch;
+        /// One RECV brings all that comes on a connection that is received from more than once;
+        /// it needs provided_buffers.
+        multishot_receive: bool = Switch(DEFAULT.multishot_receive), Kind::Switch;
+        /// Receive buffers that all connections share; a power of two, or 0 for one each.
+        provided_buffers: u16 = Number(DEFAULT.provided_buffers as i64),
+            Kind::PowerOfTwo { or_zero: true, most: 32_768 };
+        /// One receive may fill several provided buffers.
+        bundles: bool = Switch(DEFAULT.bundles), Kind::Switch;
+        /// Connections are entries of the ring's own table and no descriptors.
+        direct_descriptors: bool = Switch(DEFAULT.direct_descriptors), Kind::Switch;
+        /// What is part of a chain says nothing when it succeeds.
+        skip_success: bool = Switch(DEFAULT.skip_success), Kind::Switch;
+        /// What follows the answer is submitted with it, where the ring or the close tells the
+        /// peer that nothing follows.
+        linked_close: bool = Switch(DEFAULT.linked_close), Kind::Switch;
+        /// The ring is named by an index and not looked up as a descriptor.
+        registered_ring: bool = Switch(DEFAULT.registered_ring), Kind::Switch;
+        /// The submission queue has no second array of indices.
+        no_submission_queue_array: bool = Switch(DEFAULT.no_submission_queue_array), Kind::Switch;
+        /// How long a wait goes on for more completions; 0 ends it with the first.
+        minimum_wait_us: u32 = Number(DEFAULT.minimum_wait_us as i64), MICROSECONDS;
+        /// From how many bytes on an answer is sent from where it stands; 0 is never.
+        zero_copy_send_bytes: usize = Number(DEFAULT.zero_copy_send_bytes as i64),
+            Kind::Number { least: 0, most: 1024 * MIB };
+        /// A kernel thread looks for submissions, and burns a processor.
+        submission_queue_polling: bool = Switch(DEFAULT.submission_queue_polling), Kind::Switch;
+        /// For how long it looks again and again before it sleeps, which burns the processor; 0 is
+        /// not at all.
+        busy_poll_us: u32 = Number(0), MICROSECONDS;
+        /// Who tells the peer that nothing follows: `ring` is IORING_OP_SHUTDOWN, which costs a
+        /// worker thread; `call` is shutdown(2); `close` leaves it to the close, where that
+        /// follows at once and all has been read.
+        shutdown: ShutdownChoice = Text("call"), Kind::OneOf(&["ring", "call", "close"]);
     }
 }
 

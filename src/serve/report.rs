@@ -11,6 +11,8 @@ use super::workers_in_words;
 pub(super) struct RunReport<'run> {
     pub(super) backend: Variant,
     pub(super) engine: &'static str,
+    /// What was in force of the techniques that can be chosen.
+    pub(super) techniques: &'run [&'static str],
     pub(super) reports: &'run [Report],
 }
 
@@ -57,6 +59,7 @@ impl RunReport<'_> {
         let object = json!({
             "backend": self.backend.name(),
             "engine": self.engine,
+            "techniques": self.techniques,
             "workers": self.reports.len(),
             "total": counters(&self.total()),
             "each_worker":
@@ -102,6 +105,7 @@ mod tests {
         let run = RunReport {
             backend: Variant::EpollLevel,
             engine: "epoll, level triggered",
+            techniques: &[],
             reports: &reports,
         };
         let text = run.text();

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ringpoll_backends::{
     Backend, BackendError, Closing, DeadlineLengths, EngineOptions, KeepAlive, Limits,
-    ListenOptions, Listener, Replies, Report, Stop, Variant, Worker, open,
+    ListenOptions, Listener, Replies, Report, Stop, Techniques, Variant, Worker, open,
 };
 
 use super::response::response;
 use super::{connections_in_force, pinning};
-use crate::config::Config;
+use crate::config::{Config, IoUringSettings};
 use crate::failure::Failure;
 use crate::print::{Escaping, RequestPrinter, StandardOutput};
 
@@ -37,6 +37,11 @@ impl Ready {
     /// How the start line names the engine.
     pub(super) fn engine(&self) -> &'static str {
         self.backend.name()
+    }
+
+    /// The techniques in force.
+    pub(super) fn techniques(&self) -> Vec<&'static str> {
+        self.backend.techniques()
     }
 
     /// Serves until the stop.
@@ -84,7 +89,7 @@ impl WorkerPlan {
         let shared = self.config.server.workers > 1;
         let listener = Listener::bind(&self.listen_options(address, shared))?;
         let address = listener.local_address().unwrap_or(address);
-        let backend = open(variant, &self.engine_options())?;
+        let backend = open(variant, &self.engine_options(variant))?;
         Ok(Ready { address, backend, worker: self.worker(listener) })
     }
 
@@ -109,13 +114,21 @@ impl WorkerPlan {
         }
     }
 
-    fn engine_options(&self) -> EngineOptions {
-        let queues = &self.config.io_uring;
-        let completions = queues.completion_queue_entries;
+    fn engine_options(&self, variant: Variant) -> EngineOptions {
+        let Config { epoll, io_uring, .. } = &self.config;
+        let completions = io_uring.completion_queue_entries;
+        let (busy_poll_us, shutdown) = if variant.is_io_uring() {
+            (io_uring.busy_poll_us, io_uring.shutdown)
+        } else {
+            (epoll.busy_poll_us, epoll.shutdown)
+        };
         EngineOptions {
-            events_per_wait: self.config.epoll.events_per_wait,
-            submission_queue_entries: queues.submission_queue_entries,
+            events_per_wait: epoll.events_per_wait,
+            submission_queue_entries: io_uring.submission_queue_entries,
             completion_queue_entries: (completions > 0).then_some(completions),
+            busy_poll_us,
+            shutdown: shutdown.into(),
+            techniques: techniques(io_uring),
         }
     }
 
@@ -166,5 +179,24 @@ impl WorkerPlan {
         };
         let longest_bytes = self.config.limits.print_line_bytes;
         RequestPrinter::new(Arc::clone(&self.output), escaping, longest_bytes)
+    }
+}
+
+fn techniques(settings: &IoUringSettings) -> Techniques {
+    Techniques {
+        deferred_task_run: settings.deferred_task_run,
+        cooperative_task_run: settings.cooperative_task_run,
+        multishot_accept: settings.multishot_accept,
+        multishot_receive: settings.multishot_receive,
+        provided_buffers: settings.provided_buffers,
+        bundles: settings.bundles,
+        direct_descriptors: settings.direct_descriptors,
+        skip_success: settings.skip_success,
+        linked_close: settings.linked_close,
+        registered_ring: settings.registered_ring,
+        no_submission_queue_array: settings.no_submission_queue_array,
+        minimum_wait_us: settings.minimum_wait_us,
+        zero_copy_send_bytes: settings.zero_copy_send_bytes,
+        submission_queue_polling: settings.submission_queue_polling,
     }
 }

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 pub(super) struct Team {
     variant: Variant,
     engine: &'static str,
+    techniques: Vec<&'static str>,
     address: SocketAddr,
     /// One worker needs no thread of its own: it is the documents' shape, and what a tracer of
     /// the program's first thread sees.
@@ -65,6 +66,7 @@ impl From<StartError> for Failure {
 pub(super) struct Run {
     pub(super) variant: Variant,
     pub(super) engine: &'static str,
+    pub(super) techniques: Vec<&'static str>,
     pub(super) address: SocketAddr,
     /// Of each worker that came to its end, in their order.
     pub(super) reports: Vec<Report>,
@@ -86,12 +88,19 @@ impl Team {
     /// Starts as many workers as the configuration says, all of them on `variant`, or none.
     pub(super) fn start(plan: &Arc<WorkerPlan>, variant: Variant) -> Result<Self, StartError> {
         let address = plan.config.server.listen;
-        let mut team =
-            Self { variant, engine: "", address, on_this_thread: None, on_threads: Vec::new() };
+        let mut team = Self {
+            variant,
+            engine: "",
+            techniques: Vec::new(),
+            address,
+            on_this_thread: None,
+            on_threads: Vec::new(),
+        };
         let workers = plan.config.server.workers;
         if workers == 1 {
             let ready = plan.prepare(0, variant, address)?;
             (team.engine, team.address) = (ready.engine(), ready.address);
+            team.techniques = ready.techniques();
             team.on_this_thread = Some(ready);
             return Ok(team);
         }
@@ -121,7 +130,7 @@ impl Team {
                     return None;
                 }
             };
-            tell.send(Ok((ready.engine(), ready.address))).ok()?;
+            tell.send(Ok((ready.engine(), ready.techniques(), ready.address))).ok()?;
             word.recv().ok()?;
             let _stop_together = StopTogether(plan.stop.clone());
             Some(ready.run())
@@ -133,7 +142,7 @@ impl Team {
         self.on_threads.push(Started { go, thread });
         match told.recv() {
             Ok(ready) => {
-                (self.engine, self.address) = ready?;
+                (self.engine, self.techniques, self.address) = ready?;
                 Ok(())
             }
             Err(_) => Err(StartError::Thread(panicked(index))),
@@ -153,6 +162,11 @@ impl Team {
         self.engine
     }
 
+    /// The techniques in force, the same for all of them.
+    pub(super) fn techniques(&self) -> &[&'static str] {
+        &self.techniques
+    }
+
     /// Where they listen; the port is the real one.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
@@ -160,11 +174,12 @@ impl Team {
 
     /// Lets them serve, and waits until all have come to their end.
     pub(super) fn run(self) -> Run {
-        let Self { variant, engine, address, on_this_thread, on_threads } = self;
+        let Self { variant, engine, techniques, address, on_this_thread, on_threads } = self;
         for started in &on_threads {
             let _ = started.go.send(());
         }
-        let mut run = Run { variant, engine, address, reports: Vec::new(), failure: None };
+        let mut run =
+            Run { variant, engine, techniques, address, reports: Vec::new(), failure: None };
         if let Some(ready) = on_this_thread {
             run.add(ready.run());
         }

@@ -42,7 +42,11 @@ fn the_comment_above_each_key_is_its_meaning() {
         let name = key.name.rsplit('.').next().unwrap();
         let assignment = format!("{name} = {}", Value::from(key.default));
         let lines: Vec<_> = text.lines().collect();
-        let line = lines.iter().position(|&line| line == assignment).unwrap();
+        // Two sections may have keys of the same name.
+        let section = key.name.split_once('.').map(|(section, _)| format!("[{section}]"));
+        let begins = section.and_then(|it| lines.iter().position(|&line| line == it));
+        let begins = begins.unwrap_or(0);
+        let line = begins + lines[begins..].iter().position(|&line| line == assignment).unwrap();
         let comment: Vec<_> = lines[..line]
             .iter()
             .rev()

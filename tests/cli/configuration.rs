@@ -216,7 +216,7 @@ fn a_wrong_variable_is_named() {
             "RINGPOLL_BACKEND",
             "",
             "RINGPOLL_BACKEND: backend must be one of auto, epoll, io_uring, epoll:level, \
-             epoll:edge, io_uring:single_shot, not \"\"",
+             epoll:edge, epoll:tuned, io_uring:single_shot, io_uring:tuned, not \"\"",
         ),
     ] {
         let said = complaint(ringpoll(&["serve"]).env(variable, value), 2);

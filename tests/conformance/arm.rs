@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use ringpoll_backends::Variant;
+use ringpoll_backends::{EngineOptions, ShutdownBy, Variant};
+
+use crate::technique_sets::{SETS, TechniqueSet};
 
 /// Whose process the server is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) struct Arm {
     pub(crate) variant: Variant,
     pub(crate) placement: Placement,
     pub(crate) closing: ClosingKind,
+    /// Not the engine's default, but these of its techniques; by their place in [`SETS`].
+    set: Option<usize>,
 }
 
 impl Arm {
@@ -32,8 +36,41 @@ impl Arm {
                 variant,
                 placement,
                 closing,
+                set: None,
             })
         })
+    }
+
+    /// The same engine with each set of techniques in turn.
+    pub(crate) fn all_sets_of(variant: Variant) -> impl Iterator<Item = Self> {
+        let sets = SETS.iter().enumerate().filter(move |(_, set)| set.variant == variant);
+        sets.flat_map(move |(index, _)| {
+            [ClosingKind::AtOnce, ClosingKind::Lingering].map(|closing| Self {
+                variant,
+                placement: Placement::InProcess,
+                closing,
+                set: Some(index),
+            })
+        })
+    }
+
+    fn techniques(self) -> Option<&'static TechniqueSet> {
+        self.set.map(|index| &SETS[index])
+    }
+
+    pub(crate) fn engine_options(self) -> EngineOptions {
+        self.techniques().map_or_else(EngineOptions::default, TechniqueSet::options)
+    }
+
+    /// Whether nobody but the close tells the peer that nothing follows. What it has said unasked
+    /// makes that a reset, which overtakes an answer that was held back for it.
+    pub(crate) fn leaves_the_end_to_the_close(self) -> bool {
+        self.engine_options().shutdown == ShutdownBy::Close
+    }
+
+    /// Whether it makes system calls for nothing, on purpose.
+    pub(crate) fn spins(self) -> bool {
+        self.engine_options().busy_poll_us > 0
     }
 
     pub(crate) fn lingers(self) -> bool {
@@ -51,7 +88,10 @@ impl fmt::Display for Arm {
             ClosingKind::AtOnce => "at_once",
             ClosingKind::Lingering => "lingering",
         };
-        write!(formatter, "{}::{placement}::{closing}", self.variant)
+        match self.techniques() {
+            None => write!(formatter, "{}::{placement}::{closing}", self.variant),
+            Some(set) => write!(formatter, "{}+{}::{placement}::{closing}", self.variant, set.name),
+        }
     }
 }
 

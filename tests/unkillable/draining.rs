@@ -132,6 +132,7 @@ fn a_request_that_nobody_has_looked_at_yet_is_no_silence() {
         events_per_wait: 1,
         submission_queue_entries: 4,
         completion_queue_entries: Some(8),
+        ..EngineOptions::default()
     };
     on_every_variant(|variant| {
         let gate = Arc::new(Gate::default());

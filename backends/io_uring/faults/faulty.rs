@@ -27,6 +27,12 @@ struct Ask {
     effect: Option<Effect>,
     /// Its last completion was made up: those that still come are not passed on.
     is_over: bool,
+    /// It says nothing when it succeeds. The kernel is not told, so that its end is known here.
+    is_silent: bool,
+    /// It is linked to the one before it.
+    follows: bool,
+    /// That was to be silent, and has failed: so this one is silent too.
+    follows_silent: bool,
 }
 
 pub(crate) struct Faulty {
@@ -38,6 +44,8 @@ pub(crate) struct Faulty {
     /// Each entry gets a name of its own, since a token is used again and again.
     asks: HashMap<u64, Ask>,
     next_name: u64,
+    /// Whether the entry pushed last is linked to the next.
+    is_linked: bool,
     /// Completions held back, and for how many more takings.
     held: Vec<(u32, Entry)>,
     taken: VecDeque<Entry>,
@@ -55,10 +63,24 @@ impl Faulty {
             enters: 0,
             asks: HashMap::new(),
             next_name: 0,
+            is_linked: false,
             held: Vec::new(),
             taken: VecDeque::new(),
             random,
         }
+    }
+
+    pub(super) fn submitter(&self) -> ::io_uring::Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.params().sq_entries() as usize
+    }
+
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: nobody else looks at the queue while `self` is borrowed.
+        unsafe { self.ring.submission_shared() }.len()
     }
 
     pub(super) fn cq_overflow(&mut self) -> bool {
@@ -84,10 +106,15 @@ impl Faulty {
         if token.operation == Operation::Cancel {
             raw.address = self.name_of(raw.address);
         }
+        let is_silent = raw.flags & SILENT != 0;
+        let follows = mem::replace(&mut self.is_linked, raw.flags & LINKED != 0);
+        raw.flags &= !SILENT;
+        let flags = raw.flags;
         match effect {
             // A cancel of nothing is an operation that does nothing.
             Some(Effect::Refused(_)) => {
                 raw = RawEntry::of(&opcode::AsyncCancel::new(NOBODY).build());
+                raw.flags = flags & LINKED;
             }
             Some(Effect::Short(bytes)) if bytes < raw.length => {
                 raw.length = bytes;
@@ -97,7 +124,10 @@ impl Faulty {
         }
         raw.user_data = self.next_name;
         self.next_name += 1;
-        self.asks.insert(raw.user_data, Ask { token, effect, is_over: false });
+        self.asks.insert(
+            raw.user_data,
+            Ask { token, effect, is_over: false, is_silent, follows, follows_silent: false },
+        );
         // SAFETY: passed on to the caller; a length made smaller is still within what it has.
         unsafe { self.push_raw(raw) };
         Ok(())
@@ -183,14 +213,25 @@ impl Faulty {
         }
         let ask = self.asks.get_mut(&entry.user_data()).expect("the kernel names what it has");
         let (token, effect, was_over) = (ask.token, ask.effect, ask.is_over);
+        let says_nothing = ask.is_silent && entry.result() >= 0
+            || ask.follows_silent && entry.result() == -libc::ECANCELED;
+        if ask.is_silent && entry.result() < 0 {
+            self.silence_those_behind(entry.user_data());
+        }
         let mut seen =
             Entry { user_data: token.to_bits(), result: entry.result(), flags: entry.flags() };
         let more = cqueue::more(seen.flags);
-        if effect == Some(Effect::WithoutMore) && more {
+        if effect == Some(Effect::WithoutMore)
+            && more
+            && let Some(ask) = self.asks.get_mut(&entry.user_data())
+        {
             ask.is_over = true;
         }
         if !more {
             self.asks.remove(&entry.user_data());
+        }
+        if says_nothing {
+            return None;
         }
         if was_over {
             undo(token, seen.result);
@@ -219,6 +260,16 @@ impl Faulty {
         Some(seen)
     }
 
+    /// Names are given in order, so the rest of a chain has the names that follow.
+    fn silence_those_behind(&mut self, mut name: u64) {
+        while let Some(ask) = self.asks.get_mut(&(name + 1))
+            && ask.follows
+        {
+            ask.follows_silent = true;
+            name += 1;
+        }
+    }
+
     fn shuffle(&mut self, batch: &mut [Entry]) {
         for end in (1..batch.len()).rev() {
             self.random ^= self.random << 13;
@@ -232,6 +283,10 @@ impl Faulty {
         }
     }
 }
+
+/// IOSQE_IO_LINK, IOSQE_CQE_SKIP_SUCCESS
+const LINKED: u8 = 1 << 2;
+const SILENT: u8 = 1 << 6;
 
 /// IORING_CQE_F_MORE
 const MORE: u32 = 1 << 1;

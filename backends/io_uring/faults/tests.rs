@@ -20,7 +20,10 @@ use crate::io_uring::ring::Ring;
 use crate::simulation::bytes_of_seed;
 use crate::token::{Operation, Token};
 pub(crate) use cases::is_refused;
-use cases::{ERRNOS, PLACES, begins, by_chance, fault, faults, lingering, run_all};
+use cases::{
+    ERRNOS, PLACES, begins, by_chance, fault, faults, in_a_chain, lingering, run_all,
+    run_as_they_are,
+};
 use load::{Case, Totals};
 
 #[test]
@@ -146,6 +149,47 @@ fn what_is_short_late_or_out_of_order_is_answered_all_the_same() {
         Case::new(format!("shuffled by {seed}"), plan)
     });
     run_all("shuffled", shuffled);
+}
+
+/// A link that is refused breaks the chain: the rest is cancelled, in silence behind a silent one.
+#[test]
+fn a_chain_breaks_at_every_link() {
+    let name = "io_uring::faults::tests::a_chain_breaks_at_every_link";
+    if !begins(name) {
+        return;
+    }
+    let refused = |operation| {
+        ERRNOS.into_iter().flat_map(move |errno| faults(operation, Effect::Refused(errno)))
+    };
+    let late = [Operation::Recv, Operation::Shutdown, Operation::Close];
+    let late = late.into_iter().flat_map(|it| faults(it, Effect::Delayed(3)));
+    let cases: Vec<_> = refused(Operation::Send).chain(late).map(in_a_chain).collect();
+    // Who lingers and could not be told the end waits for its deadline.
+    let untold = refused(Operation::Shutdown).map(in_a_chain);
+    let lingers = cases.clone().into_iter().map(lingering);
+    // A lingering close is no part of the chain, and the peer's end is received beside it.
+    run_as_they_are("chains", cases.into_iter().chain(untold).chain(lingers));
+}
+
+/// One ACCEPT for all that is refused, ends early, or is late.
+#[test]
+fn an_accept_for_all_ends_in_every_way() {
+    let name = "io_uring::faults::tests::an_accept_for_all_ends_in_every_way";
+    if !begins(name) {
+        return;
+    }
+    let effects = ERRNOS.into_iter().map(Effect::Refused);
+    let effects = effects.chain([Effect::WithoutMore, Effect::Delayed(1), Effect::Delayed(5)]);
+    let cases = effects.flat_map(|effect| {
+        [1, 2, 3].map(|most| {
+            let mut case = in_a_chain(fault(Operation::Accept, 1..=most, effect));
+            case.options.techniques.multishot_accept = true;
+            // Those whom the kernel accepts between the last that is passed on and the cancel.
+            case.may_fail += if effect == Effect::WithoutMore { 4 * most as usize } else { 0 };
+            case
+        })
+    });
+    run_as_they_are("accepts for all", cases);
 }
 
 #[test]

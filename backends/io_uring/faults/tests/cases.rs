@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use std::thread;
 
 use super::load::{self, Case, Totals};
-use crate::backend::{Closing, EngineOptions};
+use crate::backend::{Closing, EngineOptions, ShutdownBy, Variant};
 use crate::error::ErrorKind;
+use crate::io_uring::Techniques;
 use crate::io_uring::faults::plan::{Effect, Fault, Plan};
 use crate::io_uring::ring::Ring;
 use crate::own_process;
@@ -62,8 +63,13 @@ pub(crate) fn is_refused(test: &str) -> bool {
     true
 }
 
-/// Runs all cases, and says what they did.
+/// Runs all cases on both engines, and says what they did.
 pub(super) fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
+    run_as_they_are(title, cases.into_iter().flat_map(on_both_engines))
+}
+
+/// The same on the engine that each names.
+pub(super) fn run_as_they_are(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
     let before = load::descriptors();
     let queue = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
     let totals = Mutex::new(Totals::default());
@@ -82,6 +88,24 @@ pub(super) fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Tot
     let totals = totals.into_inner().unwrap();
     println!("{title}: {totals:?}");
     totals
+}
+
+/// The same for `io_uring:tuned`, asking for one step at a time: there each fault finds its place.
+fn on_both_engines(case: Case) -> [Case; 2] {
+    let mut tuned = case.clone();
+    tuned.variant = Variant::IoUringTuned;
+    tuned.name = format!("tuned, {}", case.name);
+    tuned.options.shutdown = ShutdownBy::Ring;
+    tuned.options.techniques = Techniques { deferred_task_run: true, ..Techniques::NONE };
+    [case, tuned]
+}
+
+/// `io_uring:tuned` with the send, the shutdown and the close in a chain.
+pub(super) fn in_a_chain(case: Case) -> Case {
+    let mut chained = on_both_engines(case)[1].clone();
+    chained.options.techniques.linked_close = true;
+    chained.options.techniques.skip_success = true;
+    chained
 }
 
 /// The asks of an operation that can be met by a fault.

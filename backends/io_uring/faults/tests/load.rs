@@ -26,8 +26,10 @@ const AT_ONCE: usize = 4;
 
 const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
 
+#[derive(Clone)]
 pub(super) struct Case {
     pub(super) name: String,
+    pub(super) variant: Variant,
     pub(super) plan: Plan,
     pub(super) options: EngineOptions,
     pub(super) closing: Closing,
@@ -47,6 +49,7 @@ impl Case {
     pub(super) fn new(name: String, plan: Plan) -> Self {
         Self {
             name,
+            variant: Variant::IoUringSingleShot,
             plan,
             options: EngineOptions { submission_queue_entries: 8, ..EngineOptions::default() },
             closing: Closing::AtOnce,
@@ -88,11 +91,11 @@ pub(super) fn run(case: &Case) -> Totals {
     worker.deadlines = case.deadlines;
     worker.drain_timeout = case.drain_timeout;
     worker.limits = Limits { connections: 16, ..Limits::default() };
-    let (plan, options) = (case.plan.clone(), case.options.clone());
+    let (plan, options, variant) = (case.plan.clone(), case.options.clone(), case.variant);
     let (sender, receiver) = mpsc::channel();
     let server = thread::spawn(move || {
         set_plan(plan);
-        let result = open(Variant::IoUringSingleShot, &options).and_then(|mut it| it.run(worker));
+        let result = open(variant, &options).and_then(|mut it| it.run(worker));
         sender.send((result, take_accounts())).unwrap();
     });
 

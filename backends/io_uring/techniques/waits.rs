@@ -1,0 +1,69 @@
+//! How the server enters the kernel and waits there: what [`super::busy_poll`],
+//! [`super::minimum_wait`], [`super::registered_ring`] and [`super::submission_queue_polling`]
+//! make of it together.
+
+use std::io;
+use std::time::Duration;
+
+use super::registered_ring::RegisteredRing;
+use super::{busy_poll, minimum_wait};
+use crate::counters::{SystemCall, SystemCalls};
+use crate::io_uring::ring::Queues;
+
+/// By default: one completion ends the wait, and nothing is looked for before it.
+#[derive(Default)]
+pub(crate) struct Waits {
+    pub(super) busy_poll: Duration,
+    pub(super) minimum_wait_us: u32,
+    pub(super) registered: Option<RegisteredRing>,
+    /// A kernel thread submits.
+    pub(super) is_polled: bool,
+}
+
+impl Waits {
+    /// Whether something has come while it was looked for.
+    pub(crate) fn spin_until_something_comes(&self, ring: &mut Queues) -> bool {
+        busy_poll::spin(self.busy_poll, ring)
+    }
+
+    /// Submits what was pushed and waits for so many completions.
+    pub(crate) fn enter(
+        &self,
+        ring: &mut Queues,
+        mut want: usize,
+        counts: &mut SystemCalls,
+    ) -> io::Result<usize> {
+        if self.is_polled {
+            want = want.min(usize::from(ring.completion().is_empty()));
+            #[allow(unused_mut)] // the queues of tests have to be
+            let mut queue = ring.submission();
+            if want == 0 && !queue.need_wakeup() && !queue.cq_overflow() && !queue.is_full() {
+                return Ok(0);
+            }
+        }
+        counts.count(SystemCall::IoUringEnter);
+        if want > 0 && self.minimum_wait_us > 0 {
+            want = minimum_wait::BATCH;
+        }
+        self.enter_counted(ring, want)
+    }
+
+    #[cfg(not(any(test, feature = "simulation")))]
+    fn enter_counted(&self, ring: &mut Queues, want: usize) -> io::Result<usize> {
+        let minimum_wait_us = if want > 0 { self.minimum_wait_us } else { 0 };
+        match self.registered {
+            Some(registered) => registered.enter(ring, want, minimum_wait_us),
+            None if minimum_wait_us > 0 => {
+                ring.submitter().submit_with_args(want, &minimum_wait::arguments(minimum_wait_us))
+            }
+            None => ring.submit_and_wait(want),
+        }
+    }
+
+    /// Tests put their own queues in between, which enter the kernel in the one way.
+    #[cfg(any(test, feature = "simulation"))]
+    fn enter_counted(&self, ring: &mut Queues, want: usize) -> io::Result<usize> {
+        let _ = (self.registered, minimum_wait::arguments(self.minimum_wait_us));
+        ring.submit_and_wait(want.min(1))
+    }
+}

@@ -1,0 +1,26 @@
+//! Who tells the peer that nothing follows.
+
+use ringpoll_backends::ShutdownBy;
+use serde::Deserialize;
+
+/// The value of the keys `epoll.shutdown` and `io_uring.shutdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShutdownChoice {
+    /// The ring.
+    Ring,
+    /// shutdown(2).
+    Call,
+    /// The close.
+    Close,
+}
+
+impl From<ShutdownChoice> for ShutdownBy {
+    fn from(choice: ShutdownChoice) -> Self {
+        match choice {
+            ShutdownChoice::Ring => Self::Ring,
+            ShutdownChoice::Call => Self::Call,
+            ShutdownChoice::Close => Self::Close,
+        }
+    }
+}
