@@ -7,7 +7,8 @@
 //! 3. [`experiment`]: block after block, with a few looks at the data, until it is decided.
 //! 4. [`metrics`], [`statistics`], [`judgement`]: from rounds to ratios, intervals and verdicts.
 //! 5. [`gates`]: what makes a verdict worthless, and which flag to try.
-//! 6. [`words`]: the sentence; [`sweep`]: the map; [`condition`]: `--fail-if`.
+//! 6. [`words`]: the sentence; [`sweep`]: the map; [`ladder`]: rung by rung; [`condition`]:
+//!    `--fail-if`.
 //! 7. [`comparison`]: all of it together.
 
 pub mod arguments;
@@ -20,6 +21,7 @@ pub mod environment;
 pub mod experiment;
 pub mod gates;
 pub mod judgement;
+pub mod ladder;
 pub mod listening;
 pub mod load_client;
 pub mod machine;

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::ArgPredicate;
 
 use super::condition::Condition;
+use super::ladder::Ladder;
 use super::sweep::Sweep;
 use super::topology::parse_cpus;
 use crate::config::Preset;
@@ -19,6 +21,9 @@ Exit codes:
   4  a condition of --fail-if holds
   5  a condition of --fail-if cannot be told: inconclusive, not judged, or invalid";
 
+/// A ladder has more arms than other comparisons.
+const LADDER_BUDGET: &str = "180s";
+
 /// Says which server is better here, by how much, how sure, and why.
 #[derive(Clone, Debug, Args)]
 #[command(args_override_self = true, after_help = EXIT_CODES)]
@@ -29,8 +34,14 @@ pub struct CompareArguments {
     /// engine.
     #[arg(value_name = "ARM")]
     pub arms: Vec<String>,
+    /// Compare a ladder in place of arms: from the engine that mirrors the documents to the tuned
+    /// one, one technique added a rung, at a fixed rate alone. What each rung gains is told against
+    /// the one below it and against the first. Its budget is 180s unless it is said.
+    #[arg(long, value_name = "ENGINE", conflicts_with_all = ["arms", "sweep"])]
+    pub ladder: Option<Ladder>,
     /// The time that an experiment may take; it ends earlier once it is decided.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = length_of_time)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = length_of_time,
+        default_value_if("ladder", ArgPredicate::IsPresent, LADDER_BUDGET))]
     pub budget: Duration,
     /// At most so many blocks of rounds, whatever time is left.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

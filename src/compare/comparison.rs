@@ -12,7 +12,9 @@ use super::arm::{self, CommonSettings, Contestant, Program, full_key, usage};
 use super::client::Client;
 use super::experiment::{self, Rules};
 use super::judgement::Margins;
+use super::ladder::{self, Climb};
 use super::load_client::{LoadClient, LoadShape};
+use super::metrics::Against;
 use super::progress::Progress;
 use super::round::Course;
 use super::server_process::{OwnProgram, ServerProcess};
@@ -96,11 +98,21 @@ fn cells(arguments: &CompareArguments) -> Result<Vec<Case>, Failure> {
     })
     .map_err(usage)?;
     let Some(sweep) = &arguments.sweep else {
-        let contestants = arm::read(&arguments.arms, &common)?;
+        let contestants = contestants(arguments, &common)?;
         return Ok(vec![Case { contestants, client: Box::new(client), sweep: None }]);
     };
     let cell = |value: &String| sweep_cell(arguments, &common, &client, sweep, value);
     sweep.values.iter().map(cell).collect()
+}
+
+fn contestants(
+    arguments: &CompareArguments,
+    common: &CommonSettings,
+) -> Result<Vec<Contestant>, Failure> {
+    match arguments.ladder {
+        Some(ladder) => ladder::contestants(ladder, common),
+        None => arm::read(&arguments.arms, common),
+    }
 }
 
 /// A parameter of the load, or else a key of the configuration, in all arms.
@@ -122,7 +134,7 @@ fn sweep_cell(
             client.again()
         }
     };
-    let contestants = arm::read(&arguments.arms, &common)?;
+    let contestants = contestants(arguments, &common)?;
     let sweep = Some(SweepValue { key: sweep.key.clone(), value: value.to_owned() });
     Ok(Case { contestants, client, sweep })
 }
@@ -180,8 +192,9 @@ impl Frame<'_> {
             most_blocks: self.arguments.blocks.map_or(usize::MAX, |blocks| blocks as usize),
             confidence: CONFIDENCE,
             margins: MARGINS,
-            points: POINTS.to_vec(),
+            points: self.points().to_vec(),
             rate: self.arguments.rate,
+            claims: Vec::new(),
         };
         let mut experiments = Vec::new();
         for (index, cell) in cells.iter().enumerate() {
@@ -203,11 +216,23 @@ impl Frame<'_> {
                 None => String::new(),
             };
             let progress = Progress::new(&name);
+            let arms: Vec<Arm> = cell.contestants.iter().map(|it| it.description.clone()).collect();
+            let climb = self.arguments.ladder.map(|ladder| Climb::new(ladder, &arms));
+            let against_the_first = || (1..arms.len()).map(Against::First).collect();
+            let claims = climb.as_ref().map_or_else(against_the_first, Climb::claims);
+            let rules = Rules { claims, ..rules.clone() };
             let mut experiment = experiment::run(&course, &rules, &progress)?;
+            if let Some(climb) = &climb {
+                climb.judge(&mut experiment, &rules);
+            }
             experiment.notes.extend(self.notes());
             experiments.push(Experiment { sweep: cell.sweep.clone(), ..experiment });
         }
         Ok(experiments)
+    }
+
+    fn points(&self) -> &'static [Point] {
+        if self.arguments.ladder.is_some() { &ladder::POINTS } else { &POINTS }
     }
 
     /// What is worth knowing of the surroundings, and changes no verdict.

@@ -37,6 +37,9 @@ pub struct Rules {
     pub points: Vec<Point>,
     /// The offered rate, instead of a calibrated one.
     pub rate: Option<f64>,
+    /// What the metric that decides is claimed of, between them all that may go wrong is shared
+    /// out; and it ends early when all of them are settled.
+    pub claims: Vec<Against>,
 }
 
 /// At which shares of the planned blocks the data are looked at. Early looks cost little and
@@ -103,7 +106,7 @@ impl<'run> Run<'run> {
             planned,
             blocks: 0,
             rounds: Vec::new(),
-            allowances: Allowances::new(rules.confidence, arms - 1, metrics),
+            allowances: Allowances::new(rules.confidence, rules.claims.len(), metrics),
             allowance: None,
             looks: Vec::new(),
             ended: None,
@@ -168,10 +171,9 @@ impl<'run> Run<'run> {
     fn is_settled(&self) -> bool {
         let at = deciding_metric(&self.rules.points);
         let Some(allowance) = self.allowance else { return false };
-        (1..self.course.contestants.len()).all(|arm| {
+        self.rules.claims.iter().all(|&against| {
             let miss = allowance.deciding;
             let seed = self.rules.seed;
-            let against = Against::First(arm);
             let margins = self.rules.margins;
             let result = judge(&self.rounds, at, against, true, miss, margins, seed);
             is_settled(&result, margins)
@@ -186,8 +188,8 @@ impl<'run> Run<'run> {
             let decides = at == deciding && against != Against::Itself;
             let miss = self.allowance.map_or(1e-9, |allowance| match against {
                 Against::Itself => allowance.control,
-                Against::First(_) if decides => allowance.deciding,
-                Against::First(_) => allowance.other,
+                _ if decides => allowance.deciding,
+                _ => allowance.other,
             });
             let seed = self.rules.seed.wrapping_add(index as u64);
             judge(&self.rounds, at, against, decides, miss, self.rules.margins, seed)
@@ -229,6 +231,7 @@ impl<'run> Run<'run> {
         Experiment {
             load: self.course.client.description(),
             sweep: None,
+            ladder: None,
             working_points,
             sentence: words::sentence(&arms, &comparisons, &gates, outcome),
             outcome,

@@ -106,11 +106,8 @@ pub fn judge(
     seed: u64,
 ) -> MetricResult {
     let logarithms = log_ratios(rounds, at, against);
-    let contender = match against {
-        Against::First(arm) => median_of(rounds, arm, at),
-        Against::Itself => median_of(rounds, 0, at),
-    };
-    let baseline = median_of(rounds, 0, at);
+    let (contender, baseline) = against.arms();
+    let (contender, baseline) = (median_of(rounds, contender, at), median_of(rounds, baseline, at));
     let mut result = MetricResult {
         metric: at.metric,
         point: at.point,

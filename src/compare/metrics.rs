@@ -84,8 +84,34 @@ fn logarithm(round: &Round, metric: Metric) -> Option<f64> {
 pub enum Against {
     /// An arm over the first one, both of whose copies together are the better estimate.
     First(usize),
+    /// An arm over another that is not the first.
+    Between {
+        /// The arm.
+        contender: usize,
+        /// What it is held against.
+        baseline: usize,
+    },
     /// The second copy of the first arm over the first copy.
     Itself,
+}
+
+impl Against {
+    /// An arm over any other.
+    pub fn other(contender: usize, baseline: usize) -> Self {
+        match baseline {
+            0 => Self::First(contender),
+            _ => Self::Between { contender, baseline },
+        }
+    }
+
+    /// What stands above the line and what below.
+    pub const fn arms(self) -> (usize, usize) {
+        match self {
+            Self::First(contender) => (contender, 0),
+            Self::Between { contender, baseline } => (contender, baseline),
+            Self::Itself => (0, 0),
+        }
+    }
 }
 
 /// The logarithm of the ratio in each block that is complete for it.
@@ -97,7 +123,8 @@ pub fn log_ratios(rounds: &[Round], at: MetricAt, against: Against) -> Vec<f64> 
         match (round.arm, round.control, against) {
             (0, false, _) => block.first = logarithm,
             (0, true, _) => block.second = logarithm,
-            (arm, false, Against::First(wanted)) if arm == wanted => block.other = logarithm,
+            (arm, false, _) if arm == against.arms().0 => block.other = logarithm,
+            (arm, false, _) if arm == against.arms().1 => block.below = logarithm,
             _ => {}
         }
     }
@@ -109,14 +136,15 @@ struct Block {
     first: Option<f64>,
     second: Option<f64>,
     other: Option<f64>,
+    below: Option<f64>,
 }
 
 impl Block {
     fn ratio(&self, against: Against) -> Option<f64> {
-        let (first, second) = (self.first?, self.second?);
         match against {
-            Against::First(_) => Some(self.other? - mean(&[first, second])),
-            Against::Itself => Some(second - first),
+            Against::First(_) => Some(self.other? - mean(&[self.first?, self.second?])),
+            Against::Between { .. } => Some(self.other? - self.below?),
+            Against::Itself => Some(self.second? - self.first?),
         }
     }
 }
@@ -182,6 +210,18 @@ mod tests {
         let ratios = log_ratios(&rounds, CPU, Against::First(1));
         assert!((ratios[0].exp() - 0.5).abs() < 1e-9, "{ratios:?}");
         assert!((log_ratios(&rounds, CPU, Against::Itself)[0].exp() - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn any_arm_can_be_held_against_any_other() {
+        let mut rounds = rounds(3, 2);
+        for round in &mut rounds {
+            round.server.cpu_ns *= [6, 3, 2][round.arm];
+        }
+        let ratio = |against| log_ratios(&rounds, CPU, against)[0].exp();
+        assert!((ratio(Against::other(2, 1)) - 2.0 / 3.0).abs() < 1e-9);
+        assert!((ratio(Against::other(1, 2)) - 1.5).abs() < 1e-9);
+        assert_eq!(Against::other(2, 0), Against::First(2));
     }
 
     #[test]

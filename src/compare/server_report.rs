@@ -21,7 +21,7 @@ pub struct ServerReport {
 #[derive(Deserialize)]
 struct Raw {
     backend: String,
-    #[serde(default)]
+    #[serde(default, rename = "techniques")]
     kernel_features: Vec<String>,
     total: RawCounters,
 }
@@ -71,6 +71,7 @@ mod tests {
     #[test]
     fn a_report_is_read() {
         let text = r#"{"backend": "epoll:level", "engine": "epoll, level triggered", "workers": 1,
+            "techniques": ["multishot_accept"],
             "total": {"accepted": 3, "answered": 2, "completion_queue_overflows": 0,
                       "system_calls": {"sendto": 2, "close": 3},
                       "system_calls_per_request": 2.5, "events_per_wait": 1.5,
@@ -78,6 +79,7 @@ mod tests {
             "each_worker": []}"#;
         let report = ServerReport::read(text).unwrap();
         assert_eq!(report.backend, "epoll:level");
+        assert_eq!(report.kernel_features, ["multishot_accept"]);
         assert_eq!(report.counters.answered, 2);
         assert_eq!(report.counters.system_calls["close"], 3);
         assert_eq!(report.counters.counters["accepted"], 3);

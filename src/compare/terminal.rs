@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
+use super::ladder;
 use super::words::{at_point, percentage, thousands};
 use crate::report::result::{
-    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Metric, MetricResult,
+    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Ladder, Metric, MetricResult,
 };
 use crate::report::verdict_words::verdict_words;
 
@@ -31,7 +32,11 @@ fn render_experiment(
     if let Some(sweep) = &experiment.sweep {
         let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.sentence);
     }
-    for comparison in &experiment.comparisons {
+    if let Some(ladder) = &experiment.ladder {
+        render_ladder(text, result, experiment, ladder, width);
+    }
+    let comparisons = experiment.comparisons.iter().filter(|_| experiment.ladder.is_none());
+    for comparison in comparisons {
         let mut table = table(result, experiment, comparison);
         if let Some(width) = width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
@@ -52,6 +57,26 @@ fn render_experiment(
     }
     for note in &experiment.notes {
         let _ = writeln!(text, "  note: {note}.");
+    }
+}
+
+/// In place of fifteen tables; they are in the JSON and on the page.
+fn render_ladder(
+    text: &mut String,
+    result: &ComparisonResult,
+    experiment: &Experiment,
+    ladder: &Ladder,
+    width: Option<u16>,
+) {
+    let mut table = ladder::table::table(result, experiment, ladder);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let _ = writeln!(text, "\n{}", table.trim_fmt());
+    for rung in &ladder.rungs {
+        if let Some(remark) = &rung.remark {
+            let _ = writeln!(text, "  {}: {remark}.", result.arms[rung.arm].label);
+        }
     }
 }
 

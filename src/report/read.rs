@@ -96,9 +96,12 @@ fn check_places(result: &ComparisonResult) -> Result<(), String> {
 
 fn places(experiment: &Experiment) -> impl Iterator<Item = usize> {
     let comparisons = experiment.comparisons.iter().flat_map(|it| [it.baseline, it.contender]);
+    let rungs = experiment.ladder.iter().flat_map(|it| &it.rungs);
+    let rungs = rungs.flat_map(|it| [Some(it.arm), it.below]).flatten();
     let gates = experiment.gates.iter().flat_map(|it| it.arms.iter().copied());
     comparisons
         .chain(gates)
+        .chain(rungs)
         .chain(experiment.summaries.iter().map(|it| it.arm))
         .chain(experiment.rounds.iter().map(|it| it.arm))
         .chain(winner(experiment.outcome))

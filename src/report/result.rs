@@ -6,6 +6,7 @@
 //! a version.
 
 mod environment;
+mod ladder;
 mod rounds;
 mod verdicts;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use environment::{
     CpuDescription, Environment, Isolation, ListenerState, Placement, ProgramDescription, Tunable,
 };
+pub use ladder::{Ladder, Rung};
 pub use rounds::{
     BatchSize, ClientUse, Failures, Latency, LatencyPair, MachineUse, Round, ServerCounters,
     ServerUse,
@@ -137,6 +139,8 @@ pub struct Experiment {
     pub load: LoadDescription,
     /// With a sweep: the value that this experiment stands for.
     pub sweep: Option<SweepValue>,
+    /// With a ladder: what each rung gains.
+    pub ladder: Option<Ladder>,
     /// The working points, in the order of the tables.
     pub working_points: Vec<WorkingPoint>,
     /// The sentence about this load.

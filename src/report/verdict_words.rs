@@ -63,6 +63,7 @@ pub const fn gate_words(kind: GateKind) -> &'static str {
         GateKind::OthersOnTheCores => "others on the server's processors",
         GateKind::ControlDiffers => "the first arm differs from itself",
         GateKind::WrongEngine => "another engine than asked for",
+        GateKind::TechniqueNotInForce => "a technique is not in force",
         GateKind::TooFewRounds => "too few rounds",
         GateKind::NotOptimised => "built without optimisation",
     }

@@ -227,6 +227,8 @@ pub enum GateKind {
     ControlDiffers,
     /// The engine in force is not the one that was asked for.
     WrongEngine,
+    /// What a rung of a ladder adds is not in force.
+    TechniqueNotInForce,
     /// Too few rounds for any interval.
     TooFewRounds,
     /// This program was built without optimisation.
@@ -238,7 +240,7 @@ pub enum GateKind {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// One arm is better than all others in the metric that decides; with two arms, the sentence
-    /// says which.
+    /// says which. With a ladder: its last rung against its first.
     Winner {
         /// As its place in the list of arms.
         arm: usize,

@@ -1,0 +1,198 @@
+//! From the rounds of an experiment to what each rung gains.
+//!
+//! A rung's gain over the one below is paired and judged as any arm is against the first: within
+//! blocks, on a logarithmic scale. What may go wrong is shared out over all of these claims,
+//! against the first and against the rung below alike, so that all hold together.
+
+use super::Climb;
+use crate::compare::experiment::Rules;
+use crate::compare::gates;
+use crate::compare::judgement::judge;
+use crate::compare::metrics::{Against, deciding_metric, median_of};
+use crate::compare::words::{at_point, difference, percentage};
+use crate::report::result::{
+    Experiment, Gate, GateEffect, GateKind, Ladder, Metric, MetricAt, MetricResult, Outcome, Rung,
+    Verdict,
+};
+
+/// What an interval may miss where there is none.
+const NO_MISS: f64 = 1e-9;
+
+impl Climb<'_> {
+    /// All that is claimed of the metric that decides: each rung against the first, and against
+    /// the one below where that is another.
+    pub fn claims(&self) -> Vec<Against> {
+        let in_force = (1..self.arms.len()).filter(|&rung| self.presence[rung].missing.is_none());
+        in_force
+            .flat_map(|rung| {
+                let below = self.below(rung).filter(|&below| below > 0);
+                let below = below.map(|below| Against::other(rung, below));
+                [Some(Against::First(rung)), below].into_iter().flatten()
+            })
+            .collect()
+    }
+
+    /// Adds to an experiment of these arms what each rung gains, and says it.
+    pub fn judge(&self, experiment: &mut Experiment, rules: &Rules) {
+        let gates = self.gates();
+        for comparison in &mut experiment.comparisons {
+            gates::apply(&gates, &mut comparison.metrics, comparison.contender);
+        }
+        experiment.gates.extend(gates);
+        let metric = deciding_metric(&rules.points);
+        let rungs: Vec<Rung> =
+            (0..self.arms.len()).map(|rung| self.rung(experiment, rules, metric, rung)).collect();
+        let invalid = experiment.outcome == Outcome::Invalid;
+        let ladder = Ladder { name: self.ladder.name().to_owned(), metric, rungs };
+        if !invalid {
+            experiment.sentence = self.sentence(experiment, &ladder, rules);
+            experiment.outcome = outcome(&ladder);
+        }
+        experiment.ladder = Some(ladder);
+    }
+
+    fn gates(&self) -> Vec<Gate> {
+        let gate = |(rung, reason): (usize, &String)| Gate {
+            kind: GateKind::TechniqueNotInForce,
+            effect: GateEffect::NotJudgeable,
+            metrics: Vec::new(),
+            arms: vec![rung],
+            reason: format!("{} is not in force here: {reason}", self.arms[rung].label),
+            remedy: "`ringpoll doctor`, which says what this kernel has".to_owned(),
+        };
+        let missing = self.presence.iter().enumerate();
+        missing
+            .filter_map(|(rung, it)| it.missing.as_ref().map(|why| (rung, why)))
+            .map(gate)
+            .collect()
+    }
+
+    fn rung(&self, experiment: &Experiment, rules: &Rules, at: MetricAt, rung: usize) -> Rung {
+        let presence = &self.presence[rung];
+        let value = median_of(&experiment.rounds, rung, at);
+        let calls = MetricAt { metric: Metric::SystemCallsPerRequest, ..at };
+        let mut described = Rung {
+            arm: rung,
+            adds: self.ladder.steps()[rung].adds.to_owned(),
+            not_in_force: presence.missing.clone(),
+            remark: presence.remark.clone(),
+            value,
+            system_calls_per_request: median_of(&experiment.rounds, rung, calls),
+            to_first: None,
+            below: None,
+            to_below: None,
+        };
+        if presence.missing.is_some() {
+            return described;
+        }
+        described.below = self.below(rung);
+        described.to_first = to_first(experiment, at, rung).cloned();
+        described.to_below = described.below.map(|below| match below {
+            0 => described.to_first.clone().expect("each arm is held against the first"),
+            _ => to_below(experiment, rules, at, (rung, below)),
+        });
+        described
+    }
+
+    fn sentence(&self, experiment: &Experiment, ladder: &Ladder, rules: &Rules) -> String {
+        let place = at_point(ladder.metric.point, &experiment.working_points);
+        let what = ladder.metric.metric.words();
+        let label = |rung: &Rung| self.arms[rung.arm].label.as_str();
+        let first = label(&ladder.rungs[0]);
+        let last = last(ladder);
+        let mut sentence = match last.to_first.as_ref().and_then(interval) {
+            Some((ratio, low, high)) => format!(
+                "From {first} up to {}: {} {what} {place} (ratio {ratio:.3}, between {low:.3} and \
+                 {high:.3}, {} sure).",
+                label(last),
+                difference(ratio),
+                percentage(rules.confidence),
+            ),
+            None => format!("From {first} up to {}: not judged.", label(last)),
+        };
+        let told = |verdict: Verdict| {
+            let mut told: Vec<(f64, &Rung)> = ladder
+                .rungs
+                .iter()
+                .filter_map(|rung| Some((rung.to_below.as_ref()?, rung)))
+                .filter(|(result, _)| result.verdict == verdict)
+                .filter_map(|(result, rung)| Some((result.ratio?, rung)))
+                .collect();
+            // The largest step first.
+            told.sort_by(|one, other| other.0.ln().abs().total_cmp(&one.0.ln().abs()));
+            let words = told.iter().map(|&(ratio, rung)| {
+                format!("{} ({})", label(rung).trim_start_matches("+ "), difference(ratio))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
+        for (verdict, begins) in [
+            (Verdict::Better, "Steps that are shown to gain"),
+            (Verdict::Worse, "Steps that are shown to cost"),
+        ] {
+            let steps = told(verdict);
+            if !steps.is_empty() {
+                sentence += &format!(" {begins}: {steps}.");
+            }
+        }
+        let missing: Vec<&str> = ladder
+            .rungs
+            .iter()
+            .filter(|rung| rung.not_in_force.is_some())
+            .map(|rung| label(rung).trim_start_matches("+ "))
+            .collect();
+        if !missing.is_empty() {
+            sentence += &format!(" Not in force here: {}.", missing.join(", "));
+        }
+        sentence
+    }
+}
+
+/// A rung against the first, as the experiment has judged it; the first against itself.
+fn to_first(experiment: &Experiment, at: MetricAt, rung: usize) -> Option<&MetricResult> {
+    let metrics = match rung {
+        0 => &experiment.control.metrics,
+        _ => &experiment.comparisons.iter().find(|it| it.contender == rung)?.metrics,
+    };
+    metrics.iter().find(|it| (it.metric, it.point) == (at.metric, at.point))
+}
+
+fn to_below(
+    experiment: &Experiment,
+    rules: &Rules,
+    at: MetricAt,
+    (rung, below): (usize, usize),
+) -> MetricResult {
+    // Every claim has the same share of what may go wrong.
+    let confidence = to_first(experiment, at, rung).and_then(|it| it.confidence);
+    let miss = confidence.map_or(NO_MISS, |confidence| 1.0 - confidence);
+    let against = Against::other(rung, below);
+    let seed = rules.seed.wrapping_add(rung as u64);
+    let result = judge(&experiment.rounds, at, against, true, miss, rules.margins, seed);
+    let mut results = [result];
+    gates::apply(&experiment.gates, &mut results, rung);
+    gates::apply(&experiment.gates, &mut results, below);
+    let [result] = results;
+    result
+}
+
+/// The highest rung that is in force.
+fn last(ladder: &Ladder) -> &Rung {
+    let in_force = ladder.rungs.iter().rev().find(|rung| rung.not_in_force.is_none());
+    in_force.expect("the first rung is an engine, and in force or refused")
+}
+
+fn interval(result: &MetricResult) -> Option<(f64, f64, f64)> {
+    let judged = result.verdict != Verdict::NotJudgeable;
+    judged.then_some((result.ratio?, result.low?, result.high?))
+}
+
+/// The last rung against the first.
+fn outcome(ladder: &Ladder) -> Outcome {
+    let last = last(ladder);
+    match last.to_first.as_ref().map(|it| it.verdict) {
+        Some(Verdict::Better) => Outcome::Winner { arm: last.arm },
+        Some(Verdict::Worse) => Outcome::Winner { arm: ladder.rungs[0].arm },
+        Some(Verdict::NoDifference) => Outcome::NoDifference,
+        _ => Outcome::Inconclusive,
+    }
+}
