@@ -6,6 +6,8 @@ mod colours;
 mod files;
 #[path = "report/fixture.rs"]
 mod fixture;
+#[path = "report/ladder.rs"]
+mod ladder;
 #[path = "report/page.rs"]
 mod page;
 #[path = "report/program.rs"]

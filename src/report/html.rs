@@ -9,6 +9,7 @@ mod arms;
 mod crossover;
 mod experiment;
 mod figure;
+mod ladder;
 mod latency;
 mod metrics;
 mod plot;
@@ -30,7 +31,10 @@ const STYLE: &str = include_str!("html/style.css");
 /// One result.
 pub fn page(result: &ComparisonResult) -> String {
     let labels: Vec<&str> = result.arms.iter().map(|arm| arm.label.as_str()).collect();
-    let title = labels.join(" · ");
+    let title = match result.experiments.iter().find_map(|it| it.ladder.as_ref()) {
+        Some(ladder) => format!("{}: from {} up, rung by rung", ladder.name, labels[0]),
+        None => labels.join(" · "),
+    };
     let root = Place::root();
     let several = result.experiments.len() > 1;
     document(

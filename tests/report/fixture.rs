@@ -18,7 +18,7 @@ use ringpoll::report::result::{
 };
 
 const POINTS: [Point; 2] = [Point::FixedRate, Point::Saturated];
-const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
+pub(crate) const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
 const RATE: f64 = 15_000.0;
 const BLOCKS: usize = 8;
 
@@ -199,6 +199,7 @@ pub(crate) fn judged(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
             }],
         },
         sweep: None,
+        ladder: None,
         working_points,
         sentence: words::sentence(arms, &comparisons, &gates, outcome),
         outcome,
@@ -334,10 +335,10 @@ pub(crate) fn result(costs: &[Cost], seed: u64) -> ComparisonResult {
     around(arms, vec![experiment])
 }
 
-/// A comparison of one engine with another, and one of three, and one under several loads: judging
+/// A comparison of one engine with another, of three, under several loads, and a ladder: judging
 /// takes time, so each is judged once.
-pub(crate) fn all() -> [&'static ComparisonResult; 3] {
-    [two(), three(), swept()]
+pub(crate) fn all() -> [&'static ComparisonResult; 4] {
+    [two(), three(), swept(), crate::ladder::result()]
 }
 
 /// Two arms.

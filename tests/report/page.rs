@@ -216,7 +216,7 @@ fn plots_have_words_for_those_who_do_not_see_them() {
 #[ignore = "writes pages for somebody to look at in a browser"]
 fn pages_to_look_at() {
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let names = ["two_arms", "three_arms", "sweep"];
+    let names = ["two_arms", "three_arms", "sweep", "ladder"];
     for (name, result) in names.into_iter().zip(fixture::all()) {
         let path = directory.join(name);
         std::fs::write(path.with_extension("json"), fixture::json(result)).unwrap();

@@ -20,7 +20,7 @@ fn complaints(schema: &Validator, value: &Value) -> Vec<String> {
 #[test]
 fn results_obey_the_schema() {
     let schema = schema();
-    for result in [fixture::two(), fixture::swept()] {
+    for result in fixture::all() {
         let value: Value = serde_json::from_str(&fixture::json(result)).unwrap();
         assert_eq!(complaints(&schema, &value), [""; 0]);
     }
@@ -37,6 +37,7 @@ fn the_schema_refuses_what_is_no_result() {
         ("/arms", Value::from("two")),
         (ratio, Value::from("0.87")),
         (verdict, Value::from("best")),
+        ("/experiments/0/ladder", Value::from("epoll")),
         ("/experiments/0/rounds/0/requests", Value::from(-1)),
     ];
     for (place, value) in wrong {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::figure::{self, Place};
-use super::{arms, latency, metrics, rounds};
+use super::{arms, ladder, latency, metrics, rounds};
 use crate::compare::words::at_point;
 use crate::report::result::{
     ArmSummary, ComparisonResult, Ended, Experiment, Gate, GateEffect, Metric, Point,
@@ -21,6 +21,7 @@ pub(super) fn section(
 ) -> Markup {
     let heading = match &experiment.sweep {
         Some(sweep) => format!("{} = {}", sweep.key, sweep.value),
+        None if experiment.ladder.is_some() => "What each step gains".to_owned(),
         None => "The verdict, metric by metric".to_owned(),
     };
     let content = content(result, experiment, place, several);
@@ -52,7 +53,27 @@ fn content(
     html! {
         p.load { "Load: " (experiment.load.text) }
         @if several { p { (experiment.sentence) } }
-        (gates(experiment))
+        @if let Some(ladder) = &experiment.ladder {
+            (ladder::section(result, experiment, ladder, place))
+            (gates(experiment))
+            details {
+                summary { "Each rung against the first, metric by metric" }
+                (comparisons(result, experiment, place))
+            }
+        } @else {
+            (gates(experiment))
+            (comparisons(result, experiment, place))
+            // As many arms as rungs could not be told apart on these.
+            (pictures(result, experiment))
+        }
+        (latency::table(result, experiment, place))
+        (summaries(result, experiment, place))
+        (course(result, experiment, place))
+    }
+}
+
+fn comparisons(result: &ComparisonResult, experiment: &Experiment, place: &Place) -> Markup {
+    html! {
         @for (index, comparison) in experiment.comparisons.iter().enumerate() {
             @if experiment.comparisons.len() > 1 { p { (comparison.sentence) } }
             (metrics::table(result, experiment, index, place))
@@ -61,10 +82,6 @@ fn content(
                 ul.why { @for line in &comparison.why { (why(line)) } }
             }
         }
-        (pictures(result, experiment))
-        (latency::table(result, experiment, place))
-        (summaries(result, experiment, place))
-        (course(result, experiment, place))
     }
 }
 
