@@ -118,7 +118,7 @@ const EPOLL: [Step; 6] = [
 
 const IO_URING: [Step; 16] = [
     engine("io_uring:single_shot", "io_uring:single_shot", "one submission for each step"),
-    engine("io_uring:tuned", "io_uring:tuned, bare", "the tuned engine without its techniques"),
+    engine("io_uring:tuned", "bare io_uring:tuned", "the tuned engine without its techniques"),
     key(
         "io_uring.shutdown",
         "call",

@@ -172,12 +172,15 @@ fn render_method(text: &mut String, result: &ComparisonResult) {
         "  server on processor {:?}, client on {:?}: {}; {}",
         placement.server_cpus, placement.client_cpus, placement.reason, method.isolation.reason
     );
-    if result.differences.is_empty() {
+    let is_ladder = result.experiments.iter().any(|it| it.ladder.is_some());
+    if is_ladder {
+        let _ = writeln!(text, "  each rung has one setting more than the one below it");
+    } else if result.differences.is_empty() {
         let _ = writeln!(text, "  all settings are the same in all arms");
     } else {
         let _ = writeln!(text, "  these settings differ, all others are the same in all arms:");
     }
-    for difference in &result.differences {
+    for difference in result.differences.iter().filter(|_| !is_ladder) {
         let values: Vec<_> =
             difference.values.iter().map(|value| value.as_deref().unwrap_or("–")).collect();
         let _ = writeln!(text, "    {}: {}", difference.key, values.join(" · "));

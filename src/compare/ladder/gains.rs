@@ -39,6 +39,10 @@ impl Climb<'_> {
             gates::apply(&gates, &mut comparison.metrics, comparison.contender);
         }
         experiment.gates.extend(gates);
+        experiment.notes.push(
+            "a ladder is measured at a fixed rate alone, where all rungs do the same work"
+                .to_owned(),
+        );
         let metric = deciding_metric(&rules.points);
         let rungs: Vec<Rung> =
             (0..self.arms.len()).map(|rung| self.rung(experiment, rules, metric, rung)).collect();

@@ -14,7 +14,7 @@ pub fn table(result: &ComparisonResult, experiment: &Experiment, ladder: &Ladder
     let place = at_point(ladder.metric.point, &experiment.working_points);
     let unit = ladder.metric.metric.unit();
     table.set_header([
-        format!("{}, {unit}, {place}", ladder.metric.metric.words()),
+        format!("{} {place}", ladder.metric.metric.words()),
         unit.to_owned(),
         "system calls".to_owned(),
         "to the first".to_owned(),
