@@ -7,11 +7,12 @@
 //!
 //! 1. Here: the rungs. [`presence`]: whether what a rung adds is in force.
 //! 2. [`gains`]: from the rounds of an experiment to each rung's gains.
-//! 3. [`table`]: for a terminal.
+//! 3. `words`, [`table`]: in sentences, and for a terminal.
 
 pub mod gains;
 pub mod presence;
 pub mod table;
+mod words;
 
 use clap::ValueEnum;
 

@@ -4,12 +4,12 @@
 //! blocks, on a logarithmic scale. What may go wrong is shared out over all of these claims,
 //! against the first and against the rung below alike, so that all hold together.
 
-use super::Climb;
+use super::{Climb, words};
 use crate::compare::experiment::Rules;
 use crate::compare::gates;
 use crate::compare::judgement::judge;
 use crate::compare::metrics::{Against, deciding_metric, median_of};
-use crate::compare::words::{at_point, difference, percentage};
+use crate::compare::words::at_point;
 use crate::report::result::{
     Experiment, Gate, GateEffect, GateKind, Ladder, Metric, MetricAt, MetricResult, Outcome, Rung,
     Verdict,
@@ -49,7 +49,8 @@ impl Climb<'_> {
         let invalid = experiment.outcome == Outcome::Invalid;
         let ladder = Ladder { name: self.ladder.name().to_owned(), metric, rungs };
         if !invalid {
-            experiment.sentence = self.sentence(experiment, &ladder, rules);
+            let place = at_point(metric.point, &experiment.working_points);
+            experiment.sentence = words::sentence(self.arms, &ladder, &place, rules.confidence);
             experiment.outcome = outcome(&ladder);
         }
         experiment.ladder = Some(ladder);
@@ -97,58 +98,6 @@ impl Climb<'_> {
         });
         described
     }
-
-    fn sentence(&self, experiment: &Experiment, ladder: &Ladder, rules: &Rules) -> String {
-        let place = at_point(ladder.metric.point, &experiment.working_points);
-        let what = ladder.metric.metric.words();
-        let label = |rung: &Rung| self.arms[rung.arm].label.as_str();
-        let first = label(&ladder.rungs[0]);
-        let last = last(ladder);
-        let mut sentence = match last.to_first.as_ref().and_then(interval) {
-            Some((ratio, low, high)) => format!(
-                "From {first} up to {}: {} {what} {place} (ratio {ratio:.3}, between {low:.3} and \
-                 {high:.3}, {} sure).",
-                label(last),
-                difference(ratio),
-                percentage(rules.confidence),
-            ),
-            None => format!("From {first} up to {}: not judged.", label(last)),
-        };
-        let told = |verdict: Verdict| {
-            let mut told: Vec<(f64, &Rung)> = ladder
-                .rungs
-                .iter()
-                .filter_map(|rung| Some((rung.to_below.as_ref()?, rung)))
-                .filter(|(result, _)| result.verdict == verdict)
-                .filter_map(|(result, rung)| Some((result.ratio?, rung)))
-                .collect();
-            // The largest step first.
-            told.sort_by(|one, other| other.0.ln().abs().total_cmp(&one.0.ln().abs()));
-            let words = told.iter().map(|&(ratio, rung)| {
-                format!("{} ({})", label(rung).trim_start_matches("+ "), difference(ratio))
-            });
-            words.collect::<Vec<_>>().join(", ")
-        };
-        for (verdict, begins) in [
-            (Verdict::Better, "Steps that are shown to gain"),
-            (Verdict::Worse, "Steps that are shown to cost"),
-        ] {
-            let steps = told(verdict);
-            if !steps.is_empty() {
-                sentence += &format!(" {begins}: {steps}.");
-            }
-        }
-        let missing: Vec<&str> = ladder
-            .rungs
-            .iter()
-            .filter(|rung| rung.not_in_force.is_some())
-            .map(|rung| label(rung).trim_start_matches("+ "))
-            .collect();
-        if !missing.is_empty() {
-            sentence += &format!(" Not in force here: {}.", missing.join(", "));
-        }
-        sentence
-    }
 }
 
 /// A rung against the first, as the experiment has judged it; the first against itself.
@@ -179,20 +128,9 @@ fn to_below(
     result
 }
 
-/// The highest rung that is in force.
-fn last(ladder: &Ladder) -> &Rung {
-    let in_force = ladder.rungs.iter().rev().find(|rung| rung.not_in_force.is_none());
-    in_force.expect("the first rung is an engine, and in force or refused")
-}
-
-fn interval(result: &MetricResult) -> Option<(f64, f64, f64)> {
-    let judged = result.verdict != Verdict::NotJudgeable;
-    judged.then_some((result.ratio?, result.low?, result.high?))
-}
-
 /// The last rung against the first.
 fn outcome(ladder: &Ladder) -> Outcome {
-    let last = last(ladder);
+    let last = words::last(ladder);
     match last.to_first.as_ref().map(|it| it.verdict) {
         Some(Verdict::Better) => Outcome::Winner { arm: last.arm },
         Some(Verdict::Worse) => Outcome::Winner { arm: ladder.rungs[0].arm },

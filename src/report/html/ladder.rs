@@ -149,7 +149,7 @@ fn table(result: &ComparisonResult, ladder: &Ladder, place: &Place) -> Markup {
     let unit = ladder.metric.metric.unit();
     html! {
         div.scroll {
-            table {
+            table.rungs {
                 thead {
                     tr {
                         th scope="col" { "rung" }
