@@ -298,14 +298,11 @@ impl Ring {
     /// # Safety
     /// That of [`Ring::push`], for each of them; what a silent one needs must stay until the end
     /// of the chain.
-    pub(crate) unsafe fn push_chain<const LENGTH: usize>(
-        &mut self,
-        chain: [(squeue::Entry, Token); LENGTH],
-        silent: usize,
-    ) {
-        self.in_flight += LENGTH - silent;
-        for (index, (entry, token)) in chain.into_iter().enumerate() {
-            self.waiting.push_back((entry.user_data(token.to_bits()), LENGTH - index));
+    pub(crate) unsafe fn push_chain(&mut self, chain: &[(squeue::Entry, Token)], silent: usize) {
+        self.in_flight += chain.len() - silent;
+        for (index, (entry, token)) in chain.iter().enumerate() {
+            let entry = entry.clone().user_data(token.to_bits());
+            self.waiting.push_back((entry, chain.len() - index));
         }
         self.submit_if_full();
     }

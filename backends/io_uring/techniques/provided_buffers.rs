@@ -71,9 +71,8 @@ impl ProvidedBuffers {
         self.places[usize::from(buffer)] = place;
         let address = self.pointer(buffer) as u64;
         let bytes = self.buffer_bytes as u32;
-        // SAFETY: the place is within the ring, and the kernel does not read it before the end of
-        // the ring has passed it.
-        let entry = unsafe { &mut *self.ring().add(usize::from(place)) };
+        // SAFETY: the kernel does not read the entry before the end of the ring has passed it.
+        let entry = unsafe { &mut *self.entry(place) };
         entry.set_addr(address);
         entry.set_len(bytes);
         entry.set_bid(buffer);
@@ -100,9 +99,9 @@ impl ProvidedBuffers {
     /// The buffer that stands behind this one in the ring.
     pub(crate) fn behind(&self, buffer: u16) -> u16 {
         let place = (self.places[usize::from(buffer)] + 1) % self.entries;
-        // SAFETY: the place is within the ring, and what stands there was written by `give_back`,
-        // and stays until that place comes round again.
-        unsafe { &*self.ring().add(usize::from(place)) }.bid()
+        // SAFETY: what stands there was written by `give_back`, and stays until that place comes
+        // round again.
+        unsafe { &*self.entry(place) }.bid()
     }
 
     /// How many bytes one buffer holds.
@@ -112,6 +111,12 @@ impl ProvidedBuffers {
 
     fn ring(&self) -> *mut BufRingEntry {
         self.memory.as_ptr().cast()
+    }
+
+    fn entry(&self, place: u16) -> *mut BufRingEntry {
+        assert!(place < self.entries, "not a place of the ring's");
+        // SAFETY: the place is within the ring.
+        unsafe { self.ring().add(usize::from(place)) }
     }
 
     fn pointer(&self, buffer: u16) -> *mut u8 {
