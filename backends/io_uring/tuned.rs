@@ -171,7 +171,7 @@ impl Lifecycle for Tuned {
         match completion.result() {
             Err(error) if self.lacks_a_buffer(id, &error) => self.park(id),
             Err(error) => {
-                self.take_no_bytes(id);
+                self.take_no_bytes(id, completion);
                 let is_cancelled = error.raw_os_error() == Some(libc::ECANCELED);
                 if is_cancelled && self.flight(id).is_greedy {
                     return self.server.client(id).connection.wants();

@@ -29,6 +29,11 @@ impl Exchange {
     pub(crate) fn finished(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), end: End::Finished }
     }
+
+    /// These bytes, and then an RST.
+    pub(crate) fn reset(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), end: End::Reset }
+    }
 }
 
 impl std::fmt::Debug for Exchange {
