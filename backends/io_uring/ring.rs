@@ -376,8 +376,9 @@ impl Ring {
         let entered = self.waits.enter(&mut self.ring, want, &mut self.counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
-            // A signal ends the wait like a tick, SA_RESTART or not.
-            Some(libc::EINTR) => {}
+            // A signal ends the wait like a tick, SA_RESTART or not; a minimum of the wait's may
+            // end it too (ETIME).
+            Some(libc::EINTR | libc::ETIME) => {}
             // The kernel wants its completions taken first (EBUSY), or is short of memory
             // (EAGAIN). The entries stay queued and are submitted the next time.
             Some(libc::EAGAIN | libc::EBUSY) => {

@@ -98,6 +98,14 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).expect("the server is still there");
     }
 
+    /// The same where the server may be gone already.
+    pub(crate) fn half_close_if_open(&self) {
+        match self.stream.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != ErrorKind::NotConnected => panic!("half-close: {error}"),
+            _ => {}
+        }
+    }
+
     /// Ends with an RST instead of a FIN.
     pub(crate) fn reset(self) {
         let linger = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));

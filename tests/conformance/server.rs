@@ -182,6 +182,19 @@ impl Server {
         });
     }
 
+    /// Waits until it has finished with everybody, as far as its recorder knows: a ring may have
+    /// closed a connection before its server hears of that, or of what came before.
+    pub(crate) fn wait_until_it_knows_of_nobody(&self) {
+        let Process::This { watch, .. } = &self.process else {
+            panic!("only a recorder knows that");
+        };
+        wait_until("everybody is gone, and it is known", || {
+            let history = watch.history();
+            let count = |which| history.iter().filter(|(_, step, _)| *step == which).count();
+            count(Step::Accepted) == count(Step::Closed)
+        });
+    }
+
     fn open_connections(&self) -> usize {
         let (now, before) = match &self.process {
             Process::This { served, .. } if self.arm.has_no_descriptors() => {
