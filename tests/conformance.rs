@@ -4,6 +4,11 @@
 //! Each scenario stands once under `conformance/`, with what is expected of it, and runs for every
 //! variant there is, in this process and against the program, closing at once and lingering. The
 //! name of a test says all of it: `epoll:edge::binary::lingering::half_close_after_a_part`.
+//!
+//! The tuned engines run them with sets of their techniques as well (`technique_sets.rs`):
+//! `io_uring:tuned+bundles::in_process::at_once::pipelined`. Some of those sets run each time; all
+//! the others, each technique alone, take some minutes more, and run with
+//! `cargo test --release --test conformance -- --ignored`.
 
 #[path = "conformance/accounts.rs"]
 mod accounts;
@@ -41,6 +46,7 @@ use libtest_mimic::{Arguments, Trial};
 use ringpoll_backends::Variant;
 
 use arm::{Arm, Scenario};
+use technique_sets::SETS;
 
 /// Most tests wait most of the time, so there are more at once than processors.
 const TESTS_AT_ONCE: usize = 24;
@@ -72,8 +78,20 @@ fn trials(variant: Variant, ignored: bool) -> impl Iterator<Item = Trial> {
                 tally::count_test(variant);
                 Ok(())
             };
-            Trial::test(name, test).with_ignored_flag(ignored)
+            Trial::test(name, test).with_ignored_flag(ignored || !arm.runs_always())
         })
+    })
+}
+
+/// Whether each set of techniques is what it says.
+fn trials_of_sets(variant: Variant, ignored: bool) -> impl Iterator<Item = Trial> {
+    SETS.iter().filter(move |set| set.variant == variant).map(move |set| {
+        let name = format!("{variant}+{}::is_in_force", set.name);
+        let test = || {
+            set.is_in_force();
+            Ok(())
+        };
+        Trial::test(name, test).with_ignored_flag(ignored)
     })
 }
 
@@ -82,7 +100,8 @@ fn main() {
     arguments.test_threads.get_or_insert(TESTS_AT_ONCE);
     // A list is of everything, and nothing else may stand in it.
     let refused = |&variant: &Variant| !arguments.list && !common::engine("conformance", variant);
-    let trials = Variant::ALL.iter().flat_map(|it| trials(*it, refused(it))).collect();
+    let all = |it: &Variant| trials(*it, refused(it)).chain(trials_of_sets(*it, refused(it)));
+    let trials = Variant::ALL.iter().flat_map(all).collect();
     if !arguments.list {
         common::raise_descriptor_limit(DESCRIPTORS);
         eprintln!("conformance · {}={}", pieces::SEED_VARIABLE, pieces::seed());

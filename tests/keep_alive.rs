@@ -4,10 +4,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Client, Exchange, Served, StepWatch, engine, response, wait_until};
+use common::{Client, Exchange, Recorded, Served, StepWatch, engine, response, wait_until};
 use ringpoll_backends::{
     Closing, Counters, DeadlineLengths, EngineOptions, KeepAlive, ListenOptions, Replies, Step,
-    Variant, Worker,
+    Techniques, Variant, Worker,
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -21,12 +21,21 @@ struct Persistent {
 
 impl Persistent {
     fn start(variant: Variant, body_bytes: usize, configure: impl FnOnce(&mut Worker)) -> Self {
+        Self::with_options(variant, body_bytes, EngineOptions::default(), configure)
+    }
+
+    fn with_options(
+        variant: Variant,
+        body_bytes: usize,
+        options: EngineOptions,
+        configure: impl FnOnce(&mut Worker),
+    ) -> Self {
         let watch = StepWatch::default();
         let listen = ListenOptions {
             send_buffer_bytes: Some(16_384),
             ..ListenOptions::new("127.0.0.1:0".parse().unwrap())
         };
-        let served = Served::with_options(variant, &listen, EngineOptions::default(), |worker| {
+        let served = Served::with_options(variant, &listen, options, |worker| {
             let replies = Replies::new(response(body_bytes).into()).unwrap();
             worker.keep_alive = Some(KeepAlive::new(replies.into()));
             worker.closing = LINGERING;
@@ -82,6 +91,58 @@ fn who_is_idle_at_the_stop_is_closed() {
         let counters = server.ended();
         assert_eq!((counters.drained, counters.cut_off), (10, 0), "{variant}: {counters:?}");
     }
+}
+
+/// Those who have asked, and those who never said a word: no deadline holds for them, and the
+/// drain would wait for an hour. It ends by itself, and each is told so by a FIN and nothing else.
+#[test]
+fn silence_at_the_stop_ends_in_good_order() {
+    const EACH: u64 = 5;
+    for variant in variants("silence_at_the_stop_ends_in_good_order") {
+        for (closing, options) in [Closing::AtOnce, LINGERING]
+            .into_iter()
+            .flat_map(|closing| ways_to_wait(variant).map(move |options| (closing, options)))
+        {
+            let server = Persistent::with_options(variant, 13, options.clone(), |worker| {
+                worker.closing = closing;
+                worker.drain_timeout = Duration::from_secs(3600);
+            });
+            let have_asked = (0..EACH).map(|_| server.asked());
+            let mut clients: Vec<_> = have_asked.collect();
+            clients.extend((0..EACH).map(|_| server.connect()));
+            wait_until("all of them are in", || {
+                let is_in = |recorded: &Recorded| recorded.1 == Step::Accepted;
+                server.watch.history().into_iter().filter(is_in).count() == clients.len()
+            });
+            server.served.stop.request();
+            let case = format!("{variant}, {closing:?}, {options:?}");
+            for client in &mut clients {
+                assert_eq!(client.read_to_end(), Exchange::finished(b""), "{case}");
+            }
+            let counters = server.ended();
+            assert_eq!((counters.accepted, counters.closed), (2 * EACH, 2 * EACH), "{case}");
+            assert_eq!(counters.drained + counters.cut_off, 2 * EACH, "{case}: {counters:?}");
+            assert_eq!((counters.connection_errors, counters.not_given_back), (0, 0), "{case}");
+            for client in &clients {
+                assert!(!client.was_reset_after_its_end(), "{case}");
+            }
+        }
+    }
+}
+
+/// The forms in which an engine can wait for somebody who says nothing.
+fn ways_to_wait(variant: Variant) -> impl Iterator<Item = EngineOptions> + Clone {
+    let with = |techniques| EngineOptions { techniques, ..EngineOptions::default() };
+    let mut ways = vec![EngineOptions::default()];
+    if variant == Variant::IoUringTuned {
+        ways.extend([
+            with(Techniques::NONE),
+            with(Techniques { provided_buffers: 2, ..Techniques::NONE }),
+            with(Techniques { direct_descriptors: true, ..Techniques::NONE }),
+            with(Techniques { direct_descriptors: true, ..Techniques::BEST }),
+        ]);
+    }
+    ways.into_iter()
 }
 
 /// In the middle of a head, in the middle of a body, and with the answer not taken yet.

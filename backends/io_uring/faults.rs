@@ -97,6 +97,10 @@ impl Submission<'_> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }

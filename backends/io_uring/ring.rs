@@ -298,14 +298,11 @@ impl Ring {
     /// # Safety
     /// That of [`Ring::push`], for each of them; what a silent one needs must stay until the end
     /// of the chain.
-    pub(crate) unsafe fn push_chain<const LENGTH: usize>(
-        &mut self,
-        chain: [(squeue::Entry, Token); LENGTH],
-        silent: usize,
-    ) {
-        self.in_flight += LENGTH - silent;
-        for (index, (entry, token)) in chain.into_iter().enumerate() {
-            self.waiting.push_back((entry.user_data(token.to_bits()), LENGTH - index));
+    pub(crate) unsafe fn push_chain(&mut self, chain: &[(squeue::Entry, Token)], silent: usize) {
+        self.in_flight += chain.len() - silent;
+        for (index, (entry, token)) in chain.iter().enumerate() {
+            let entry = entry.clone().user_data(token.to_bits());
+            self.waiting.push_back((entry, chain.len() - index));
         }
         self.submit_if_full();
     }
@@ -379,8 +376,9 @@ impl Ring {
         let entered = self.waits.enter(&mut self.ring, want, &mut self.counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
-            // A signal ends the wait like a tick, SA_RESTART or not.
-            Some(libc::EINTR) => {}
+            // A signal ends the wait like a tick, SA_RESTART or not; a minimum of the wait's may
+            // end it too (ETIME).
+            Some(libc::EINTR | libc::ETIME) => {}
             // The kernel wants its completions taken first (EBUSY), or is short of memory
             // (EAGAIN). The entries stay queued and are submitted the next time.
             Some(libc::EAGAIN | libc::EBUSY) => {

@@ -128,18 +128,14 @@ impl Tuned {
         let flight = self.flight(id);
         flight.chain = Some((chain, length));
         flight.asked(chain.operations(), (1 + chain.length() - silent) as u8);
+        let entries: &[_] = match chain {
+            Chain::Close => &[send, close],
+            Chain::Shutdown => &[send, shutdown],
+            Chain::ShutdownAndClose => &[send, (linked(shutdown.0), shutdown.1), close],
+        };
         // SAFETY: the server owns the answers and changes none of them. It is dropped after the
         // ring has been reaped to zero; where that fails, `drop` leaks them.
-        unsafe {
-            match chain {
-                Chain::Close => self.ring.push_chain([send, close], silent),
-                Chain::Shutdown => self.ring.push_chain([send, shutdown], silent),
-                Chain::ShutdownAndClose => {
-                    let shutdown = (linked(shutdown.0), shutdown.1);
-                    self.ring.push_chain([send, shutdown, close], silent);
-                }
-            }
-        }
+        unsafe { self.ring.push_chain(entries, silent) };
     }
 }
 
@@ -175,7 +171,7 @@ impl Lifecycle for Tuned {
         match completion.result() {
             Err(error) if self.lacks_a_buffer(id, &error) => self.park(id),
             Err(error) => {
-                self.take_no_bytes(id);
+                self.take_no_bytes(id, completion);
                 let is_cancelled = error.raw_os_error() == Some(libc::ECANCELED);
                 if is_cancelled && self.flight(id).is_greedy {
                     return self.server.client(id).connection.wants();

@@ -24,10 +24,30 @@ const SINGLE_SHOT: &[Row] = &[
     Row { name: "cancel, then close", needs: &["cancel"] },
 ];
 
+/// What is on by default of `io_uring:tuned`; its other switches are the capabilities themselves.
+const TUNED: &[Row] = &[
+    Row { name: "completions are made when they are waited for", needs: &["setup_defer_taskrun"] },
+    Row { name: "one ACCEPT brings all connections", needs: &["accept_multishot"] },
+    Row { name: "receive buffers that all share", needs: &["buffer_ring"] },
+    Row {
+        name: "one RECV brings all that comes on a connection",
+        needs: &["buffer_ring", "recv_multishot"],
+    },
+    Row { name: "what follows the answer is submitted with it", needs: &["link"] },
+    Row { name: "a chain says once that it is done", needs: &["link", "skip_success"] },
+    Row {
+        name: "a ring restricted to the operations of the server",
+        needs: &["setup_r_disabled", "restrictions"],
+    },
+    Row { name: "no completion is lost where the queue overflows", needs: &["overflow_kept"] },
+    Row { name: "cancel, then close", needs: &["cancel"] },
+];
+
 /// The techniques of this engine.
 const fn rows(variant: Variant) -> &'static [Row] {
     match variant {
         Variant::IoUringSingleShot => SINGLE_SHOT,
+        Variant::IoUringTuned => TUNED,
         // The epoll engines make the calls of the documents, which every kernel has.
         _ => &[],
     }

@@ -138,7 +138,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "backend = \"kqueue\"\n",
         "config.toml:1: backend must be one of auto, epoll, io_uring, epoll:level, epoll:edge, \
-         io_uring:single_shot, not \"kqueue\"",
+         epoll:tuned, io_uring:single_shot, io_uring:tuned, not \"kqueue\"",
     ),
     (
         "[io_uring]\nsubmission_queue_entries = 100\n",

@@ -29,6 +29,11 @@ impl Exchange {
     pub(crate) fn finished(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), end: End::Finished }
     }
+
+    /// These bytes, and then an RST.
+    pub(crate) fn reset(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), end: End::Reset }
+    }
 }
 
 impl std::fmt::Debug for Exchange {
@@ -91,6 +96,14 @@ impl Client {
     /// Says that nothing follows, and still listens.
     pub(crate) fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).expect("the server is still there");
+    }
+
+    /// The same where the server may be gone already.
+    pub(crate) fn half_close_if_open(&self) {
+        match self.stream.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != ErrorKind::NotConnected => panic!("half-close: {error}"),
+            _ => {}
+        }
     }
 
     /// Ends with an RST instead of a FIN.

@@ -37,12 +37,22 @@ impl Accounts {
 /// The plain counters of a server that has ended, by name.
 pub(crate) struct Totals {
     counters: HashMap<String, u64>,
-    pub(crate) system_calls: u64,
+    pub(crate) system_calls: HashMap<String, u64>,
 }
 
 impl Totals {
     pub(crate) fn of(&self, name: &str) -> u64 {
         *self.counters.get(name).unwrap_or_else(|| panic!("there is no counter {name}"))
+    }
+
+    /// How many system calls there were.
+    pub(crate) fn calls(&self) -> u64 {
+        self.system_calls.values().sum()
+    }
+
+    /// How many of them were of that name.
+    pub(crate) fn calls_of(&self, name: &str) -> u64 {
+        self.system_calls.get(name).copied().unwrap_or(0)
     }
 
     pub(crate) fn accounts(&self) -> Accounts {
@@ -59,7 +69,8 @@ impl Totals {
 
 impl From<Counters> for Totals {
     fn from(counters: Counters) -> Self {
-        let system_calls = counters.system_calls.total();
+        let calls = counters.system_calls.iter();
+        let system_calls = calls.map(|(name, count)| (name.to_owned(), count)).collect();
         let counters = counters.iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { counters, system_calls }
     }
@@ -72,7 +83,7 @@ impl From<&Value> for Totals {
             let number = |(name, value): (&String, &Value)| Some((name.clone(), value.as_u64()?));
             object.iter().filter_map(number).collect()
         };
-        let system_calls = numbers(&total["system_calls"]).values().sum();
+        let system_calls = numbers(&total["system_calls"]);
         Self { counters: numbers(total), system_calls }
     }
 }

@@ -62,15 +62,27 @@ impl Arm {
         self.techniques().map_or_else(EngineOptions::default, TechniqueSet::options)
     }
 
-    /// Whether nobody but the close tells the peer that nothing follows. What it has said unasked
-    /// makes that a reset, which overtakes an answer that was held back for it.
+    /// Whether nobody but the close may tell the peer that nothing follows. What it says unasked
+    /// between the last receive and the close makes that a reset, which overtakes an answer that
+    /// was held back for it ([`ShutdownBy::Close`]).
     pub(crate) fn leaves_the_end_to_the_close(self) -> bool {
-        self.engine_options().shutdown == ShutdownBy::Close
+        self.engine_options().shutdown == ShutdownBy::Close && !self.lingers()
     }
 
-    /// Whether it makes system calls for nothing, on purpose.
-    pub(crate) fn spins(self) -> bool {
-        self.engine_options().busy_poll_us > 0
+    /// Whether it asks epoll again and again before it sleeps, on purpose. io_uring looks into
+    /// memory for that, and makes no call.
+    pub(crate) fn asks_epoll_in_vain(self) -> bool {
+        self.variant == Variant::EpollTuned && self.engine_options().busy_poll_us > 0
+    }
+
+    /// Whether connections are entries of a table that only the ring knows, and no descriptors.
+    pub(crate) fn has_no_descriptors(self) -> bool {
+        self.variant == Variant::IoUringTuned && self.engine_options().techniques.direct_descriptors
+    }
+
+    /// Whether it runs each time, and not only with what is left out otherwise.
+    pub(crate) fn runs_always(self) -> bool {
+        self.techniques().is_none_or(TechniqueSet::runs_always)
     }
 
     pub(crate) fn lingers(self) -> bool {

@@ -185,7 +185,7 @@ fn close_while_it_is_shut(arm: Arm) {
 /// The peer closes while the loop stands in the middle of a step of its connection.
 fn close_while(arm: Arm, request: &[u8], at: fn(Step) -> bool, expected: Accounts) {
     let server = Server::start(arm);
-    server.wait_until_open(0);
+    server.wait_until_it_knows_of_nobody();
     let held = server.hold_at(at);
     let mut client = server.connect_and_send(request);
     held.wait_until_held();

@@ -136,7 +136,8 @@ fn kinds_in_turns(arm: Arm) {
     let answers = [[ok(), ok_head()].concat().repeat(6), ok_last()];
     says(&server, "six turns", &stream, &answers);
     let mut client = server.connect_and_send([GET, HEAD].concat().repeat(30).as_bytes());
-    client.half_close();
+    // Whoever was told to come again may have been closed by now, with requests unread.
+    client.half_close_if_open();
     let got = client.read_to_end();
     let told = String::from_utf8(got.bytes).unwrap();
     let close = "Connection: close\r\n";

@@ -161,7 +161,7 @@ fn reset_while_it_is_shut(arm: Arm) {
 /// The peer resets while the loop stands in the middle of a step of its connection.
 fn reset_while(arm: Arm, request: &[u8], at: fn(Step) -> bool, expected: Accounts) {
     let server = Server::start(arm);
-    server.wait_until_open(0);
+    server.wait_until_it_knows_of_nobody();
     let held = server.hold_at(at);
     let client = server.connect_and_send(request);
     held.wait_until_held();

@@ -1,7 +1,8 @@
 //! Each technique of the tuned engines alone, all of them together, and none: whatever is switched
 //! on, the peer must not notice.
 
-use ringpoll_backends::{EngineOptions, ShutdownBy, Techniques, Variant};
+use ringpoll_backends::capabilities::Capabilities;
+use ringpoll_backends::{EngineOptions, ShutdownBy, Techniques, Variant, open};
 
 pub(crate) struct TechniqueSet {
     pub(crate) name: &'static str,
@@ -15,6 +16,65 @@ impl TechniqueSet {
             EngineOptions { techniques: Techniques::NONE, ..EngineOptions::default() };
         (self.options)(&mut options);
         options
+    }
+
+    /// Whether its scenarios run each time, or only when all that is left out is asked for.
+    pub(crate) fn runs_always(&self) -> bool {
+        ALWAYS.contains(&(self.variant, self.name))
+    }
+
+    /// What is switched on and this kernel has is in force: a set whose techniques are not would
+    /// show nothing.
+    pub(crate) fn is_in_force(&self) {
+        let options = self.options();
+        let mut asked = options.techniques.names();
+        let kernel = Capabilities::probe();
+        asked.retain(|name| {
+            let has = needs(name).iter().all(|need| kernel.has(need));
+            if !has {
+                println!("{}: this kernel has no {name}", self.name);
+            }
+            has
+        });
+        let backend = open(self.variant, &options).expect("the engine is there");
+        let mut in_force = backend.techniques();
+        // It takes the place of the other where both are asked for.
+        if asked.contains(&"deferred_task_run") {
+            asked.retain(|name| *name != "cooperative_task_run");
+        }
+        in_force.sort_unstable();
+        asked.sort_unstable();
+        assert_eq!(in_force, asked, "{}: in force and asked for", self.name);
+    }
+}
+
+/// The sets that run each time: between them they switch on everything but what burns a processor.
+const ALWAYS: [(Variant, &str); 5] = [
+    (Variant::EpollTuned, "shutdown_close"),
+    (Variant::IoUringTuned, "none"),
+    (Variant::IoUringTuned, "multishot_receive_into_few_buffers"),
+    (Variant::IoUringTuned, "skip_success"),
+    (Variant::IoUringTuned, "all"),
+];
+
+/// What of the kernel a technique is built on, in the words of `ringpoll doctor`.
+fn needs(technique: &str) -> &'static [&'static str] {
+    match technique {
+        "deferred_task_run" => &["setup_defer_taskrun"],
+        "cooperative_task_run" => &["setup_coop_taskrun"],
+        "multishot_accept" => &["accept_multishot"],
+        "multishot_receive" => &["buffer_ring", "recv_multishot"],
+        "provided_buffers" => &["buffer_ring"],
+        "bundles" => &["recv_bundle"],
+        "direct_descriptors" => &["accept_direct_alloc", "close_direct"],
+        "skip_success" => &["link", "skip_success"],
+        "linked_close" => &["link"],
+        "registered_ring" => &["registered_ring"],
+        "no_submission_queue_array" => &["setup_no_sqarray"],
+        "minimum_wait" => &["min_wait"],
+        "zero_copy_send" => &["send_zero_copy"],
+        "submission_queue_polling" => &["setup_sqpoll"],
+        other => panic!("nobody has said what {other} needs"),
     }
 }
 

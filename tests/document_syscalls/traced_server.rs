@@ -106,6 +106,11 @@ impl Drop for TracedServer {
     }
 }
 
+/// From its start line on the program serves, and does nothing else.
+fn is_the_start_line(call: &Call) -> bool {
+    call.name == "write" && call.arguments.starts_with("2, \"listening on ")
+}
+
 /// How often each system call was made by the thread that serves, on the descriptors that it
 /// serves: those of connections, the listener's for accepting, and the engine's own.
 pub(crate) struct LoopCalls<'log> {
@@ -119,8 +124,9 @@ impl<'log> LoopCalls<'log> {
         let mut of_loop = Self { counts: Default::default(), closed: 0 };
         let mut connections = HashSet::new();
         let mut of_signals = Vec::new();
-        let mut ring_is_made = false;
-        for call in calls {
+        // What comes before belongs to the making of the engine, which tries what there is.
+        let serves_from = calls.iter().position(is_the_start_line).unwrap_or(calls.len());
+        for (index, call) in calls.iter().enumerate() {
             let descriptor = call.descriptor();
             let counted = match call.name.as_str() {
                 // Signals come through one. Its two descriptors stand last, in brackets.
@@ -135,14 +141,12 @@ impl<'log> LoopCalls<'log> {
                     true
                 }
                 "epoll_create1" | "epoll_ctl" | "epoll_wait" | "shutdown" => true,
-                // The first belongs to the making of the ring: it submits nothing, waits for
-                // nothing, and shows whether the call is allowed.
-                "io_uring_enter" => std::mem::replace(&mut ring_is_made, true),
+                "io_uring_enter" => true,
                 "recvfrom" | "sendto" => descriptor.is_some_and(|it| !of_signals.contains(&it)),
                 "close" => descriptor.is_some_and(|it| connections.remove(&i64::from(it))),
                 _ => false,
             };
-            if counted {
+            if counted && index > serves_from {
                 *of_loop.counts.entry(&call.name).or_default() += 1;
                 of_loop.closed += usize::from(call.name == "close");
             }

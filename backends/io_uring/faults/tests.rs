@@ -198,12 +198,13 @@ fn a_wait_that_fails_loses_nothing() {
     if !begins(name) {
         return;
     }
-    let cases = [libc::EINTR, libc::EAGAIN, libc::EBUSY].into_iter().flat_map(|errno| {
-        PLACES.flat_map(move |n| [n..=n, n..=n + 20]).map(move |which| {
-            let name = format!("io_uring_enter {which:?} {errno}");
-            Case::new(name, Plan { enter: Some((which, errno)), ..Plan::default() })
-        })
-    });
+    let cases =
+        [libc::EINTR, libc::ETIME, libc::EAGAIN, libc::EBUSY].into_iter().flat_map(|errno| {
+            PLACES.flat_map(move |n| [n..=n, n..=n + 20]).map(move |which| {
+                let name = format!("io_uring_enter {which:?} {errno}");
+                Case::new(name, Plan { enter: Some((which, errno)), ..Plan::default() })
+            })
+        });
     run_all("io_uring_enter", cases);
 }
 

@@ -13,7 +13,7 @@ use crate::io_uring::ring::Queues;
 
 /// Looks for so long; whether something has come.
 pub(super) fn spin(time: Duration, ring: &mut Queues) -> bool {
-    if time.is_zero() || ring.submission().len() > 0 {
+    if time.is_zero() || !ring.submission().is_empty() {
         return false;
     }
     let began = Instant::now();

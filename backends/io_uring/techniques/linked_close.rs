@@ -31,11 +31,6 @@ impl Chain {
     pub(crate) fn length(self) -> usize {
         if self == Self::ShutdownAndClose { 2 } else { 1 }
     }
-
-    /// Whether the close is one of them.
-    pub(crate) fn closes(self) -> bool {
-        self != Self::Shutdown
-    }
 }
 
 /// The next entry begins when this one has succeeded.

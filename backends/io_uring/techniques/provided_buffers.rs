@@ -10,6 +10,7 @@
 //! it; then the server, until it has looked at the bytes.
 
 use std::io;
+use std::mem;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -31,6 +32,8 @@ pub(crate) struct ProvidedBuffers {
     given: u16,
     /// Where in the ring each buffer was given last.
     places: Box<[u16]>,
+    /// Which of them are the kernel's.
+    lent: Box<[bool]>,
 }
 
 impl ProvidedBuffers {
@@ -54,7 +57,9 @@ impl ProvidedBuffers {
         }
         let memory = NonNull::new(memory.cast()).expect("mmap gives no address zero unasked");
         let places = vec![0; entries.into()].into_boxed_slice();
-        let mut buffers = Self { memory, memory_bytes, entries, buffer_bytes, given: 0, places };
+        let lent = vec![false; entries.into()].into_boxed_slice();
+        let mut buffers =
+            Self { memory, memory_bytes, entries, buffer_bytes, given: 0, places, lent };
         let address = memory.as_ptr() as u64;
         // SAFETY: the mapping holds the ring. Where it goes before the kernel's ring does, it is
         // unregistered first, or leaked.
@@ -67,13 +72,14 @@ impl ProvidedBuffers {
 
     /// The kernel may fill it again.
     pub(crate) fn give_back(&mut self, buffer: u16) {
+        let was_lent = mem::replace(&mut self.lent[usize::from(buffer)], true);
+        assert!(!was_lent, "buffer {buffer}: the kernel has it already");
         let place = self.given % self.entries;
         self.places[usize::from(buffer)] = place;
         let address = self.pointer(buffer) as u64;
         let bytes = self.buffer_bytes as u32;
-        // SAFETY: the place is within the ring, and the kernel does not read it before the end of
-        // the ring has passed it.
-        let entry = unsafe { &mut *self.ring().add(usize::from(place)) };
+        // SAFETY: the kernel does not read the entry before the end of the ring has passed it.
+        let entry = unsafe { &mut *self.entry(place) };
         entry.set_addr(address);
         entry.set_len(bytes);
         entry.set_bid(buffer);
@@ -85,13 +91,15 @@ impl ProvidedBuffers {
         end.store(self.given, Ordering::Release);
     }
 
-    /// What came, and which buffer it stands in.
+    /// What came, in the buffer that it stands in, which is the server's from now on.
     ///
     /// # Safety
     /// A completion that nobody has looked at yet names this buffer and this count; or, of a
     /// bundle, its first buffer and what stands in the ones before ([`super::bundles`]).
-    pub(crate) unsafe fn bytes(&self, buffer: u16, count: usize) -> &[u8] {
+    pub(crate) unsafe fn bytes(&mut self, buffer: u16, count: usize) -> &[u8] {
         assert!(buffer < self.entries && count <= self.buffer_bytes, "not a buffer of ours");
+        let was_lent = mem::replace(&mut self.lent[usize::from(buffer)], false);
+        assert!(was_lent, "buffer {buffer}: the kernel does not have it");
         // SAFETY: the buffer is within the mapping, and the server's until it is given back, as
         // the caller vouches; its bytes were zeroed by the kernel when they were mapped.
         unsafe { slice::from_raw_parts(self.pointer(buffer), count) }
@@ -100,9 +108,15 @@ impl ProvidedBuffers {
     /// The buffer that stands behind this one in the ring.
     pub(crate) fn behind(&self, buffer: u16) -> u16 {
         let place = (self.places[usize::from(buffer)] + 1) % self.entries;
-        // SAFETY: the place is within the ring, and what stands there was written by `give_back`,
-        // and stays until that place comes round again.
-        unsafe { &*self.ring().add(usize::from(place)) }.bid()
+        // SAFETY: what stands there was written by `give_back`, and stays until that place comes
+        // round again.
+        unsafe { &*self.entry(place) }.bid()
+    }
+
+    /// How many buffers the server has not given back.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.lent.iter().filter(|is_lent| !**is_lent).count()
     }
 
     /// How many bytes one buffer holds.
@@ -112,6 +126,12 @@ impl ProvidedBuffers {
 
     fn ring(&self) -> *mut BufRingEntry {
         self.memory.as_ptr().cast()
+    }
+
+    fn entry(&self, place: u16) -> *mut BufRingEntry {
+        assert!(place < self.entries, "not a place of the ring's");
+        // SAFETY: the place is within the ring.
+        unsafe { self.ring().add(usize::from(place)) }
     }
 
     fn pointer(&self, buffer: u16) -> *mut u8 {

@@ -9,6 +9,8 @@ use std::os::fd::AsRawFd;
 
 use ::io_uring::IoUring;
 
+use super::minimum_wait;
+
 const REGISTER_RING_FDS: u32 = 20;
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_SQ_WAKEUP: u32 = 2;
@@ -79,8 +81,9 @@ impl RegisteredRing {
         if ring.params().is_setup_sqpoll() && asleep {
             flags |= ENTER_SQ_WAKEUP;
         }
+        let time = minimum_wait::longest();
         let mut arguments =
-            Arguments { signal_mask: 0, signal_mask_bytes: 0, minimum_wait_us, time: 0 };
+            Arguments { signal_mask: 0, signal_mask_bytes: 0, minimum_wait_us, time };
         let (pointer, bytes) = if minimum_wait_us > 0 {
             flags |= ENTER_EXT_ARG;
             (&raw mut arguments, size_of::<Arguments>())

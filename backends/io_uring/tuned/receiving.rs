@@ -56,9 +56,10 @@ impl Buffers {
     /// The end: memory that the kernel may still write to is leaked rather than freed.
     pub(super) fn leave(&mut self, ring: &mut Ring) {
         let in_flight = ring.in_flight();
-        if let Kind::Provided(buffers) = mem::replace(&mut self.kind, Kind::Gone)
-            && ring.register(|submitter| submitter.unregister_buf_ring(GROUP)).is_ok()
-            && in_flight == 0
+        let Kind::Provided(buffers) = mem::replace(&mut self.kind, Kind::Gone) else { return };
+        #[cfg(test)]
+        crate::io_uring::faults::account_for_buffers(buffers.kept());
+        if ring.register(|submitter| submitter.unregister_buf_ring(GROUP)).is_ok() && in_flight == 0
         {
             // SAFETY: the kernel's ring is gone, and nothing is in flight.
             unsafe { buffers.free() };
@@ -153,10 +154,18 @@ impl Tuned {
     }
 
     /// The receive has failed: its buffer is back, if it had one.
-    pub(super) fn take_no_bytes(&mut self, id: ConnectionId) {
-        if let Kind::Own(slab) = &mut self.buffers.kind {
-            // SAFETY: as in `take_bytes`.
-            unsafe { slab.take_back(id.slot, 0) };
+    pub(super) fn take_no_bytes(&mut self, id: ConnectionId, completion: Completion) {
+        match (&mut self.buffers.kind, completion.buffer()) {
+            (Kind::Own(slab), _) => {
+                // SAFETY: as in `take_bytes`.
+                unsafe { slab.take_back(id.slot, 0) };
+            }
+            (Kind::Provided(buffers), Some(buffer)) => {
+                // SAFETY: as in `take_bytes`.
+                unsafe { buffers.bytes(buffer, 0) };
+                buffers.give_back(buffer);
+            }
+            _ => {}
         }
     }
 
