@@ -30,12 +30,17 @@ pub(crate) struct Arguments {
     /// Only the instructions a request.
     #[arg(long)]
     pub(crate) path_length: bool,
+    /// The instructions a request with and without each technique of io_uring:tuned, under Linux
+    /// 6.1 and the newest, or the kernels that are named. It is held to no baseline.
+    #[arg(long, requires = "path_length", conflicts_with_all = ["bounded", "all", "write_baseline"])]
+    pub(crate) techniques: bool,
     /// Only a comparison of all variants under each kernel, by counted instructions, side by side.
     #[arg(long, conflicts_with_all = ["matrix", "path_length"])]
     pub(crate) compare: bool,
-    /// Boot each kernel so many times for the instructions a request.
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub(crate) boots: usize,
+    /// Boot each kernel so many times for the instructions a request [default: 2, and 1 for
+    /// --techniques].
+    #[arg(long, value_name = "N")]
+    pub(crate) boots: Option<usize>,
     /// Make what was measured the baseline.
     #[arg(long, requires = "path_length", requires = "reason")]
     pub(crate) write_baseline: bool,

@@ -84,7 +84,7 @@ impl Baseline {
         }
         let text = toml::to_string_pretty(&self).map_err(|error| error.to_string())?;
         let head = format!(
-            "# Instructions a request by kernel and variant: path length, not time. Written by\n\
+            "# Instructions a request by kernel, server and load: path length, not time. Written by\n\
              # {COMMAND}\n\n"
         );
         fs::write(file(), head + &text).map_err(|it| format!("{}: {it}", file().display()))?;
@@ -168,8 +168,8 @@ pub(crate) fn a_longer_path_fails_and_a_shorter_one_is_told() {
     use crate::path_length::Length;
     let measured = |instructions: f64, version: &str| {
         let length = Length {
-            variant: "v".to_owned(),
-            at_once: 1,
+            server: "v".to_owned(),
+            load: "1 at once".to_owned(),
             instructions_a_request: instructions,
             spread: 0.0,
             each_boot: vec![instructions],

@@ -3,6 +3,7 @@
 mod compare;
 mod cost;
 mod observe;
+mod persistent;
 mod suites;
 
 use std::fs::{self, File};

@@ -7,6 +7,7 @@
 
 mod apt;
 mod arguments;
+mod arms;
 mod baseline;
 mod catalogue;
 #[path = "../common/mod.rs"]
@@ -41,7 +42,13 @@ use arguments::Arguments;
 use baseline::Baseline;
 use image::Image;
 use machine::Acceleration;
+use path_length::KernelLengths;
 use summary::Summary;
+use work::Work;
+
+/// Under which techniques are counted unless others are named: one that lacks the latest of them,
+/// and the newest.
+const OF_TECHNIQUES: [&str; 2] = ["6.1", "newest"];
 
 /// What needs no guest, and runs always.
 const CHECKS: &[(&str, fn())] = &[
@@ -52,6 +59,10 @@ const CHECKS: &[(&str, fn())] = &[
     ),
     ("a_package_is_taken_from_its_suites_alone", apt::a_package_is_taken_from_its_suites_alone),
     ("a_run_has_the_kernels_of_its_set", catalogue::a_run_has_the_kernels_of_its_set),
+    (
+        "every_technique_is_counted_with_and_without",
+        arms::every_technique_is_counted_with_and_without,
+    ),
     ("complaints_are_found", console::complaints_are_found),
     ("sources_follow_the_machines_own", apt::sources_follow_the_machines_own),
     ("the_last_result_counts", guest::the_last_result_counts),
@@ -102,7 +113,10 @@ fn boot_all(arguments: &Arguments) -> Result<bool, String> {
     }
     let directory = directory();
     fs::create_dir_all(directory.join("runs")).map_err(|error| error.to_string())?;
-    let chosen = catalogue::chosen(&arguments.kernel, arguments.all)?;
+    let chosen = match (arguments.techniques, arguments.kernel.is_empty()) {
+        (true, true) => catalogue::chosen(&OF_TECHNIQUES.map(str::to_owned), false),
+        _ => catalogue::chosen(&arguments.kernel, arguments.all),
+    }?;
     let images = match images(&directory, &chosen) {
         Ok(images) => images,
         Err(error) => {
@@ -158,7 +172,7 @@ fn run_matrix(
     programs: &Path,
     directory: &Path,
 ) -> Result<bool, String> {
-    let nothing = initramfs::with_work(programs, &work::Work::default(), "nothing")?;
+    let nothing = initramfs::with_work(programs, &Work::default(), "nothing")?;
     let kvm = machine::kvm_works(directory, &images[0].file, &nothing);
     let acceleration = if kvm { Acceleration::Kvm } else { Acceleration::Tcg };
     let mut work = matrix::work(arguments.all);
@@ -189,22 +203,44 @@ fn run_path_length(
     programs: &Path,
     directory: &Path,
 ) -> Result<bool, String> {
-    let initramfs = initramfs::with_work(programs, &path_length::work(), "path-length")?;
+    let (name, plan) = match arguments.techniques {
+        true => ("path_length_of_techniques", arms::techniques()),
+        false => ("path_length", arms::variants()),
+    };
+    let work = Work { cost: Some(plan.clone()), ..Work::default() };
+    let initramfs = initramfs::with_work(programs, &work, name)?;
     let started = Instant::now();
-    let measured = path_length::measure(images, &initramfs, arguments.boots, directory);
+    let boots = arguments.boots.unwrap_or(if arguments.techniques { 1 } else { 2 });
+    let measured = path_length::measure(images, &initramfs, &plan, boots, directory);
     let compiler = payload::compiler();
-    let write = |name: &str, text: String| {
-        let file = directory.join(name);
-        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))
+    let write = |extension: &str, text: String| {
+        let file = directory.join(format!("{name}.{extension}"));
+        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok::<_, String>(file)
     };
     let json = serde_json::json!({
         "what": path_length::WHAT_IT_IS, "compiler": compiler, "kernels": measured,
     });
-    write("path_length.json", format!("{json:#}\n"))?;
-    write("path_length.html", plot::page(&measured, &compiler))?;
-    println!("\n{}", path_length::table(&measured));
-    let took_s = started.elapsed().as_secs();
-    println!("{took_s} s · {}", directory.join("path_length.html").display());
+    write("json", format!("{json:#}\n"))?;
+    let page = write("html", plot::page(&measured, &plan, &compiler))?;
+    match arguments.techniques {
+        true => println!("\n{}", path_length::technique_table(&measured)),
+        false => println!("\n{}", path_length::table(&measured, &plan)),
+    }
+    println!("{} s · {}", started.elapsed().as_secs(), page.display());
+    if arguments.techniques {
+        let problems = measured.iter().flat_map(|kernel| &kernel.problems);
+        return Ok(problems.inspect(|it| println!("path length · {it}")).count() == 0);
+    }
+    judge_path_length(arguments, &measured, &compiler)
+}
+
+/// Holds it to the baseline, or makes it the baseline.
+fn judge_path_length(
+    arguments: &Arguments,
+    measured: &[KernelLengths],
+    compiler: &str,
+) -> Result<bool, String> {
     let mut failures: Vec<_> = measured
         .iter()
         .flat_map(|kernel| kernel.problems.iter().map(|it| format!("{}: {it}", kernel.kernel)))
@@ -212,12 +248,12 @@ fn run_path_length(
     let baseline = Baseline::read()?;
     if let (true, Some(reason)) = (arguments.write_baseline, &arguments.reason) {
         if failures.is_empty() {
-            let file = baseline.rewrite(&measured, &compiler, reason)?;
+            let file = baseline.rewrite(measured, compiler, reason)?;
             println!("the baseline is written: {}", file.display());
         }
     } else {
         let must_compare = env::var("CI").as_deref() == Ok("true");
-        let verdict = baseline.compare(&measured, &compiler, must_compare);
+        let verdict = baseline.compare(measured, compiler, must_compare);
         verdict.remarks.iter().for_each(|it| println!("path length · {it}"));
         println!("path length · {} kernels of exactly the baseline's build", verdict.exact);
         failures.extend(verdict.failures);

@@ -1,12 +1,13 @@
-//! The path lengths as a page with one picture: a bar for each kernel, load and variant.
+//! The path lengths as a page with one picture: a bar for each kernel, load and server.
 
 use maud::{DOCTYPE, Markup, html};
-use ringpoll_backends::Variant;
 
-use crate::path_length::{KernelLengths, WHAT_IT_IS, arm_name};
+use crate::path_length::{KernelLengths, Length, WHAT_IT_IS, distinct};
+use crate::work::CostPlan;
 
-const WIDTH: f64 = 900.0;
-const LEFT: f64 = 170.0;
+const WIDTH: f64 = 1100.0;
+const LEFT: f64 = 250.0;
+const RIGHT: f64 = 330.0;
 const BAR: f64 = 18.0;
 const GAP: f64 = 14.0;
 
@@ -14,7 +15,7 @@ const GAP: f64 = 14.0;
 const COLOURS: &[&str] = &["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7"];
 
 /// The whole page; it needs nothing beside it.
-pub(crate) fn page(all: &[KernelLengths], compiler: &str) -> String {
+pub(crate) fn page(all: &[KernelLengths], plan: &CostPlan, compiler: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -26,7 +27,7 @@ pub(crate) fn page(all: &[KernelLengths], compiler: &str) -> String {
             body {
                 h1 { "Path length by kernel" }
                 p { (WHAT_IT_IS) ". Counted by an emulated processor: no cache, no device and no waiting is in it. Shorter is less work." }
-                (picture(all))
+                (picture(all, plan))
                 p { "Compiled by " (compiler) ". " @for kernel in all { (kernel.kernel) ": " (kernel.package) " " (kernel.package_version) "; " } }
             }
         }
@@ -37,34 +38,32 @@ pub(crate) fn page(all: &[KernelLengths], compiler: &str) -> String {
 /// One group of bars.
 struct Group<'all> {
     label: String,
-    bars: Vec<(usize, &'static str, &'all crate::path_length::Length)>,
+    bars: Vec<(usize, String, &'all Length)>,
 }
 
-fn groups(all: &[KernelLengths]) -> Vec<Group<'_>> {
-    let of_kernel = |kernel| {
-        let kernel: &KernelLengths = kernel;
-        let mut loads: Vec<_> = kernel.arms.values().map(|arm| arm.at_once).collect();
-        loads.sort_unstable();
-        loads.dedup();
-        loads.into_iter().map(move |at_once| Group {
-            label: format!("{}, {at_once} at once", kernel.kernel),
-            bars: Variant::ALL
-                .iter()
-                .enumerate()
-                .filter_map(|(index, it)| {
-                    Some((index, it.name(), kernel.arms.get(&arm_name(it.name(), at_once))?))
-                })
-                .collect(),
-        })
+fn groups<'all>(all: &'all [KernelLengths], plan: &CostPlan) -> Vec<Group<'all>> {
+    let servers = distinct(plan, |arm| arm.server.clone());
+    let loads = distinct(plan, |arm| arm.load.to_string());
+    let group = |kernel: &'all KernelLengths, load: &str| {
+        let bar = |(index, server): (usize, &String)| {
+            let length = kernel.arms.get(&format!("{server}, {load}"))?;
+            Some((index, server.clone(), length))
+        };
+        let bars = servers.iter().enumerate().filter_map(bar).collect();
+        Group { label: format!("{}, {load}", kernel.kernel), bars }
     };
-    all.iter().flat_map(of_kernel).collect()
+    all.iter()
+        .flat_map(|kernel| loads.iter().map(move |load| (kernel, load)))
+        .map(|(kernel, load)| group(kernel, load))
+        .filter(|group| !group.bars.is_empty())
+        .collect()
 }
 
-fn picture(all: &[KernelLengths]) -> Markup {
-    let groups = groups(all);
+fn picture(all: &[KernelLengths], plan: &CostPlan) -> Markup {
+    let groups = groups(all, plan);
     let lengths = all.iter().flat_map(|kernel| kernel.arms.values());
     let longest = lengths.map(|arm| arm.instructions_a_request).fold(1.0, f64::max);
-    let width = |value: f64| value / longest * (WIDTH - LEFT - 200.0);
+    let width = |value: f64| value / longest * (WIDTH - LEFT - RIGHT);
     let tops = groups.iter().scan(30.0, |top, group| {
         let here = *top;
         *top += group.bars.len() as f64 * BAR + GAP;

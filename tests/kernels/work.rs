@@ -1,6 +1,7 @@
 //! What the host asks of a guest, and what the guest has found.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,13 +33,48 @@ pub(crate) struct Suite {
 /// How the cost of a request is found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CostPlan {
-    pub(crate) variants: Vec<String>,
-    /// How many requests are under way at once.
-    pub(crate) loads: Vec<usize>,
+    pub(crate) arms: Vec<CostArm>,
     pub(crate) warm_up_requests: u64,
+    /// So many connections, each with one request.
     pub(crate) requests: u64,
+    /// So many requests on connections that persist: each of them costs less.
+    pub(crate) persistent_requests: u64,
     /// Until everything that the start has set off is over.
     pub(crate) settle_ms: u64,
+}
+
+/// One server under one load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CostArm {
+    /// What the server is called, whatever the load.
+    pub(crate) server: String,
+    pub(crate) variant: String,
+    /// `KEY=VALUE` of the configuration, each.
+    pub(crate) settings: Vec<String>,
+    pub(crate) load: CostLoad,
+}
+
+impl CostArm {
+    /// What is measured, under the name that the baseline has it by.
+    pub(crate) fn name(&self) -> String {
+        format!("{}, {}", self.server, self.load)
+    }
+}
+
+/// What is asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CostLoad {
+    /// Whether connections persist; if not, each has one request.
+    pub(crate) keep_alive: bool,
+    /// How many requests are under way at once.
+    pub(crate) at_once: usize,
+}
+
+impl fmt::Display for CostLoad {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.keep_alive { "keep-alive" } else { "churn" };
+        write!(formatter, "{kind}, {} at once", self.at_once)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,8 +131,7 @@ pub(crate) struct SuiteResult {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cost {
-    pub(crate) variant: String,
-    pub(crate) at_once: usize,
+    pub(crate) arm: CostArm,
     pub(crate) requests: u64,
     /// Of all the server's tasks, kernel and user together; under icount one is one instruction.
     pub(crate) nanoseconds: u64,

@@ -14,28 +14,24 @@ use nix::unistd::Pid as ProcessId;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::RINGPOLL;
+use super::persistent::Persistent;
 use crate::path_length::SEED;
-use crate::work::{Cost, CostPlan, Results};
+use crate::work::{Cost, CostArm, CostLoad, CostPlan, Results};
 
 pub(super) fn measure(plan: &CostPlan, results: &mut Results) {
     // The kernel hands parameters that it does not know to its first process.
     let seed = env::var(SEED).ok().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
     thread::sleep(Duration::from_micros(1370 * seed));
-    for variant in &plan.variants {
-        for &at_once in &plan.loads {
-            println!("cost {variant}, {at_once} at once");
-            let empty = Cost {
-                variant: variant.clone(),
-                at_once,
-                requests: plan.requests,
-                nanoseconds: 0,
-                tasks: 0,
-                refused: None,
-            };
-            let cost = measure_one(plan, &empty)
-                .unwrap_or_else(|refusal| Cost { refused: Some(refusal), ..empty });
-            results.costs.push(cost);
-        }
+    for arm in &plan.arms {
+        println!("cost {}", arm.name());
+        let requests = match arm.load.keep_alive {
+            true => plan.persistent_requests,
+            false => plan.requests,
+        };
+        let empty = Cost { arm: arm.clone(), requests, nanoseconds: 0, tasks: 0, refused: None };
+        let cost = measure_one(plan, &empty)
+            .unwrap_or_else(|refusal| Cost { refused: Some(refusal), ..empty });
+        results.costs.push(cost);
     }
 }
 
@@ -55,9 +51,11 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(variant: &str) -> Result<Self, String> {
+    fn start(arm: &CostArm) -> Result<Self, String> {
         let mut child = Command::new(RINGPOLL)
-            .args(["serve", "--backend", variant, "--listen", "127.0.0.1:0"])
+            .args(["serve", "--backend", &arm.variant, "--listen", "127.0.0.1:0"])
+            .args(["--set", &format!("server.keep_alive={}", arm.load.keep_alive)])
+            .args(arm.settings.iter().flat_map(|setting| ["--set", setting]))
             .current_dir("/tmp")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -95,22 +93,47 @@ impl Server {
 }
 
 fn measure_one(plan: &CostPlan, empty: &Cost) -> Result<Cost, String> {
-    let server = Server::start(&empty.variant)?;
+    let (server, load) = (Server::start(&empty.arm)?, empty.arm.load);
     let settle = Duration::from_millis(plan.settle_ms);
-    load(&server, empty.at_once, plan.warm_up_requests)?;
+    let mut clients = Clients::of(&server, load)?;
+    clients.ask(plan.warm_up_requests)?;
     thread::sleep(settle);
     let before = server.nanoseconds();
-    load(&server, empty.at_once, plan.requests)?;
+    clients.ask(empty.requests)?;
     // What follows the last answer is a part of the work: the last connections are closed.
     thread::sleep(settle);
     let nanoseconds = server.nanoseconds() - before;
     Ok(Cost { nanoseconds, tasks: server.tasks(), ..empty.clone() })
 }
 
-fn load(server: &Server, at_once: usize, requests: u64) -> Result<(), String> {
-    let (target, at_once) = (server.address.to_string(), at_once.to_string());
+/// Who asks.
+enum Clients {
+    /// `ringpoll load`: a connection for each request.
+    New { target: String, at_once: usize },
+    /// Those of this program, which are there from before the first request to after the last.
+    Lasting(Persistent),
+}
+
+impl Clients {
+    fn of(server: &Server, load: CostLoad) -> Result<Self, String> {
+        let at_once = load.at_once;
+        match load.keep_alive {
+            true => Ok(Self::Lasting(Persistent::connect(server.address, at_once)?)),
+            false => Ok(Self::New { target: server.address.to_string(), at_once }),
+        }
+    }
+
+    fn ask(&mut self, requests: u64) -> Result<(), String> {
+        match self {
+            Self::New { target, at_once } => load(target, *at_once, requests),
+            Self::Lasting(connections) => connections.ask(requests),
+        }
+    }
+}
+
+fn load(target: &str, at_once: usize, requests: u64) -> Result<(), String> {
     let output = Command::new(RINGPOLL)
-        .args(["load", "--target", &target, "--connections", &at_once])
+        .args(["load", "--target", target, "--connections", &at_once.to_string()])
         .args(["--requests", &requests.to_string(), "--timeout", "60s"])
         .output()
         .expect("it is in the image");

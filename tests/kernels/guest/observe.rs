@@ -95,7 +95,7 @@ pub(super) fn all(results: &mut Results) {
         setrlimit(Resource::Memlock, before).expect("it is what it was");
     }
     let ordinary = Situation { unprivileged: false, switch: 0, memlock_bytes: None };
-    for backend in ["epoll:level", "epoll:edge"] {
+    for backend in ["epoll:level", "epoll:edge", "epoll:tuned", "io_uring:tuned"] {
         let observation = serve(ordinary, backend);
         results.observations.insert(format!("serve {backend}, root"), observation);
     }
