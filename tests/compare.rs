@@ -10,6 +10,8 @@ mod figures;
 mod gates;
 #[path = "compare/interrupts.rs"]
 mod interrupts;
+#[path = "compare/loads.rs"]
+mod loads;
 #[path = "compare/peer.rs"]
 mod peer;
 #[path = "compare/program.rs"]

@@ -6,6 +6,8 @@ mod colours;
 mod files;
 #[path = "report/fixture.rs"]
 mod fixture;
+#[path = "report/loads.rs"]
+mod loads;
 #[path = "report/page.rs"]
 mod page;
 #[path = "report/program.rs"]

@@ -62,8 +62,8 @@ pub struct Outcome {
     pub unfinished: u64,
     /// Connections that were begun.
     pub connections_opened: u64,
-    /// Of connections that persist, those that the server ended between two answers: what it had
-    /// not answered by then was asked again on another.
+    /// Of connections that persist, those that the server ended between two answers, unasked: what
+    /// it had not answered by then was asked again on another.
     pub connections_ended: u64,
     /// Bytes of requests that the kernel took.
     pub bytes_sent: u64,

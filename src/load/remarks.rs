@@ -1,7 +1,6 @@
 //! What whoever reads the figures must know about them: the symptom, and the flag to try.
 
 use super::figures::{count, time};
-use super::life::Life;
 use super::outcome::{EndedBy, Outcome};
 use super::plan::Plan;
 
@@ -50,7 +49,7 @@ fn not_a_success(outcome: &Outcome) -> Option<String> {
 fn does_not_persist(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let bearable = MOST_ENDS_A_REQUEST * outcome.completed as f64;
     let too_many = outcome.connections_ended as f64 > bearable;
-    (matches!(plan.life, Life::Persistent { .. }) && too_many).then(|| {
+    (plan.life.is_persistent() && too_many).then(|| {
         format!(
             "the server ended its connections: {} were opened for {} requests, so this is hardly \
              the load that was asked for",

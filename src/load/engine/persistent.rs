@@ -175,7 +175,8 @@ impl Engine<'_> {
             let length = self.reference.bytes().len();
             return self.fail_lane(index, Failure::EarlyEnd { matched, length });
         }
-        self.tally.connections_ended += 1;
+        // One that we have asked to end is no surprise.
+        self.tally.connections_ended += u64::from(!lane.is_last_request());
         self.close_lane(index, drop);
         self.go_on_with(index);
     }
