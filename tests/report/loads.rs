@@ -79,11 +79,13 @@ fn results_beside_each_other_keep_their_loads_apart() {
     assert!(page.contains("under churn") && page.contains("under keep-alive"));
     // One load of two is another question, and so are two in another order.
     other.experiments.pop();
-    let refusal = SideBySide::new(&[named(one, "one.json"), named(&other, "other.json")]);
-    assert!(refusal.unwrap_err().contains("keep-alive: what keep-alive is"));
+    let fewer = [named(one, "one.json"), named(&other, "other.json")];
+    let refusal = SideBySide::new(&fewer).unwrap_err();
+    assert!(refusal.contains("keep-alive: what keep-alive is"), "{refusal}");
     let mut turned = one.clone();
     turned.experiments.reverse();
-    assert!(SideBySide::new(&[named(one, "one.json"), named(&turned, "turned.json")]).is_err());
+    let turned = [named(one, "one.json"), named(&turned, "turned.json")];
+    assert!(SideBySide::new(&turned).is_err());
 }
 
 #[test]
