@@ -4,9 +4,11 @@
 //! # The map: read in this order
 //!
 //! 1. What does no I/O: `answer` (what every answer must be), `request`, `exchange` (one request
-//!    and its answer), `pacing` (when each is due).
+//!    and its answer), `pacing` (when each is due); `life`, `lanes` and `answers` for connections
+//!    that persist.
 //! 2. `sockets`: the system calls of a connection's life, and why these.
-//! 3. `engine`: the loop around them, and `engine/conversation` the steps of one connection.
+//! 3. `engine`: the loop around them; `engine/conversation`, the steps of one connection a request,
+//!    and `engine/persistent`, those of connections that persist.
 //! 4. `plan` → [`run`] → `outcome`: what a caller gives and gets.
 //! 5. Around it, the command: `arguments`, `command`, `progress`, `table`, `json`.
 //!
@@ -26,6 +28,7 @@
 //! ```
 
 mod answer;
+mod answers;
 mod arguments;
 mod clock;
 mod command;
@@ -37,6 +40,10 @@ mod failures;
 mod figures;
 mod idle;
 mod json;
+mod kept;
+mod kind;
+mod lanes;
+mod life;
 mod outcome;
 mod own_cost;
 mod pacing;
@@ -57,10 +64,14 @@ pub use command::load;
 pub use control::Control;
 pub use failures::{Failure, FailureKind, Failures};
 pub use json::{SCHEMA, document, histogram_text};
+pub use kept::KeptConnections;
+pub use kind::LoadKind;
+pub(crate) use kind::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES};
+pub use life::{LONG_LIFE, Life};
 pub use outcome::{EndedBy, IdleCount, Latencies, Outcome};
 pub use own_cost::{OwnCost, SATURATED};
 pub use pacing::{Burst, Pace, Rate};
 pub use plan::{Expected, LONGEST, Plan};
 pub use probe::ProbeError;
 pub use request::Request;
-pub use run::{LoadError, learn, run};
+pub use run::{LoadError, learn, run, run_on};

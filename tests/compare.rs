@@ -12,6 +12,8 @@ mod gates;
 mod interrupts;
 #[path = "compare/ladder.rs"]
 mod ladder;
+#[path = "compare/loads.rs"]
+mod loads;
 #[path = "compare/peer.rs"]
 mod peer;
 #[path = "compare/program.rs"]

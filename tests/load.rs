@@ -15,6 +15,8 @@ mod namespace;
 mod open_loop;
 #[path = "load/peer.rs"]
 mod peer;
+#[path = "load/persistent.rs"]
+mod persistent;
 #[path = "load/ports.rs"]
 mod ports;
 #[path = "load/shapes.rs"]

@@ -8,6 +8,8 @@ mod files;
 mod fixture;
 #[path = "report/ladder.rs"]
 mod ladder;
+#[path = "report/loads.rs"]
+mod loads;
 #[path = "report/page.rs"]
 mod page;
 #[path = "report/program.rs"]

@@ -11,6 +11,7 @@ use super::ladder::Ladder;
 use super::sweep::Sweep;
 use super::topology::parse_cpus;
 use crate::config::Preset;
+use crate::load::LoadKind;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,7 +23,7 @@ Exit codes:
   5  a condition of --fail-if cannot be told: inconclusive, not judged, or invalid";
 
 /// A ladder has more arms than other comparisons.
-const LADDER_BUDGET: &str = "180s";
+const LADDER_BUDGET: &str = "300s";
 
 /// Says which server is better here, by how much, how sure, and why.
 #[derive(Clone, Debug, Args)]
@@ -34,12 +35,23 @@ pub struct CompareArguments {
     /// engine.
     #[arg(value_name = "ARM")]
     pub arms: Vec<String>,
+    /// What the clients do; may be given several times, or with commas. Each load has two working
+    /// points and a verdict of its own [default: churn,keep-alive; with --sweep, --burst or
+    /// --fragments: churn]
+    #[arg(long, value_enum, value_name = "LOAD", value_delimiter = ',')]
+    pub load: Vec<LoadKind>,
+    /// pipelined: so many requests under way on each connection.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub depth: u32,
+    /// large: the length of the body of each answer.
+    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    pub bytes: u64,
     /// Compare a ladder in place of arms: from the engine that mirrors the documents to the tuned
     /// one, one technique added a rung, at a fixed rate alone. What each rung gains is told against
-    /// the one below it and against the first. Its budget is 180s unless it is said.
+    /// the one below it and against the first. Its budget is 300s unless it is said.
     #[arg(long, value_name = "ENGINE", conflicts_with_all = ["arms", "sweep"])]
     pub ladder: Option<Ladder>,
-    /// The time that an experiment may take; it ends earlier once it is decided.
+    /// The time that all loads may take together; it ends earlier once all is decided.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = length_of_time,
         default_value_if("ladder", ArgPredicate::IsPresent, LADDER_BUDGET))]
     pub budget: Duration,
@@ -56,12 +68,13 @@ pub struct CompareArguments {
     /// the slowest arm can do.
     #[arg(long, value_name = "RATE", value_parser = positive)]
     pub rate: Option<f64>,
-    /// Requests under way at the same time, at saturation.
+    /// Requests under way at the same time, at saturation; of connections that persist so many.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,
-    /// Connections that are open beside the load and say nothing.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub idle: u32,
+    /// Connections that are open beside the load and say nothing [default: 0; --load idle: 1000, or
+    /// as many as the limit of descriptors has room for]
+    #[arg(long, value_name = "N")]
+    pub idle: Option<u32>,
     /// N connections begin at once, and the next N when all are answered, or as the rate says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub burst: Option<u32>,
@@ -77,12 +90,13 @@ pub struct CompareArguments {
     /// What is asked for.
     #[arg(long, value_name = "PATH", default_value = "/")]
     pub path: String,
-    /// Compare under several loads, and map which arm wins where: `connections=1,16,64`. The key
-    /// is connections, idle, burst or fragments, or one of the configuration. Each value has the whole budget.
+    /// Compare with several values, and map which arm wins where: `connections=1,16,64`. The key is
+    /// connections, idle, depth, bytes, burst or fragments, or one of the configuration. It goes
+    /// with one load, and each value has the whole budget.
     #[arg(long, value_name = "KEY=V1,V2…")]
     pub sweep: Option<Sweep>,
     /// Exit with 4 if a ratio to the first arm is shown to be so, and with 5 if it cannot be told:
-    /// `cpu_per_request > 1.05`.
+    /// `cpu_per_request > 1.05`, or of one load alone `keep-alive: cpu_per_request > 1.05`.
     #[arg(long, value_name = "CONDITION")]
     pub fail_if: Vec<Condition>,
     /// With --fail-if: exit with 0 where it cannot be told.
@@ -116,6 +130,37 @@ pub struct CompareArguments {
     /// Set any key of the configuration in all arms.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+impl CompareArguments {
+    /// The loads, each once, in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// When what else was asked for does not go with them, in words.
+    pub fn loads(&self) -> Result<Vec<LoadKind>, String> {
+        let mut loads = Vec::new();
+        for &load in &self.load {
+            if !loads.contains(&load) {
+                loads.push(load);
+            }
+        }
+        if loads.is_empty() {
+            loads.push(LoadKind::Churn);
+            if self.sweep.is_none() && self.burst.is_none() && self.fragments == 1 {
+                loads.push(LoadKind::KeepAlive);
+            }
+        }
+        if self.sweep.is_some() && loads.len() > 1 {
+            return Err("--sweep goes with one load; choose it with --load".to_owned());
+        }
+        let named = self.fail_if.iter().filter_map(Condition::load);
+        match named.into_iter().find(|load| !loads.contains(load)) {
+            Some(load) => {
+                Err(format!("--fail-if: there is no load {load} here; add --load {load}"))
+            }
+            None => Ok(loads),
+        }
+    }
 }
 
 /// A list of processors, which clap would otherwise take for a flag that is given several times.

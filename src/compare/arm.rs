@@ -18,6 +18,19 @@ pub struct CommonSettings {
     pub preset: Option<Preset>,
     /// What `--set` sets in all arms.
     pub set: Vec<String>,
+    /// What the load needs, which nobody may set otherwise: keys and values.
+    pub load: Vec<(&'static str, String)>,
+}
+
+impl CommonSettings {
+    fn check_against_load(&self, key: &str, value: &str) -> Result<(), String> {
+        match self.load.iter().find(|(needed, _)| *needed == key) {
+            Some((_, needed)) if needed != value => {
+                Err(format!("{key} must be {needed} for this load; choose another with --load"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One arm, ready to be started as often as there are rounds.
@@ -107,7 +120,7 @@ fn read_engine(spec: &str, common: &CommonSettings) -> Result<Contestant, Failur
     }
     let variant: Variant = name.parse().map_err(|error| usage(format!("arm {spec}: {error}")))?;
     let overrides: Vec<(String, String)> =
-        parts.map(|part| read_override(spec, part)).collect::<Result<_, _>>()?;
+        parts.map(|part| read_override(spec, part, common)).collect::<Result<_, _>>()?;
     let loaded = config::load(&sources(variant, &overrides, common)?)?;
 
     let mut label = variant.name().to_owned();
@@ -137,7 +150,11 @@ fn read_engine(spec: &str, common: &CommonSettings) -> Result<Contestant, Failur
 }
 
 /// `backlog=64` or `server.backlog=64`.
-fn read_override(spec: &str, part: &str) -> Result<(String, String), Failure> {
+fn read_override(
+    spec: &str,
+    part: &str,
+    common: &CommonSettings,
+) -> Result<(String, String), Failure> {
     let Some((key, value)) = part.split_once('=') else {
         return Err(usage(format!("arm {spec}: KEY=VALUE is expected, not {part}")));
     };
@@ -146,7 +163,11 @@ fn read_override(spec: &str, part: &str) -> Result<(String, String), Failure> {
     if own {
         return Err(usage(format!("arm {spec}: {key} is set by the comparison itself")));
     }
-    Ok((key, value.trim().to_owned()))
+    let value = value.trim().to_owned();
+    common
+        .check_against_load(&key, &value)
+        .map_err(|problem| usage(format!("arm {spec}: {problem}")))?;
+    Ok((key, value))
 }
 
 /// The full name of a key that may be named by its last part alone. What is unknown is left for
@@ -182,10 +203,14 @@ fn sources(
         let Some((key, value)) = set.split_once('=') else {
             return Err(usage(format!("--set: KEY=VALUE is expected, not {set}")));
         };
+        common
+            .check_against_load(key.trim(), value.trim())
+            .map_err(|problem| usage(format!("--set: {problem}")))?;
         flags.push(flag("--set", key.trim(), value.trim()));
     }
     flags.extend(overrides.iter().map(|(key, value)| flag("arm", key, value)));
     flags.push(flag("arm", "backend", variant.name()));
+    flags.extend(common.load.iter().map(|(key, value)| flag("--load", key, value)));
     flags.extend(FIXED.iter().map(|&(key, value)| flag("compare", key, value)));
     let environment = std::env::vars_os().collect();
     Ok(Sources { flags, environment, file: common.file.clone(), preset: common.preset })
@@ -305,6 +330,27 @@ mod tests {
         let arms = arms(&["epoll:level", "epoll:level"]).unwrap();
         assert_eq!(arms[0].description.label, "epoll:level");
         assert_eq!(arms[1].description.label, "epoll:level (2)");
+    }
+
+    #[test]
+    fn what_the_load_needs_is_the_same_in_all_arms() {
+        let load = vec![("server.keep_alive", "true".to_owned())];
+        let common = CommonSettings { load, ..CommonSettings::default() };
+        let read = |first: &str, set: &[&str]| {
+            let set = set.iter().map(|&it| it.to_owned()).collect();
+            let common = CommonSettings { set, ..common.clone() };
+            read(&[first.to_owned(), "epoll:edge".to_owned()], &common)
+        };
+        for arm in read("epoll:level,keep_alive=true", &[]).unwrap() {
+            assert_eq!(setting(&arm, "server.keep_alive"), "true");
+        }
+        for refused in [
+            read("epoll:level,keep_alive=false", &[]),
+            read("epoll:level", &["server.keep_alive=false"]),
+        ] {
+            let problem = refused.unwrap_err().to_string();
+            assert!(problem.contains("server.keep_alive must be true for this load"), "{problem}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Seen {
             cpu_ns: self.used.cpu_ns + other.used.cpu_ns,
             busy: busy / (own + its).max(f64::MIN_POSITIVE),
             connections: self.used.connections.max(other.used.connections),
+            connections_ended: self.used.connections_ended + other.used.connections_ended,
             most_late_ns: self.used.most_late_ns.max(other.used.most_late_ns),
         };
         self.duration += other.duration;
@@ -82,6 +83,12 @@ pub trait Client {
     /// When they cannot all be had.
     fn open_idle(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String>;
 
+    /// Closes the connections that persist, since the server there is about to end.
+    fn leave(&self, target: SocketAddr);
+
+    /// What our own servers must be set to for it: keys of the configuration, and their values.
+    fn server_settings(&self) -> Vec<(&'static str, String)>;
+
     /// What an arm answers, in words; `None` before its first run.
     fn answer_of(&self, arm: usize) -> Option<String>;
 
@@ -107,7 +114,13 @@ mod tests {
         let slice = |milliseconds, requests, busy| {
             let mut latencies = Latencies::new(3).unwrap();
             latencies.record(requests).unwrap();
-            let used = ClientUse { cpu_ns: 10, busy, connections: requests, most_late_ns: 7 };
+            let used = ClientUse {
+                cpu_ns: 10,
+                busy,
+                connections: requests,
+                connections_ended: 1,
+                most_late_ns: 7,
+            };
             let latencies = Some((latencies.clone(), latencies));
             let duration = Duration::from_millis(milliseconds);
             let failures = Failures { refused: 1, ..Failures::default() };

@@ -1,4 +1,4 @@
-//! A whole comparison: one experiment, or with a sweep one for each value.
+//! A whole comparison: one experiment for each load, or with a sweep one for each value.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,8 +21,9 @@ use super::server_process::{OwnProgram, ServerProcess};
 use super::statistics::random::Random;
 use super::sweep::{self, Sweep};
 use super::topology::{self, Topology};
-use super::{environment, namespace};
+use super::{environment, namespace, words};
 use crate::failure::Failure;
+use crate::load::LoadKind;
 use crate::report::result::{
     Arm, ComparisonResult, Difference, Environment, Experiment, Isolation, Method, Placement,
     Point, SCHEMA_VERSION, SweepValue,
@@ -82,27 +83,54 @@ struct Case {
 }
 
 fn cells(arguments: &CompareArguments) -> Result<Vec<Case>, Failure> {
+    let loads = arguments.loads().map_err(usage)?;
     let common = CommonSettings {
         file: arguments.config.clone(),
         preset: arguments.preset,
         set: arguments.set.clone(),
+        load: Vec::new(),
     };
-    let client = LoadClient::new(LoadShape {
+    let mut cells = Vec::new();
+    for kind in loads {
+        let client = LoadClient::new(shape(arguments, kind)).map_err(usage)?;
+        match &arguments.sweep {
+            Some(sweep) => {
+                for value in &sweep.values {
+                    cells.push(sweep_cell(arguments, &common, &client, sweep, value)?);
+                }
+            }
+            None => cells.push(case(arguments, common.clone(), client.again(), None)?),
+        }
+    }
+    Ok(cells)
+}
+
+/// The servers of all arms have what the load needs.
+fn case(
+    arguments: &CompareArguments,
+    common: CommonSettings,
+    client: Box<dyn Client>,
+    sweep: Option<SweepValue>,
+) -> Result<Case, Failure> {
+    let common = CommonSettings { load: client.server_settings(), ..common };
+    Ok(Case { contestants: contestants(arguments, &common)?, client, sweep })
+}
+
+fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
+    let shape = LoadShape::default();
+    LoadShape {
+        kind,
+        depth: arguments.depth as usize,
+        bytes: arguments.bytes,
+        seed: arguments.seed.unwrap_or(shape.seed),
         connections: arguments.connections as usize,
-        idle: arguments.idle as usize,
+        idle: arguments.idle.map_or_else(|| kind.default_idle(), |idle| idle as usize),
         burst: arguments.burst.map(|burst| burst as usize),
         burst_pause: Duration::from_millis(arguments.burst_pause_ms),
         fragments: arguments.fragments as usize,
         fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
         path: arguments.path.clone(),
-    })
-    .map_err(usage)?;
-    let Some(sweep) = &arguments.sweep else {
-        let contestants = contestants(arguments, &common)?;
-        return Ok(vec![Case { contestants, client: Box::new(client), sweep: None }]);
-    };
-    let cell = |value: &String| sweep_cell(arguments, &common, &client, sweep, value);
-    sweep.values.iter().map(cell).collect()
+    }
 }
 
 fn contestants(
@@ -113,6 +141,16 @@ fn contestants(
         Some(ladder) => ladder::contestants(ladder, common),
         None => arm::read(&arguments.arms, common),
     }
+}
+
+/// Which one of several is under way; nothing where there is but one.
+fn title(cells: &[Case], index: usize) -> String {
+    let name = match &cells[index].sweep {
+        Some(it) => format!("{}={}", it.key, it.value),
+        None if cells.len() > 1 => cells[index].client.description().name,
+        None => return String::new(),
+    };
+    format!("{name} ({} of {}) ", index + 1, cells.len())
 }
 
 /// A parameter of the load, or else a key of the configuration, in all arms.
@@ -130,13 +168,15 @@ fn sweep_cell(
         }
         None => {
             let key = full_key(&sweep.key).map_err(usage)?;
+            if client.server_settings().iter().any(|(needed, _)| *needed == key) {
+                return Err(usage(format!("--sweep {key}: the load sets it; try another --load")));
+            }
             common.set.push(format!("{key}={value}"));
             client.again()
         }
     };
-    let contestants = contestants(arguments, &common)?;
-    let sweep = Some(SweepValue { key: sweep.key.clone(), value: value.to_owned() });
-    Ok(Case { contestants, client, sweep })
+    let sweep = SweepValue { key: sweep.key.clone(), value: value.to_owned() };
+    case(arguments, common, client, Some(sweep))
 }
 
 fn place(
@@ -188,7 +228,7 @@ impl Frame<'_> {
     ) -> Result<Vec<Experiment>, Failure> {
         let rules = Rules {
             seed: self.seed,
-            budget: self.arguments.budget,
+            budget: self.budget(cells),
             most_blocks: self.arguments.blocks.map_or(usize::MAX, |blocks| blocks as usize),
             confidence: CONFIDENCE,
             margins: MARGINS,
@@ -196,6 +236,7 @@ impl Frame<'_> {
             rate: self.arguments.rate,
             claims: Vec::new(),
         };
+        let began = Instant::now();
         let mut experiments = Vec::new();
         for (index, cell) in cells.iter().enumerate() {
             if interrupted.load(Ordering::Relaxed) && index > 0 {
@@ -211,16 +252,17 @@ impl Frame<'_> {
                 interrupted,
                 restless: cell.contestants.iter().map(|_| Cell::new(false)).collect(),
             };
-            let name = match &cell.sweep {
-                Some(it) => format!("{}={} ({} of {}) ", it.key, it.value, index + 1, cells.len()),
-                None => String::new(),
-            };
-            let progress = Progress::new(&name);
+            let progress = Progress::new(&title(cells, index));
+            // What one load has not needed is for those behind it.
+            let saved = (rules.budget * index as u32).saturating_sub(began.elapsed());
+            let saved = if cell.sweep.is_some() { Duration::ZERO } else { saved };
+            let left = (cells.len() - index) as u32;
+            let budget = rules.budget + saved / left;
             let arms: Vec<Arm> = cell.contestants.iter().map(|it| it.description.clone()).collect();
             let climb = self.arguments.ladder.map(|ladder| Climb::new(ladder, &arms));
             let against_the_first = || (1..arms.len()).map(Against::First).collect();
             let claims = climb.as_ref().map_or_else(against_the_first, Climb::claims);
-            let rules = Rules { claims, ..rules.clone() };
+            let rules = Rules { budget, claims, ..rules.clone() };
             let mut experiment = experiment::run(&course, &rules, &progress)?;
             if let Some(climb) = &climb {
                 climb.judge(&mut experiment, &rules);
@@ -233,6 +275,13 @@ impl Frame<'_> {
 
     fn points(&self) -> &'static [Point] {
         if self.arguments.ladder.is_some() { &ladder::POINTS } else { &POINTS }
+    }
+
+    /// The time for each experiment: several loads share what was given, and each value of a sweep
+    /// has all of it.
+    fn budget(&self, cells: &[Case]) -> Duration {
+        let share = if self.arguments.sweep.is_some() { 1 } else { cells.len() };
+        self.arguments.budget / share as u32
     }
 
     /// What is worth knowing of the surroundings, and changes no verdict.
@@ -255,19 +304,19 @@ impl Frame<'_> {
         started_at: String,
         began: Instant,
     ) -> ComparisonResult {
-        // A swept setting is the same in all arms of a cell, so the first stands for all.
+        let budget = self.budget(cells);
+        // A swept setting, or one for a load, is the same in all arms of a cell, so the first stands for all.
         let arms: Vec<Arm> = cells[0].contestants.iter().map(|it| it.description.clone()).collect();
         let mut differences = arm::differences(&arms);
-        differences.extend(different_answers(&cells[0], arms.len()));
+        differences.extend(different_answers(cells, arms.len()));
         let crossover = self
             .arguments
             .sweep
             .as_ref()
             .map(|it| sweep::crossover(&it.key, &arms, &experiments, &POINTS));
-        let sentence = match (&crossover, &experiments[..]) {
-            (Some(map), _) => map.sentence.clone(),
-            (None, [only]) => only.sentence.clone(),
-            (None, _) => String::new(),
+        let sentence = match &crossover {
+            Some(map) => map.sentence.clone(),
+            None => words::sentence_of_loads(&experiments),
         };
         ComparisonResult {
             schema_version: SCHEMA_VERSION,
@@ -279,7 +328,7 @@ impl Frame<'_> {
             environment: self.environment,
             method: Method {
                 seed: self.seed,
-                budget_seconds: self.arguments.budget.as_secs_f64(),
+                budget_seconds: budget.as_secs_f64(),
                 round_seconds: self.arguments.round.as_secs_f64(),
                 warm_up_seconds: self.arguments.warm_up.as_secs_f64(),
                 confidence: CONFIDENCE,
@@ -296,11 +345,20 @@ impl Frame<'_> {
     }
 }
 
-/// Servers that answer with more bytes, or with another status, do not do the same work.
-fn different_answers(cell: &Case, arms: usize) -> Option<Difference> {
-    let values: Vec<_> = (0..arms).map(|arm| cell.client.answer_of(arm)).collect();
-    let differ = values.iter().any(|value| *value != values[0]);
-    differ.then(|| Difference { key: "answer".to_owned(), values })
+/// Servers that answer with more bytes, or with another status, do not do the same work. With a
+/// sweep the first value stands for all.
+fn different_answers(cells: &[Case], arms: usize) -> Vec<Difference> {
+    let difference = |cell: &Case| {
+        let values: Vec<_> = (0..arms).map(|arm| cell.client.answer_of(arm)).collect();
+        let differ = values.iter().any(|value| *value != values[0]);
+        let key = match (cells.len(), &cell.sweep) {
+            (1, _) | (_, Some(_)) => "answer".to_owned(),
+            _ => format!("answer under {}", cell.client.description().name),
+        };
+        differ.then_some(Difference { key, values })
+    };
+    let told = if cells[0].sweep.is_some() { 1 } else { cells.len() };
+    cells[..told].iter().filter_map(difference).collect()
 }
 
 /// Ctrl-C and SIGTERM: what has been measured so far is judged.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use clap::ValueEnum;
+
+use crate::load::LoadKind;
 use crate::report::result::{
     ComparisonResult, Experiment, GateEffect, Metric, MetricResult, Point, Verdict,
 };
@@ -10,6 +13,8 @@ use crate::report::result::{
 /// A ratio that must not be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
+    /// `None` is any.
+    load: Option<LoadKind>,
     metric: Metric,
     point: Option<Point>,
     above: bool,
@@ -30,13 +35,20 @@ pub enum Answer {
 impl FromStr for Condition {
     type Err = String;
 
-    /// METRIC, or METRIC@fixed_rate or METRIC@saturated; `>` or `<`; a ratio.
+    /// METRIC, or METRIC@fixed_rate or METRIC@saturated; `>` or `<`; a ratio. LOAD and a colon may
+    /// stand before it.
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
             format!(
                 "a condition such as `cpu_per_request > 1.05` is expected, not `{text}`: \
-                 METRIC[@fixed_rate|@saturated], > or <, and a ratio to the first arm"
+                 [LOAD:] METRIC[@fixed_rate|@saturated], > or <, and a ratio to the first arm"
             )
+        };
+        let (load, text) = match text.split_once(':') {
+            Some((name, rest)) => {
+                (Some(LoadKind::from_str(name.trim(), false).map_err(|_| expected())?), rest)
+            }
+            None => (None, text),
         };
         let place = text.find(['<', '>']).ok_or_else(expected)?;
         let (left, right) = (&text[..place], &text[place + 1..]);
@@ -52,7 +64,7 @@ impl FromStr for Condition {
         if !(threshold.is_finite() && threshold > 0.0) {
             return Err(format!("a ratio is above 0, such as 1.05 for 5 % more; `{text}` is not"));
         }
-        Ok(Self { metric, point, above: text.as_bytes()[place] == b'>', threshold })
+        Ok(Self { load, metric, point, above: text.as_bytes()[place] == b'>', threshold })
     }
 }
 
@@ -66,6 +78,9 @@ fn parse_point(name: &str) -> Option<Point> {
 
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(load) = self.load {
+            write!(formatter, "{load}: ")?;
+        }
         formatter.write_str(self.metric.name())?;
         match self.point {
             Some(Point::FixedRate) => formatter.write_str("@fixed_rate")?,
@@ -78,10 +93,17 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
-    /// Asks it of every arm after the first, under every load. One that holds anywhere holds.
+    /// The load that it is about; `None` is any.
+    pub fn load(&self) -> Option<LoadKind> {
+        self.load
+    }
+
+    /// Asks it of every arm after the first, under its load, or under every load. One that holds
+    /// anywhere holds.
     pub fn ask(&self, result: &ComparisonResult) -> Answer {
-        let answers = result.experiments.iter().map(|experiment| self.ask_experiment(experiment));
-        worst(answers)
+        let is_meant = |it: &&Experiment| self.load.is_none_or(|load| load.name() == it.load.name);
+        let experiments = result.experiments.iter().filter(is_meant);
+        worst(experiments.map(|experiment| self.ask_experiment(experiment)))
     }
 
     fn ask_experiment(&self, experiment: &Experiment) -> Answer {
@@ -159,6 +181,8 @@ mod tests {
             "throughput < 0.97",
             "latency_p99@fixed_rate > 2",
             "cpu_per_request@saturated > 1.02",
+            "keep-alive: cpu_per_request > 1.05",
+            "pipelined: throughput@saturated < 0.9",
         ] {
             assert_eq!(parse(text).to_string(), text);
         }
@@ -176,6 +200,7 @@ mod tests {
             ("cpu_per_request > -1", "above 0"),
             ("cpu_per_request > NaN", "above 0"),
             ("", "METRIC"),
+            ("nonsense: cpu_per_request > 1.05", "LOAD"),
         ] {
             let problem = wrong.parse::<Condition>().unwrap_err();
             assert!(problem.contains(said), "{wrong}: {problem}");

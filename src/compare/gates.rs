@@ -76,6 +76,7 @@ pub fn gates(evidence: &Evidence) -> Vec<Gate> {
         server::wrong_bytes,
         server::connections_refused,
         server::requests_failed,
+        server::connections_not_kept,
         server::completions_overflowed,
         server::buffers_ran_out,
         client::server_not_saturated,

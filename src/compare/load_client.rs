@@ -10,7 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::client::{Client, Pace, Seen};
 use crate::load::{
-    self, Burst, Control, Expected, FailureKind, Outcome, Plan, Rate, Reference, Request,
+    self, Burst, Control, DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, Expected, FailureKind,
+    KeptConnections, LONG_LIFE, Life, LoadKind, Outcome, Plan, Rate, Reference, Request,
 };
 use crate::report::result::{ClientUse, Failures, LoadDescription, Setting};
 
@@ -27,7 +28,16 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// The parameters of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadShape {
-    /// Closed loop: so many requests are under way all the time.
+    /// Which load it is.
+    pub kind: LoadKind,
+    /// pipelined: requests under way on each connection.
+    pub depth: usize,
+    /// large: how long the body of an answer is.
+    pub bytes: u64,
+    /// mixed: decides how many requests each connection carries.
+    pub seed: u64,
+    /// Closed loop: so many requests are under way all the time. With connections that persist: so
+    /// many of them, in either loop.
     pub connections: usize,
     /// Connections that are open beside the load, and say nothing.
     pub idle: usize,
@@ -46,6 +56,10 @@ pub struct LoadShape {
 impl Default for LoadShape {
     fn default() -> Self {
         Self {
+            kind: LoadKind::Churn,
+            depth: DEFAULT_DEPTH,
+            bytes: DEFAULT_LARGE_BYTES,
+            seed: 1,
             connections: 64,
             idle: 0,
             burst: None,
@@ -57,12 +71,14 @@ impl Default for LoadShape {
     }
 }
 
-/// One connection a request.
+/// One of the loads.
 pub struct LoadClient {
     shape: LoadShape,
     request: Request,
     /// What each arm answers: learned from its first round, and held against all others.
     answers: RefCell<BTreeMap<usize, Arc<Reference>>>,
+    /// The connections that persist from slice to slice, server by server.
+    kept: RefCell<BTreeMap<SocketAddr, Arc<KeptConnections>>>,
 }
 
 impl LoadClient {
@@ -71,7 +87,19 @@ impl LoadClient {
     /// # Errors
     /// When it makes no sense.
     pub fn new(shape: LoadShape) -> Result<Self, String> {
-        let request = Request::get(&shape.path, "localhost", &[])?;
+        let life = shape.kind.life(shape.depth, shape.seed);
+        let is_persistent = life.is_persistent();
+        if is_persistent && (shape.burst.is_some() || shape.fragments > 1) {
+            let name = shape.kind;
+            return Err(format!(
+                "--load {name}: bursts and fragments are of one connection a request"
+            ));
+        }
+        if shape.kind == LoadKind::Pipelined && !(1..=1024).contains(&shape.depth) {
+            return Err("--depth: 1 to 1024 requests can be under way on a connection".to_owned());
+        }
+        let get = if is_persistent { Request::get_persistent } else { Request::get };
+        let request = get(&shape.path, "localhost", &[])?;
         let request = request.in_fragments(shape.fragments, shape.fragment_pause)?;
         if shape.connections == 0 {
             return Err("there must be a connection at least".to_owned());
@@ -79,18 +107,36 @@ impl LoadClient {
         if shape.burst == Some(0) {
             return Err("a burst has a connection at least".to_owned());
         }
-        Ok(Self { shape, request, answers: RefCell::default() })
+        Ok(Self::of(shape, request))
+    }
+
+    fn of(shape: LoadShape, request: Request) -> Self {
+        Self { shape, request, answers: RefCell::default(), kept: RefCell::default() }
+    }
+
+    fn life(&self) -> Life {
+        self.shape.kind.life(self.shape.depth, self.shape.seed)
+    }
+
+    fn kept(&self, target: SocketAddr) -> Arc<KeptConnections> {
+        Arc::clone(self.kept.borrow_mut().entry(target).or_default())
     }
 
     fn plan(&self, target: SocketAddr, pace: Pace, duration: Duration) -> Result<Plan, String> {
         let closed_loop = self.shape.burst.unwrap_or(self.shape.connections);
         let (pace, connections) = match pace {
             Pace::AsFastAsAnswered => (load::Pace::AsFastAsAnswered, closed_loop),
+            Pace::RequestsPerSecond(rate) if self.life().is_persistent() => {
+                (load::Pace::Rate(Rate::per_second(rate)?), closed_loop)
+            }
             Pace::RequestsPerSecond(rate) => {
                 (load::Pace::Rate(Rate::per_second(rate)?), closed_loop.max(OPEN_LOOP_CONNECTIONS))
             }
         };
+        let large = self.shape.kind == LoadKind::Large;
         Ok(Plan {
+            life: self.life(),
+            expected: Expected::FirstAnswer { body_bytes: large.then_some(self.shape.bytes) },
             pace,
             connections,
             burst: self
@@ -118,9 +164,13 @@ impl Client for LoadClient {
         if let Some(answer) = self.answers.borrow().get(&arm) {
             plan.expected = Expected::Known(Arc::clone(answer));
         }
-        let outcome = load::run(&plan, &Control::new()).map_err(|error| error.to_string())?;
+        let kept = self.kept(target);
+        let outcome = load::run_on(&plan, &Control::new(), &kept);
+        let outcome = outcome.map_err(|error| error.to_string())?;
         self.answers.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(&outcome.reference));
-        Ok(seen(&outcome))
+        let mut seen = seen(&outcome);
+        seen.used.connections = seen.used.connections.min(plan.connections as u64);
+        Ok(seen)
     }
 
     fn shortest(&self) -> Duration {
@@ -136,6 +186,22 @@ impl Client for LoadClient {
         opened.map_err(|error| format!("an idle connection: {error}"))
     }
 
+    fn leave(&self, target: SocketAddr) {
+        self.kept.borrow_mut().remove(&target);
+    }
+
+    fn server_settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = Vec::new();
+        if self.life().is_persistent() {
+            settings.push(("server.keep_alive", "true".to_owned()));
+        }
+        if self.shape.kind == LoadKind::Large {
+            settings.push(("server.response_file", String::new()));
+            settings.push(("server.response_body_bytes", self.shape.bytes.to_string()));
+        }
+        settings
+    }
+
     fn answer_of(&self, arm: usize) -> Option<String> {
         let answers = self.answers.borrow();
         let answer = answers.get(&arm)?;
@@ -145,7 +211,7 @@ impl Client for LoadClient {
 
     fn description(&self) -> LoadDescription {
         let shape = &self.shape;
-        let mut text = format!("one connection a request, {} at saturation", shape.connections);
+        let mut text = main_text(shape);
         if shape.idle > 0 {
             text += &format!(", {} idle beside it", shape.idle);
         }
@@ -162,7 +228,7 @@ impl Client for LoadClient {
             value,
             origin: "load".to_owned(),
         };
-        let parameters = vec![
+        let mut parameters = vec![
             parameter("connections", shape.connections.to_string()),
             parameter("idle", shape.idle.to_string()),
             parameter("burst", shape.burst.map_or_else(String::new, |it| it.to_string())),
@@ -171,29 +237,70 @@ impl Client for LoadClient {
             parameter("path", shape.path.clone()),
             parameter("fragment_pause_ms", milliseconds(shape.fragment_pause).to_string()),
         ];
-        LoadDescription { text, parameters }
+        match shape.kind {
+            LoadKind::Pipelined => parameters.push(parameter("depth", shape.depth.to_string())),
+            LoadKind::Large => parameters.push(parameter("bytes", shape.bytes.to_string())),
+            LoadKind::Mixed => parameters.push(parameter("seed", shape.seed.to_string())),
+            LoadKind::Churn | LoadKind::KeepAlive | LoadKind::Idle => {}
+        }
+        let set = |(key, value)| parameter(key, value);
+        let server_settings = self.server_settings().into_iter().map(set).collect();
+        LoadDescription { name: shape.kind.name().to_owned(), text, parameters, server_settings }
     }
 
     fn with(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>> {
         let mut shape = self.shape.clone();
-        let number = value.parse().map_err(|_| format!("a whole number is expected, not {value}"));
-        let field = match key {
-            "connections" => &mut shape.connections,
-            "idle" => &mut shape.idle,
-            "burst" => shape.burst.get_or_insert(0),
-            "fragments" => &mut shape.fragments,
-            _ => return None,
+        let expected = || format!("a whole number is expected, not {value}");
+        let changed = match key {
+            "depth" if shape.kind != LoadKind::Pipelined => {
+                Err("the depth is of --load pipelined".to_owned())
+            }
+            "bytes" if shape.kind != LoadKind::Large => {
+                Err("the bytes are of --load large".to_owned())
+            }
+            "bytes" => value.parse().map(|bytes| shape.bytes = bytes).map_err(|_| expected()),
+            _ => {
+                let field = match key {
+                    "connections" => &mut shape.connections,
+                    "idle" => &mut shape.idle,
+                    "depth" => &mut shape.depth,
+                    "burst" => shape.burst.get_or_insert(0),
+                    "fragments" => &mut shape.fragments,
+                    _ => return None,
+                };
+                value.parse().map(|number| *field = number).map_err(|_| expected())
+            }
         };
-        match number {
-            Ok(number) => *field = number,
-            Err(problem) => return Some(Err(problem)),
-        }
-        Some(Self::new(shape).map(|client| Box::new(client) as Box<dyn Client>))
+        let client = changed.and_then(|()| Self::new(shape));
+        Some(client.map(|client| Box::new(client) as Box<dyn Client>))
     }
 
     fn again(&self) -> Box<dyn Client> {
-        let (shape, request) = (self.shape.clone(), self.request.clone());
-        Box::new(Self { shape, request, answers: RefCell::default() })
+        Box::new(Self::of(self.shape.clone(), self.request.clone()))
+    }
+}
+
+fn main_text(shape: &LoadShape) -> String {
+    let LoadShape { connections, depth, bytes, .. } = shape;
+    match shape.kind {
+        LoadKind::Churn | LoadKind::Idle => {
+            format!("one connection a request, {connections} at saturation")
+        }
+        LoadKind::KeepAlive => {
+            format!("{connections} persistent connections, one request under way on each")
+        }
+        LoadKind::Pipelined => {
+            format!("{connections} persistent connections, {depth} requests under way on each")
+        }
+        LoadKind::Large => {
+            format!(
+                "one connection a request, {connections} at saturation, bodies of {bytes} bytes"
+            )
+        }
+        LoadKind::Mixed => format!(
+            "mixed, {connections} connections: four of five carry one request, the fifth \
+             {LONG_LIFE} one after the other"
+        ),
     }
 }
 
@@ -236,6 +343,7 @@ fn seen(outcome: &Outcome) -> Seen {
             cpu_ns: outcome.own_cost.cpu().as_nanos() as u64,
             busy: outcome.own_cost.busiest,
             connections: outcome.most_under_way as u64,
+            connections_ended: outcome.connections_ended,
             most_late_ns: outcome.lateness.max(),
         },
     }
@@ -265,6 +373,27 @@ mod tests {
         assert!(client.with("fragments", "5000").unwrap().is_err());
         assert!(client.with("connections", "0").unwrap().is_err());
         assert!(client.with("server.backlog", "9").is_none());
+    }
+
+    #[test]
+    fn each_load_has_its_own_words_and_settings() {
+        let described = |kind| client(LoadShape { kind, ..LoadShape::default() }).description();
+        let keep_alive = described(LoadKind::KeepAlive);
+        assert_eq!(keep_alive.name, "keep-alive");
+        assert_eq!(keep_alive.text, "64 persistent connections, one request under way on each");
+        assert_eq!(keep_alive.server_settings[0].key, "server.keep_alive");
+        assert!(described(LoadKind::Churn).server_settings.is_empty());
+        let large = client(LoadShape { kind: LoadKind::Large, ..LoadShape::default() });
+        let swept = large.with("bytes", "70000").unwrap().unwrap();
+        let settings = swept.server_settings();
+        assert!(settings.contains(&("server.response_body_bytes", "70000".to_owned())));
+        assert!(large.with("depth", "2").unwrap().is_err());
+        let pipelined = client(LoadShape { kind: LoadKind::Pipelined, ..LoadShape::default() });
+        let deep = pipelined.with("depth", "3").unwrap().unwrap().description();
+        assert!(deep.text.contains("3 requests under way on each"), "{}", deep.text);
+        assert!(pipelined.with("depth", "0").unwrap().is_err());
+        assert!(pipelined.with("bytes", "1").unwrap().is_err());
+        assert!(pipelined.with("burst", "5").unwrap().is_err());
     }
 
     #[test]

@@ -167,6 +167,7 @@ impl Course<'_> {
         machine.listener = lane.listener;
         count_lost(&lane.idle, &mut lane.seen.failures);
         lane.idle.clear();
+        self.client.leave(lane.server.address);
         let report = lane.server.stop()?;
         let (seen, mut used) = (lane.seen, lane.used);
         let threads = self.threads_of(lane.contestant) as f64;
@@ -208,6 +209,7 @@ impl Course<'_> {
         let used = lane.sample().since(&before).cpu_ns as f64;
         let busy = used / began.elapsed().as_nanos() as f64;
         self.restless[arm].set(busy > BUSY_AT_REST);
+        self.client.leave(lane.server.address);
         lane.server.stop().map(drop)
     }
 

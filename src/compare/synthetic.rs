@@ -46,7 +46,13 @@ pub(super) fn round(arm: usize, point: Point, block: usize) -> Round {
             events_per_wait: Some(1.5),
             batch_sizes: vec![BatchSize { at_least: 1, waits: 7_000 }],
         }),
-        client: ClientUse { cpu_ns: 500_000_000, busy: 0.5, connections: 64, most_late_ns: 50_000 },
+        client: ClientUse {
+            cpu_ns: 500_000_000,
+            busy: 0.5,
+            connections: 64,
+            connections_ended: 0,
+            most_late_ns: 50_000,
+        },
         machine: MachineUse::default(),
     }
 }

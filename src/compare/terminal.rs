@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::ladder;
-use super::words::{at_point, percentage, thousands};
+use super::words::{at_point, percentage, sentence_of_load, thousands};
 use crate::report::result::{
     Comparison, ComparisonResult, Experiment, Gate, GateEffect, Ladder, Metric, MetricResult,
 };
@@ -14,12 +14,22 @@ use crate::report::verdict_words::verdict_words;
 /// All of it, with tables that are no wider than a terminal is; without a width as wide as they
 /// are.
 pub fn render(result: &ComparisonResult, width: Option<u16>) -> String {
-    let mut text = format!("{}\n", result.sentence);
+    let mut text = match &result.experiments[..] {
+        all if has_several_loads(result) => {
+            all.iter().map(|it| sentence_of_load(it) + "\n").collect()
+        }
+        _ => format!("{}\n", result.sentence),
+    };
     for experiment in &result.experiments {
         render_experiment(&mut text, result, experiment, width);
     }
     render_method(&mut text, result);
     text
+}
+
+/// Whether there is a verdict for each of several loads, and no map.
+pub fn has_several_loads(result: &ComparisonResult) -> bool {
+    result.experiments.len() > 1 && result.crossover.is_none()
 }
 
 fn render_experiment(
@@ -28,7 +38,14 @@ fn render_experiment(
     experiment: &Experiment,
     width: Option<u16>,
 ) {
-    let _ = writeln!(text, "\nload: {}", experiment.load.text);
+    let load = &experiment.load;
+    let name = if has_several_loads(result) { format!("{}: ", load.name) } else { String::new() };
+    let _ = writeln!(text, "\nload: {name}{}", load.text);
+    if !load.server_settings.is_empty() {
+        let set = load.server_settings.iter().filter(|it| !it.value.is_empty());
+        let set: Vec<_> = set.map(|it| format!("{}={}", it.key, it.value)).collect();
+        let _ = writeln!(text, "all engines serve it with {}", set.join(", "));
+    }
     if let Some(sweep) = &experiment.sweep {
         let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.sentence);
     }
@@ -155,10 +172,12 @@ fn render_method(text: &mut String, result: &ComparisonResult) {
     let (environment, method) = (&result.environment, &result.method);
     let _ = writeln!(text, "\nMethod");
     for experiment in &result.experiments {
+        let several = has_several_loads(result);
+        let name = if several { format!("{}: ", experiment.load.name) } else { String::new() };
         let blocks = experiment.looks.last().map_or(0, |look| look.blocks);
         let _ = writeln!(
             text,
-            "  {} rounds of {:.1} s in {blocks} blocks, each with a new server of every arm and two \
+            "  {name}{} rounds of {:.1} s in {blocks} blocks, each with a new server of every arm and two \
              of the first (noise); within a block they have the load in short slices in turn, in \
              random order, seed {}",
             experiment.rounds.len(),

@@ -3,7 +3,8 @@
 mod why;
 
 use crate::report::result::{
-    Arm, Comparison, Gate, GateEffect, Metric, MetricResult, Outcome, Point, Verdict, WorkingPoint,
+    Arm, Comparison, Experiment, Gate, GateEffect, Metric, MetricResult, Outcome, Point, Verdict,
+    WorkingPoint,
 };
 
 pub use why::why;
@@ -180,6 +181,19 @@ pub fn sentence(
         _ => format!("None of the {} is shown to be the best.", arms.len()),
     };
     format!("{lead} {}", sentences.join(" "))
+}
+
+/// The sentence about all loads: that of the only one, or each under its name.
+pub fn sentence_of_loads(experiments: &[Experiment]) -> String {
+    match experiments {
+        [only] => only.sentence.clone(),
+        all => all.iter().map(sentence_of_load).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// `keep-alive: epoll:tuned is better than …`
+pub fn sentence_of_load(experiment: &Experiment) -> String {
+    format!("{}: {}", experiment.load.name, experiment.sentence)
 }
 
 #[cfg(test)]

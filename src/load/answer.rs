@@ -13,6 +13,10 @@ pub struct Reference {
     status_line: Option<String>,
     /// Where the value of a `Date` header stands that follows the clock.
     date: Option<Range<usize>>,
+    /// Whether it says that nothing follows on its connection.
+    announces_end: bool,
+    /// On connections that persist: the same answer as the last one of its connection.
+    last: Option<Box<Reference>>,
 }
 
 /// Why an answer cannot be what all others are held against.
@@ -34,6 +38,12 @@ pub enum Unfit {
         /// What came, in bytes.
         came: u64,
     },
+    /// It comes in chunks, and where it ends is not known before.
+    Chunked,
+    /// Its head does not say how long it is.
+    NoLength,
+    /// As the last answer of a connection it has another body.
+    OtherLastBody,
 }
 
 impl fmt::Display for Unfit {
@@ -45,6 +55,17 @@ impl fmt::Display for Unfit {
             }
             Self::BodyLength { expected, came } => {
                 write!(formatter, "a body of {expected} bytes was expected, but {came} came")
+            }
+            Self::Chunked => formatter.write_str(
+                "the answer is chunked (Transfer-Encoding), which this load does not read; a \
+                 server that sends Content-Length is needed, or one connection a request",
+            ),
+            Self::NoLength => formatter.write_str(
+                "the answer has no Content-Length, so that only the end of its connection ends \
+                 it; one connection a request can be asked of this server",
+            ),
+            Self::OtherLastBody => {
+                formatter.write_str("with `Connection: close` it is answered with another body")
             }
         }
     }
@@ -93,8 +114,56 @@ impl Reference {
         {
             return Err(Unfit::BodyLength { expected, came });
         }
+        let announces_end = head.announces_end();
         let Head { length: body_start, status_line, date, .. } = head;
-        Ok(Self { bytes, body_start, status_line, date })
+        Ok(Self { bytes, body_start, status_line, date, announces_end, last: None })
+    }
+
+    /// How long the answer is that begins with these bytes, if its head has come.
+    ///
+    /// # Errors
+    /// When only the end of its connection would end it.
+    pub(super) fn length_of(bytes: &[u8]) -> Result<Option<usize>, Unfit> {
+        let head = Head::of(bytes);
+        if head.length == 0 {
+            // What cannot become HTTP never has a head.
+            let start = &bytes[..bytes.len().min(5)];
+            return if b"HTTP/".starts_with(start) { Ok(None) } else { Err(Unfit::NoLength) };
+        }
+        match head.content_length {
+            _ if head.is_chunked => Err(Unfit::Chunked),
+            Some(body) => Ok(Some(head.length.saturating_add(body as usize))),
+            None if head.has_no_body() => Ok(Some(head.length)),
+            None => Err(Unfit::NoLength),
+        }
+    }
+
+    /// The same, which also knows what it looks like as the last one of a connection.
+    ///
+    /// # Errors
+    /// When that one has another body.
+    pub(super) fn with_last(mut self, last: Self) -> Result<Self, Unfit> {
+        if self.bytes[self.body_start..] != last.bytes[last.body_start..] {
+            return Err(Unfit::OtherLastBody);
+        }
+        self.last = Some(Box::new(last));
+        Ok(self)
+    }
+
+    /// On connections that persist: the answer that says that no other follows.
+    pub(super) fn last(&self) -> Option<&Self> {
+        self.last.as_deref()
+    }
+
+    /// The usual answer, or the last one.
+    pub(super) fn form(&self, is_last: bool) -> &Self {
+        if is_last { self.last().unwrap_or(self) } else { self }
+    }
+
+    /// Whether it says that nothing follows on its connection: with `Connection: close`, or in
+    /// HTTP/1.0 without `Connection: keep-alive`.
+    pub fn announces_end(&self) -> bool {
+        self.announces_end
     }
 
     /// The answer.
@@ -161,10 +230,24 @@ struct Head {
     length: usize,
     status_line: Option<String>,
     content_length: Option<u64>,
+    is_chunked: bool,
+    /// Whether `Connection` says so; `None` if it says neither.
+    closes: Option<bool>,
     date: Option<Range<usize>>,
 }
 
 impl Head {
+    fn announces_end(&self) -> bool {
+        let is_old = self.status_line.as_ref().is_some_and(|line| line.starts_with("HTTP/1.0"));
+        self.closes.unwrap_or(is_old || self.status_line.is_none())
+    }
+
+    /// 204 and 304 have none, whatever else they say.
+    fn has_no_body(&self) -> bool {
+        let status = self.status_line.as_ref().and_then(|line| line.split(' ').nth(1));
+        matches!(status, Some("204" | "304"))
+    }
+
     fn of(answer: &[u8]) -> Self {
         let mut head = Self::default();
         if !answer.starts_with(b"HTTP/") {
@@ -192,6 +275,14 @@ impl Head {
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
             self.content_length = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let has = |token: &[u8]| {
+                let mut tokens = value.split(|&byte| byte == b',');
+                tokens.any(|it| it.trim_ascii().eq_ignore_ascii_case(token))
+            };
+            self.closes = has(b"close").then_some(true).or(has(b"keep-alive").then_some(false));
         } else if name.eq_ignore_ascii_case(b"date") && date::is_of_the_clock(value) {
             let end = start + line.len();
             self.date = Some(end - value.len()..end);
@@ -227,6 +318,40 @@ mod tests {
         let unfit = Unfit::BodyLength { expected: 6, came: 5 };
         assert_eq!(Reference::learn(ANSWER.to_vec(), Some(6)), Err(unfit));
         assert_eq!(Reference::learn(Vec::new(), None), Err(Unfit::Empty));
+    }
+
+    #[test]
+    fn where_an_answer_ends_is_read_from_its_head() {
+        for length in 0..=ANSWER.len() {
+            let head = ANSWER.len() - 5;
+            let told = (length >= head).then_some(ANSWER.len());
+            assert_eq!(Reference::length_of(&ANSWER[..length]), Ok(told), "{length}");
+        }
+        for (answer, length) in [
+            (&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..], Err(Unfit::Chunked)),
+            (b"HTTP/1.1 200 OK\r\n\r\n", Err(Unfit::NoLength)),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", Ok(Some(27))),
+            (b"hello", Err(Unfit::NoLength)),
+        ] {
+            assert_eq!(Reference::length_of(answer), length);
+        }
+    }
+
+    #[test]
+    fn an_answer_says_whether_another_can_follow() {
+        for (head, announces_end) in [
+            ("HTTP/1.1 200 OK", false),
+            ("HTTP/1.1 200 OK\r\nConnection: close", true),
+            ("HTTP/1.1 200 OK\r\nCONNECTION: a, Close", true),
+            ("HTTP/1.0 200 OK", true),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive", false),
+        ] {
+            let answer = format!("{head}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+            let reference = Reference::learn(answer, None).unwrap();
+            assert_eq!(reference.announces_end(), announces_end, "{head}");
+        }
+        let other = Reference::learn(b"HTTP/1.1 200 OK\r\n\r\nother".to_vec(), None).unwrap();
+        assert_eq!(reference().with_last(other), Err(Unfit::OtherLastBody));
     }
 
     #[test]

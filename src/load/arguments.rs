@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::kind::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LoadKind};
 use super::pacing::{Burst, Pace, Rate};
 use super::plan::{Expected, Plan};
 use super::request::Request;
@@ -36,11 +37,24 @@ pub struct LoadArguments {
     /// A header of the request; may be given several times.
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
+    /// What the load is.
+    #[arg(long, value_enum, value_name = "LOAD", default_value_t = LoadKind::Churn)]
+    load: LoadKind,
+    /// pipelined: so many requests under way on each connection.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_DEPTH)]
+    depth: usize,
+    /// large: the first answer must have a body of so many bytes [default: 1048576]
+    #[arg(long, value_name = "N")]
+    bytes: Option<u64>,
+    /// mixed: decides which connections carry one request and which more.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// The first answer must have a body of so many bytes; all others must be like the first.
     #[arg(long, value_name = "N")]
     expect_body_bytes: Option<u64>,
 
-    /// Closed loop: so many requests under way all the time (64). Open loop: at most (1024).
+    /// Closed loop: so many requests under way all the time (64). Open loop: at most (1024). With
+    /// connections that persist: so many of them (64).
     #[arg(long, value_name = "N")]
     connections: Option<usize>,
     /// Open loop: so many requests a second are due, answered or not.
@@ -52,9 +66,10 @@ pub struct LoadArguments {
     /// How long after the last answer the next burst comes.
     #[arg(long, value_name = "MS", default_value_t = 0, requires = "burst")]
     burst_pause_ms: u64,
-    /// N connections that are open beside it, and say nothing.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    idle: usize,
+    /// N connections that are open beside it, and say nothing [default: 0; --load idle: 1000, or
+    /// as many as the limit of descriptors has room for]
+    #[arg(long, value_name = "N")]
+    idle: Option<usize>,
     /// Each request is sent in K pieces.
     #[arg(long, value_name = "K", default_value_t = 1)]
     fragments: usize,
@@ -94,8 +109,14 @@ impl LoadArguments {
     pub fn plan(&self) -> Result<Plan, String> {
         let target = resolve(&self.target)?;
         let pause = Duration::from_millis(self.fragment_pause_ms);
-        let request = Request::get(&self.path, &self.target, &self.header)?
-            .in_fragments(self.fragments, pause)?;
+        self.check_load()?;
+        let life = self.load.life(self.depth, self.seed);
+        let request = if life.is_persistent() {
+            Request::get_persistent(&self.path, &self.target, &self.header)?
+        } else {
+            Request::get(&self.path, &self.target, &self.header)?
+        };
+        let request = request.in_fragments(self.fragments, pause)?;
         let pace = match self.rate {
             Some(requests) => Pace::Rate(Rate::per_second(requests)?),
             None => Pace::AsFastAsAnswered,
@@ -106,11 +127,12 @@ impl LoadArguments {
         });
         let is_bounded = self.requests.is_some();
         Ok(Plan {
-            expected: Expected::FirstAnswer { body_bytes: self.expect_body_bytes },
+            life,
+            expected: Expected::FirstAnswer { body_bytes: self.body_bytes() },
             pace,
             burst,
             connections: self.connections_in_force(),
-            idle: self.idle,
+            idle: self.idle.unwrap_or_else(|| self.load.default_idle()),
             requests: self.requests,
             duration: self.duration.or((!is_bounded).then_some(DEFAULT_DURATION)),
             warm_up: self.warm_up.unwrap_or(match is_bounded {
@@ -125,7 +147,23 @@ impl LoadArguments {
         })
     }
 
+    /// What is of one load alone is not to be thought of as part of another.
+    fn check_load(&self) -> Result<(), String> {
+        if self.bytes.is_some() && self.load != LoadKind::Large {
+            return Err("--bytes is of --load large; --expect-body-bytes of any".to_owned());
+        }
+        Ok(())
+    }
+
+    fn body_bytes(&self) -> Option<u64> {
+        let large = self.load == LoadKind::Large;
+        self.expect_body_bytes.or(large.then(|| self.bytes.unwrap_or(DEFAULT_LARGE_BYTES)))
+    }
+
     fn connections_in_force(&self) -> usize {
+        if self.load.life(self.depth, self.seed).is_persistent() {
+            return self.connections.unwrap_or(64);
+        }
         self.connections.unwrap_or(match (self.rate, self.burst) {
             (Some(_), burst) => burst.unwrap_or(0).max(OPEN_LOOP_CONNECTIONS),
             (None, Some(burst)) => burst,
@@ -152,6 +190,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::load::life::Life;
 
     #[derive(Parser)]
     struct Line {
@@ -172,6 +211,27 @@ mod tests {
         assert_eq!((plan.pace, plan.connections), (Pace::AsFastAsAnswered, 64));
         assert_eq!((plan.duration, plan.warm_up), (Some(DEFAULT_DURATION), DEFAULT_WARM_UP));
         assert_eq!(plan.requests, None);
+    }
+
+    #[test]
+    fn loads_are_named() {
+        let life = |arguments| plan(arguments).unwrap().life;
+        assert_eq!(life(""), Life::OneRequest);
+        assert_eq!(life("--load keep-alive"), Life::Persistent { depth: 1 });
+        assert_eq!(life("--load pipelined"), Life::Persistent { depth: 16 });
+        assert_eq!(life("--load pipelined --depth 3"), Life::Persistent { depth: 3 });
+        assert_eq!(life("--load mixed --seed 7"), Life::Mixed { seed: 7 });
+        let body = |arguments| match plan(arguments).unwrap().expected {
+            Expected::FirstAnswer { body_bytes } => body_bytes,
+            Expected::Known(_) => panic!("nothing is known"),
+        };
+        assert_eq!(body("--load large"), Some(1 << 20));
+        assert_eq!(body("--load large --bytes 5"), Some(5));
+        assert_eq!((body(""), body("--expect-body-bytes 5")), (None, Some(5)));
+        let idle = |arguments| plan(arguments).unwrap().idle;
+        assert!((1..=1000).contains(&idle("--load idle")));
+        assert_eq!((idle("--load idle --idle 7"), idle("--load churn --idle 7")), (7, 7));
+        assert_eq!(plan("--load keep-alive --rate 10").unwrap().connections, 64);
     }
 
     #[test]
@@ -206,6 +266,8 @@ mod tests {
             "--header a",
             "--burst-pause-ms 5",
             "--cpus a",
+            "--load nonsense",
+            "--bytes 5",
         ] {
             assert!(plan(arguments).is_err(), "{arguments}");
         }

@@ -2,6 +2,7 @@
 //! first request and the last.
 
 mod conversation;
+mod persistent;
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -15,9 +16,11 @@ use super::clock::Clock;
 use super::control::Control;
 use super::failures::Failure;
 use super::idle::IdleCrowd;
+use super::kept::KeptConnections;
+use super::lanes::Lanes;
 use super::outcome::{IdleCount, Tally};
 use super::own_cost::OwnCost;
-use super::pacing::{Bounds, Pace, Schedule, Share, Turn};
+use super::pacing::{Bounds, Burst, Pace, Schedule, Share, Turn};
 use super::plan::Plan;
 use super::slots::{Awaits, Slots};
 use super::sockets::{self, SourceAddresses};
@@ -83,6 +86,11 @@ pub(super) struct Engine<'run> {
     timer: Timer,
     clock: Clock,
     slots: Slots,
+    /// Where connections persist: these, and no slots.
+    lanes: Option<Lanes>,
+    /// As many requests as can be under way on one of them.
+    batch: Vec<u8>,
+    kept: &'run KeptConnections,
     sources: SourceAddresses,
     idle: IdleCrowd,
     /// Both in the order of their times, since all pauses are of one length, and all rests.
@@ -99,9 +107,12 @@ impl<'run> Engine<'run> {
         plan: &'run Plan,
         reference: &'run Reference,
         control: &'run Control,
+        kept: &'run KeptConnections,
         share: Share,
     ) -> Result<Self, Errno> {
         let connections = share.split(plan.connections as u64) as usize;
+        let is_persistent = plan.life.is_persistent();
+        let lanes = is_persistent.then(|| Lanes::new(connections, plan.life, share.nth));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self {
             plan,
@@ -114,7 +125,10 @@ impl<'run> Engine<'run> {
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; BUFFER_BYTES],
             clock: Clock::start(),
-            slots: Slots::new(connections),
+            slots: Slots::new(if is_persistent { 0 } else { connections }),
+            lanes,
+            batch: plan.request.bytes().repeat(plan.life.depth()),
+            kept,
             sources: SourceAddresses::new(plan.target),
             idle: IdleCrowd::new(share.split(plan.idle as u64) as usize),
             pauses: VecDeque::with_capacity(connections),
@@ -143,7 +157,11 @@ impl<'run> Engine<'run> {
         let planned_end_ns = self.run_phase(self.plan.requests, self.plan.longest())?;
         let ended_ns = self.clock.now_ns();
         let own_cost = OwnCost::of_this_thread()?.since(before, Duration::from_nanos(ended_ns));
-        self.abandon_all();
+        if self.lanes.is_some() {
+            self.give_lanes_up();
+        } else {
+            self.abandon_all();
+        }
         Ok(Measured {
             tally: self.tally,
             warm_up,
@@ -160,6 +178,9 @@ impl<'run> Engine<'run> {
         self.clock = Clock::start();
         self.timer.forget();
         (self.woken_ns, self.next_sweep_ns) = (0, 0);
+        if let Some(lanes) = &mut self.lanes {
+            lanes.start_anew();
+        }
         let is_open_loop = matches!(self.plan.pace, Pace::Rate(_));
         std::mem::replace(&mut self.tally, Tally::new(is_open_loop))
     }
@@ -194,10 +215,11 @@ impl<'run> Engine<'run> {
             length_ns: Some(length.as_nanos() as u64),
             patience_ns: self.plan.timeout.as_nanos() as u64,
         };
-        let mut schedule = Schedule::new(self.plan.pace, self.plan.burst, bounds, self.share);
+        let burst = self.plan.burst.or(self.batch_as_burst());
+        let mut schedule = Schedule::new(self.plan.pace, burst, bounds, self.share);
         while !self.control.is_stopped() {
             let turn = self.begin_what_is_due(&mut schedule);
-            if turn == Turn::Over && self.slots.under_way() == 0 {
+            if turn == Turn::Over && self.under_way() == 0 {
                 break;
             }
             let reported = (self.tally.completed, self.tally.failures.total());
@@ -210,17 +232,36 @@ impl<'run> Engine<'run> {
         Ok(schedule.planned_end_ns())
     }
 
+    /// Open loop: requests that share a connection at the same time are due at the same time.
+    fn batch_as_burst(&self) -> Option<Burst> {
+        let connections = self.plan.life.depth();
+        let is_open_loop = matches!(self.plan.pace, Pace::Rate(_));
+        (is_open_loop && connections > 1).then_some(Burst { connections, pause: Duration::ZERO })
+    }
+
+    fn under_way(&self) -> usize {
+        self.lanes.as_ref().map_or(self.slots.under_way(), Lanes::under_way)
+    }
+
+    fn free_count(&self) -> usize {
+        self.lanes.as_ref().map_or(self.slots.free_count(), Lanes::free_count)
+    }
+
     /// Returns what the schedule wants beyond what could be begun now.
     fn begin_what_is_due(&mut self, schedule: &mut Schedule) -> Turn {
-        loop {
+        let turn = loop {
             let now_ns = self.clock.now_ns();
-            let (under_way, free) = (self.slots.under_way(), self.slots.free_count());
-            match schedule.turn(now_ns, under_way, free) {
+            match schedule.turn(now_ns, self.under_way(), self.free_count()) {
+                Turn::Begin { due_ns } if self.lanes.is_some() => {
+                    self.begin_on_lane(due_ns, now_ns);
+                }
                 Turn::Begin { due_ns } => self.begin(due_ns, now_ns),
                 Turn::Missed => self.tally.failures.count(Failure::NeverBegun),
-                turn => return turn,
+                turn => break turn,
             }
-        }
+        };
+        self.send_begun();
+        turn
     }
 
     fn take_events(&mut self, schedule: &mut Schedule) {
@@ -231,10 +272,11 @@ impl<'run> Engine<'run> {
             match event.data.u64() {
                 TIMER => {}
                 data if data & IDLE != 0 => self.idle.on_event(data & !IDLE, event.flags),
+                index if self.lanes.is_some() => self.on_lane_event(index as u32, event.flags),
                 index => self.on_event(index as u32, event.flags),
             }
             // Not behind the batch: the server has work again while we see to the others.
-            if self.slots.free_count() > 0 {
+            if self.free_count() > 0 {
                 let _ = self.begin_what_is_due(schedule);
             }
         }
@@ -281,7 +323,11 @@ impl<'run> Engine<'run> {
             }
         }
         while let Some(later) = take_due(&mut self.resting, self.woken_ns) {
-            self.slots.free(later.index);
+            if self.lanes.is_some() {
+                self.end_rest_of_lane(later.index);
+            } else {
+                self.slots.free(later.index);
+            }
         }
     }
 
@@ -296,6 +342,9 @@ impl<'run> Engine<'run> {
         }
         self.next_sweep_ns = self.woken_ns + self.tick().as_nanos() as u64;
         let timeout_ns = self.plan.timeout.as_nanos() as u64;
+        if self.lanes.is_some() {
+            self.sweep_lanes(timeout_ns);
+        }
         for index in 0..self.slots.count() {
             let slot = &self.slots[index];
             if slot.is_under_way() && self.woken_ns.saturating_sub(slot.begun_ns) > timeout_ns {

@@ -6,6 +6,7 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde_json::{Map, Value, json};
 
 use super::failures::{FailureKind, Failures};
+use super::life::Life;
 use super::outcome::{EndedBy, Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
@@ -38,6 +39,10 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
             "completed_per_second": outcome.requests_per_second(),
             "most_under_way": outcome.most_under_way,
         },
+        "connections": {
+            "opened": outcome.connections_opened,
+            "ended_by_the_server_between_answers": outcome.connections_ended,
+        },
         "failures": failures(&outcome.failures),
         "warm_up_failures": failures(&outcome.warm_up_failures),
         "bytes_sent": outcome.bytes_sent,
@@ -63,7 +68,16 @@ fn load(plan: &Plan) -> Value {
         Pace::AsFastAsAnswered => None,
     };
     json!({
-        "kind": "one_connection_a_request",
+        "kind": match plan.life {
+            Life::OneRequest => "one_connection_a_request",
+            Life::Persistent { .. } => "persistent_connections",
+            Life::Mixed { .. } => "mixed",
+        },
+        "depth": plan.life.depth(),
+        "seed": match plan.life {
+            Life::Mixed { seed } => Some(seed),
+            Life::OneRequest | Life::Persistent { .. } => None,
+        },
         "loop": if rate.is_some() { "open" } else { "closed" },
         "rate_per_second": rate,
         "connections": plan.connections,

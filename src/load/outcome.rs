@@ -52,7 +52,7 @@ pub struct Outcome {
     pub ended_by: EndedBy,
     /// Requests begun.
     pub begun: u64,
-    /// Requests answered rightly, up to the end of their connection.
+    /// Requests answered rightly, up to the end of their connection where each has one of its own.
     pub completed: u64,
     /// Requests that were not.
     pub failures: Failures,
@@ -60,6 +60,11 @@ pub struct Outcome {
     pub warm_up_failures: Failures,
     /// Requests under way when the run was stopped.
     pub unfinished: u64,
+    /// Connections that were begun.
+    pub connections_opened: u64,
+    /// Of connections that persist, those that the server ended between two answers, unasked: what
+    /// it had not answered by then was asked again on another.
+    pub connections_ended: u64,
     /// Bytes of requests that the kernel took.
     pub bytes_sent: u64,
     /// Bytes of answers that came, right or wrong.
@@ -109,6 +114,8 @@ pub(super) struct Tally {
     pub(super) completed: u64,
     pub(super) failures: Failures,
     pub(super) unfinished: u64,
+    pub(super) connections_opened: u64,
+    pub(super) connections_ended: u64,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     /// `None` in the closed loop, where a request is due when it is begun.
@@ -141,6 +148,8 @@ impl Tally {
             completed: 0,
             failures: Failures::default(),
             unfinished: 0,
+            connections_opened: 0,
+            connections_ended: 0,
             bytes_sent: 0,
             bytes_received: 0,
             open_loop,
@@ -168,6 +177,8 @@ impl Tally {
         self.completed += other.completed;
         self.failures.add(&other.failures);
         self.unfinished += other.unfinished;
+        self.connections_opened += other.connections_opened;
+        self.connections_ended += other.connections_ended;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.uncorrected.add(&other.uncorrected).expect(SAME);

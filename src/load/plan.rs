@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Reference;
+use super::life::{Life, MOST_DEPTH};
 use super::pacing::{Burst, Pace};
 use super::request::Request;
 
@@ -34,15 +35,18 @@ pub enum Expected {
 pub struct Plan {
     /// The server.
     pub target: SocketAddr,
-    /// What is asked, on a connection of its own each time.
+    /// What is asked.
     pub request: Request,
+    /// How many requests a connection carries.
+    pub life: Life,
     /// What must be answered.
     pub expected: Expected,
     /// When requests are due.
     pub pace: Pace,
     /// Requests that come at once.
     pub burst: Option<Burst>,
-    /// Closed loop: so many requests are under way all the time. Open loop: at most so many.
+    /// Closed loop: so many requests are under way all the time. Open loop: at most so many. With
+    /// connections that persist: so many of them, in either, with their depth of requests each.
     pub connections: usize,
     /// Connections that are opened before, and then say nothing.
     pub idle: usize,
@@ -66,6 +70,7 @@ impl Plan {
         Self {
             target,
             request,
+            life: Life::OneRequest,
             expected: Expected::FirstAnswer { body_bytes: None },
             pace: Pace::AsFastAsAnswered,
             burst: None,
@@ -95,6 +100,8 @@ impl Plan {
             format!("a burst needs 1 to {connections} connections, as many as there are")
         } else if self.burst.is_some() && threads > 1 {
             "bursts are begun by one thread".to_owned()
+        } else if let Some(wrong) = self.check_life() {
+            wrong
         } else if self.requests == Some(0) {
             "no requests were asked for".to_owned()
         } else if self.timeout.is_zero() || self.duration.is_some_and(|it| it.is_zero()) {
@@ -105,6 +112,24 @@ impl Plan {
             return Ok(());
         };
         Err(wrong)
+    }
+
+    fn check_life(&self) -> Option<String> {
+        if !self.life.is_persistent() {
+            return None;
+        }
+        let wrong = if !(1..=MOST_DEPTH).contains(&self.life.depth()) {
+            return Some(format!("1 to {MOST_DEPTH} requests can be under way on a connection"));
+        } else if self.burst.is_some() {
+            "bursts are of one connection a request"
+        } else if self.request.fragments() > 1 {
+            "requests in fragments have one connection each"
+        } else if self.request.closing().is_none() {
+            "on connections that persist a request must be able to end them: get_persistent"
+        } else {
+            return None;
+        };
+        Some(wrong.to_owned())
     }
 
     fn lengths(&self) -> impl Iterator<Item = Duration> {
@@ -132,6 +157,25 @@ mod tests {
         assert_eq!(plan().check(), Ok(()));
         let pace = Pace::Rate(Rate::per_second(15_000.0).unwrap());
         assert_eq!(Plan { pace, idle: 1000, threads: 2, ..plan() }.check(), Ok(()));
+    }
+
+    #[test]
+    fn connections_that_persist_have_requests_that_can_end_them() {
+        let request = Request::get_persistent("/", "a", &[]).unwrap();
+        let persistent =
+            |depth| Plan { request: request.clone(), life: Life::Persistent { depth }, ..plan() };
+        assert_eq!(persistent(16).check(), Ok(()));
+        let burst = Some(Burst { connections: 2, pause: Duration::ZERO });
+        let in_fragments = request.clone().in_fragments(2, Duration::ZERO).unwrap();
+        for plan in [
+            persistent(0),
+            persistent(MOST_DEPTH + 1),
+            Plan { burst, ..persistent(1) },
+            Plan { request: in_fragments, ..persistent(1) },
+            Plan { life: Life::Mixed { seed: 1 }, ..plan() },
+        ] {
+            assert!(plan.check().is_err(), "{plan:?}");
+        }
     }
 
     #[test]

@@ -7,11 +7,15 @@ use super::plan::Plan;
 /// How late requests may be begun in the open loop before it is worth a remark.
 const LATE_NS: u64 = 1_000_000;
 
+/// How many connections a server may end, for each request, where they are to persist.
+const MOST_ENDS_A_REQUEST: f64 = 0.1;
+
 /// One line each.
 pub(super) fn remarks(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     [
         stopped(outcome),
         not_a_success(outcome),
+        does_not_persist(plan, outcome),
         saturated(outcome),
         late(plan, outcome),
         warm_up(outcome),
@@ -40,6 +44,19 @@ fn not_a_success(outcome: &Outcome) -> Option<String> {
     let line = outcome.reference.status_line()?;
     (outcome.reference.is_success() == Some(false))
         .then(|| format!("every answer is `{line}`, which is no success; try --path"))
+}
+
+fn does_not_persist(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let bearable = MOST_ENDS_A_REQUEST * outcome.completed as f64;
+    let too_many = outcome.connections_ended as f64 > bearable;
+    (plan.life.is_persistent() && too_many).then(|| {
+        format!(
+            "the server ended its connections: {} were opened for {} requests, so this is hardly \
+             the load that was asked for",
+            count(outcome.connections_opened),
+            count(outcome.completed)
+        )
+    })
 }
 
 fn saturated(outcome: &Outcome) -> Option<String> {

@@ -10,6 +10,8 @@ pub struct Request {
     /// Where each piece ends; the last one ends where the request does.
     ends: Vec<usize>,
     pause: Duration,
+    /// The same request, which asks for the end of its connection, if that would not end without.
+    closing: Option<Vec<u8>>,
 }
 
 impl Request {
@@ -22,7 +24,7 @@ impl Request {
             return Err("a request must not be empty".to_owned());
         }
         let ends = vec![bytes.len()];
-        Ok(Self { bytes, ends, pause: Duration::ZERO })
+        Ok(Self { bytes, ends, pause: Duration::ZERO, closing: None })
     }
 
     /// `GET`, in HTTP/1.0: whoever answers closes the connection. A header in `headers` is
@@ -31,20 +33,20 @@ impl Request {
     /// # Errors
     /// When the path or a header would break the request.
     pub fn get(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
-        if !path.starts_with('/') || path.contains(|it: char| it.is_whitespace() || it.is_control())
-        {
-            return Err(format!("`{path}` is no path: it starts with / and has no spaces"));
+        Self::new(text(path, host, headers, "HTTP/1.0", "")?)
+    }
+
+    /// `GET`, in HTTP/1.1, on a connection that persists.
+    ///
+    /// # Errors
+    /// As [`Request::get`]; and when a header is `Connection`, which is the load's own.
+    pub fn get_persistent(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
+        if headers.iter().any(|header| is_named(header, "connection")) {
+            return Err("on connections that persist `Connection` is not to be given".to_owned());
         }
-        let mut text = format!("GET {path} HTTP/1.0\r\n");
-        if !headers.iter().any(|header| is_named(header, "host")) {
-            let _ = write!(text, "Host: {host}\r\n");
-        }
-        for header in headers {
-            check_header(header)?;
-            let _ = write!(text, "{header}\r\n");
-        }
-        text.push_str("\r\n");
-        Self::new(text.into_bytes())
+        let closing = text(path, host, headers, "HTTP/1.1", "Connection: close\r\n")?;
+        let request = Self::new(text(path, host, headers, "HTTP/1.1", "")?)?;
+        Ok(Self { closing: Some(closing), ..request })
     }
 
     /// The same in so many pieces of nearly the same length, with a pause between two.
@@ -66,6 +68,11 @@ impl Request {
         &self.bytes
     }
 
+    /// What asks for the end of the connection as well; `None` where every connection ends.
+    pub fn closing(&self) -> Option<&[u8]> {
+        self.closing.as_deref()
+    }
+
     /// In how many pieces it is sent.
     pub fn fragments(&self) -> usize {
         self.ends.len()
@@ -81,6 +88,29 @@ impl Request {
         let nth = self.ends.partition_point(|&end| end <= position);
         self.ends.get(nth).copied().unwrap_or(self.bytes.len())
     }
+}
+
+fn text(
+    path: &str,
+    host: &str,
+    headers: &[String],
+    version: &str,
+    last_header: &str,
+) -> Result<Vec<u8>, String> {
+    if !path.starts_with('/') || path.contains(|it: char| it.is_whitespace() || it.is_control()) {
+        return Err(format!("`{path}` is no path: it starts with / and has no spaces"));
+    }
+    let mut text = format!("GET {path} {version}\r\n");
+    if !headers.iter().any(|header| is_named(header, "host")) {
+        let _ = write!(text, "Host: {host}\r\n");
+    }
+    for header in headers {
+        check_header(header)?;
+        let _ = write!(text, "{header}\r\n");
+    }
+    text.push_str(last_header);
+    text.push_str("\r\n");
+    Ok(text.into_bytes())
 }
 
 fn is_named(header: &str, name: &str) -> bool {
@@ -107,6 +137,17 @@ mod tests {
         let bytes = |headers| Request::get("/a?b", "localhost:80", headers).unwrap().bytes;
         assert_eq!(bytes(&[]), b"GET /a?b HTTP/1.0\r\nHost: localhost:80\r\n\r\n");
         assert_eq!(bytes(&headers[..]), b"GET /a?b HTTP/1.0\r\nAccept: */*\r\nHOST: b\r\n\r\n");
+    }
+
+    #[test]
+    fn a_persistent_request_can_end_its_connection() {
+        let request = Request::get_persistent("/a", "b", &["C: d".to_owned()]).unwrap();
+        assert_eq!(request.bytes(), b"GET /a HTTP/1.1\r\nHost: b\r\nC: d\r\n\r\n");
+        let closing = b"GET /a HTTP/1.1\r\nHost: b\r\nC: d\r\nConnection: close\r\n\r\n";
+        assert_eq!(request.closing(), Some(&closing[..]));
+        let own = ["connection: close".to_owned()];
+        assert!(Request::get_persistent("/", "b", &own).is_err());
+        assert_eq!(Request::get("/", "b", &own).unwrap().closing(), None);
     }
 
     #[test]

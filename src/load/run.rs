@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::answer::Reference;
 use super::control::Control;
 use super::engine::{Engine, Measured};
+use super::kept::KeptConnections;
 use super::outcome::{EndedBy, Outcome};
 use super::pacing::Share;
 use super::plan::{Expected, Plan};
@@ -88,10 +89,23 @@ pub fn learn(plan: &Plan, control: &Control) -> Result<Arc<Reference>, LoadError
 /// # Errors
 /// When it cannot begin, or the kernel refuses what the client itself needs.
 pub fn run(plan: &Plan, control: &Control) -> Result<Outcome, LoadError> {
+    run_on(plan, control, &KeptConnections::new())
+}
+
+/// The same on connections that persist from an earlier run to the same server, as far as there
+/// are any, and lets those that are open at its end persist for the next one.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(
+    plan: &Plan,
+    control: &Control,
+    kept: &KeptConnections,
+) -> Result<Outcome, LoadError> {
     plan.check().map_err(LoadError::Plan)?;
     raise_descriptor_limit(plan)?;
     let reference = learn(plan, control)?;
-    let parts = run_parts(plan, &reference, control)?;
+    let parts = run_parts(plan, &reference, control, kept)?;
     Ok(put_together(plan, control, reference, &parts))
 }
 
@@ -100,6 +114,7 @@ fn run_parts(
     plan: &Plan,
     reference: &Reference,
     control: &Control,
+    kept: &KeptConnections,
 ) -> Result<Vec<Measured>, LoadError> {
     let of = plan.threads as u64;
     thread::scope(|scope| {
@@ -107,7 +122,8 @@ fn run_parts(
         let begin = |nth| {
             let (begin, may_begin) = mpsc::channel();
             let gate = Gate { is_ready: is_ready.clone(), may_begin };
-            let work = move || run_part(plan, reference, control, Share { nth, of }, gate);
+            let part = Part { plan, reference, control, kept, share: Share { nth, of } };
+            let work = move || part.run(gate);
             let thread = thread::Builder::new().name(format!("load {nth}"));
             thread.spawn_scoped(scope, work).map(|thread| (thread, begin)).map_err(|error| {
                 let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
@@ -141,24 +157,31 @@ struct Gate {
     may_begin: mpsc::Receiver<()>,
 }
 
-fn run_part(
-    plan: &Plan,
-    reference: &Reference,
-    control: &Control,
+/// What one thread does.
+#[derive(Clone, Copy)]
+struct Part<'run> {
+    plan: &'run Plan,
+    reference: &'run Reference,
+    control: &'run Control,
+    kept: &'run KeptConnections,
     share: Share,
-    gate: Gate,
-) -> Result<Measured, LoadError> {
-    let failed = |purpose| move |errno| LoadError::System { purpose, errno };
-    pin(&plan.cpus).map_err(failed("to keep the client on its processors"))?;
-    let engine = Engine::new(plan, reference, control, share);
-    let mut engine = engine.map_err(failed("to wait for connections"))?;
-    let warm_up = engine.prepare().map_err(failed("the warm-up"))?;
-    // Whoever listens has ended only if another part could not go on, and tells why.
-    let _ = gate.is_ready.send(());
-    drop(gate.is_ready);
-    let others_failed = |_| failed("to begin, without the other threads")(Errno::CANCELED);
-    gate.may_begin.recv().map_err(others_failed)?;
-    engine.measure(warm_up).map_err(failed("the measurement"))
+}
+
+impl Part<'_> {
+    fn run(self, gate: Gate) -> Result<Measured, LoadError> {
+        let Self { plan, reference, control, kept, share } = self;
+        let failed = |purpose| move |errno| LoadError::System { purpose, errno };
+        pin(&plan.cpus).map_err(failed("to keep the client on its processors"))?;
+        let engine = Engine::new(plan, reference, control, kept, share);
+        let mut engine = engine.map_err(failed("to wait for connections"))?;
+        let warm_up = engine.prepare().map_err(failed("the warm-up"))?;
+        // Whoever listens has ended only if another part could not go on, and tells why.
+        let _ = gate.is_ready.send(());
+        drop(gate.is_ready);
+        let others_failed = |_| failed("to begin, without the other threads")(Errno::CANCELED);
+        gate.may_begin.recv().map_err(others_failed)?;
+        engine.measure(warm_up).map_err(failed("the measurement"))
+    }
 }
 
 fn pin(cpus: &[usize]) -> Result<(), Errno> {
@@ -227,6 +250,8 @@ fn put_together(
         failures: all.failures,
         warm_up_failures,
         unfinished: all.unfinished,
+        connections_opened: all.connections_opened,
+        connections_ended: all.connections_ended,
         bytes_sent: all.bytes_sent,
         bytes_received: all.bytes_received,
         corrected,

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::failures::FailureKind;
 use super::figures::{bytes, count, duration, time};
+use super::life::{LONG_LIFE, Life};
 use super::outcome::{Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
@@ -20,6 +21,9 @@ pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("{} · {}\n\n", plan.target, load(plan));
     let _ = writeln!(text, "answer    {}", answer(outcome));
     let _ = writeln!(text, "requests  {}", requests(outcome));
+    if plan.life.is_persistent() {
+        let _ = writeln!(text, "opened    {}", connections(outcome));
+    }
     let _ = writeln!(text, "client    {}", client(outcome));
     let _ = write!(text, "\n{}\n", latencies(plan, outcome));
     if outcome.failures.total() > 0 {
@@ -35,13 +39,25 @@ pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
 
 /// The load, in words.
 fn load(plan: &Plan) -> String {
-    let mut text = "one connection a request · ".to_owned();
+    let mut text = match plan.life {
+        Life::OneRequest => "one connection a request · ".to_owned(),
+        Life::Persistent { depth: 1 } => "persistent connections · ".to_owned(),
+        Life::Persistent { depth } => {
+            format!("persistent connections, {depth} requests under way on each · ")
+        }
+        Life::Mixed { .. } => {
+            format!("mixed, one request a connection and {LONG_LIFE}, four to one · ")
+        }
+    };
     let connections = count(plan.connections as u64);
     let _ = match (plan.pace, plan.burst) {
         (Pace::AsFastAsAnswered, None) => write!(text, "closed loop, {connections} connections"),
         (Pace::AsFastAsAnswered, Some(burst)) => {
             let pause = duration(burst.pause);
             write!(text, "closed loop, bursts of {} after {pause}", burst.connections)
+        }
+        (Pace::Rate(rate), None) if plan.life.is_persistent() => {
+            write!(text, "open loop, {rate} a second, {connections} connections")
         }
         (Pace::Rate(rate), None) => write!(text, "open loop, {rate} a second"),
         (Pace::Rate(rate), Some(burst)) => {
@@ -82,6 +98,14 @@ fn requests(outcome: &Outcome) -> String {
     )
 }
 
+fn connections(outcome: &Outcome) -> String {
+    format!(
+        "{} connections · {} ended by the server between two answers",
+        count(outcome.connections_opened),
+        count(outcome.connections_ended),
+    )
+}
+
 fn client(outcome: &Outcome) -> String {
     let begun = outcome.begun.max(1) as f64;
     let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6 / begun;
@@ -104,7 +128,11 @@ fn latencies(plan: &Plan, outcome: &Outcome) -> Table {
         table.add_row(latency_row("from when begun", &outcome.uncorrected));
         table.add_row(latency_row("begun late by", &outcome.lateness));
     } else {
-        table.add_row(latency_row("from connect to end", &outcome.uncorrected));
+        let name = match plan.life {
+            Life::OneRequest => "from connect to end",
+            Life::Persistent { .. } | Life::Mixed { .. } => "from request to end",
+        };
+        table.add_row(latency_row(name, &outcome.uncorrected));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -24,6 +24,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::result::{ComparisonResult, Outcome};
 use super::side_by_side::{SideBySide, is_emulated};
 use super::verdict_words::outcome_words;
+use crate::compare::terminal::has_several_loads;
+use crate::compare::words::sentence_of_load;
 use figure::Place;
 
 const STYLE: &str = include_str!("html/style.css");
@@ -74,7 +76,11 @@ fn verdict(result: &ComparisonResult) -> Markup {
     html! {
         div class={ "verdict " (class) } {
             p.badge { span.sign aria-hidden="true" { (sign) } " " (words) }
-            p.sentence { (result.sentence) }
+            @if has_several_loads(result) {
+                @for one in &result.experiments { p.sentence { (sentence_of_load(one)) } }
+            } @else {
+                p.sentence { (result.sentence) }
+            }
             @if is_emulated(&result.environment) { (emulated()) }
         }
     }

@@ -52,7 +52,7 @@ pub struct ComparisonResult {
     pub arms: Vec<Arm>,
     /// What is not the same in all arms, setting by setting. Everything else is.
     pub differences: Vec<Difference>,
-    /// One for each load: a single one, or, with a sweep, one for each value.
+    /// One for each load or, with a sweep, one for each value.
     pub experiments: Vec<Experiment>,
     /// With a sweep: where which arm wins.
     pub crossover: Option<CrossoverMap>,
@@ -63,7 +63,8 @@ pub struct ComparisonResult {
 pub struct Method {
     /// Decides the order of the rounds and the resampling; the same seed gives the same.
     pub seed: u64,
-    /// The time that each experiment may take.
+    /// The time that each experiment may take; with several loads what one does not need is the
+    /// next one's.
     pub budget_seconds: f64,
     /// How long each round was measured.
     pub round_seconds: f64,
@@ -180,10 +181,21 @@ pub enum Ended {
 /// What the clients did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadDescription {
+    /// Its name on the command line: `keep-alive`. Results of programs that knew one load alone
+    /// are without.
+    #[serde(default = "the_only_load_once")]
+    pub name: String,
     /// In words: `one connection a request, 64 connections`.
     pub text: String,
     /// What was set, by the load generator's own names.
     pub parameters: Vec<Setting>,
+    /// What the servers of all arms that are engines are set to for it.
+    #[serde(default)]
+    pub server_settings: Vec<Setting>,
+}
+
+fn the_only_load_once() -> String {
+    "churn".to_owned()
 }
 
 /// The value of a sweep that an experiment stands for.

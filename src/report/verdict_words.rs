@@ -55,6 +55,7 @@ pub const fn gate_words(kind: GateKind) -> &'static str {
         GateKind::WrongBytes => "wrong bytes",
         GateKind::ConnectionsRefused => "connections refused",
         GateKind::RequestsFailed => "requests failed",
+        GateKind::ConnectionsNotKept => "connections did not persist",
         GateKind::CompletionsOverflowed => "completions overflowed",
         GateKind::BuffersRanOut => "buffers ran out",
         GateKind::CpuStolen => "processor time stolen",

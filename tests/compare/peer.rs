@@ -35,6 +35,7 @@ fn serves_whoever_starts_it() {
     match kind.split_once(':').unwrap_or((&kind, "")) {
         ("spin", nanoseconds) => serve_and_spin(port, nanoseconds.parse().expect("a number")),
         ("wrong", _) => answer_each(port, |number| number % 50 == 49),
+        ("right", _) => answer_each(port, |_| false),
         ("dies", _) => answer_each(port, |number| {
             if number > 100 {
                 eprintln!("this is the end");

@@ -26,8 +26,18 @@ pub(crate) struct Compared {
 }
 
 impl Comparison {
-    /// Of these arms, with short rounds, its result written as JSON.
+    /// Of these arms under one connection a request, with short rounds, its result written as JSON.
     pub(crate) fn of(arms: &[&str]) -> Self {
+        Self::of_loads(arms, "churn")
+    }
+
+    /// The same under these loads.
+    pub(crate) fn of_loads(arms: &[&str], loads: &str) -> Self {
+        Self::under_default_loads(arms).with(["--load", loads])
+    }
+
+    /// The same under the loads of those who say nothing of them.
+    pub(crate) fn under_default_loads(arms: &[&str]) -> Self {
         let directory = TempDir::new().expect("a directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
         // No configuration file of whoever runs the tests.

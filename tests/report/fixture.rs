@@ -107,7 +107,13 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, Point, usize), began: 
             events_per_wait: Some(2.4),
             batch_sizes: vec![BatchSize { at_least: 1, waits: requests }],
         }),
-        client: ClientUse { cpu_ns: 300_000_000, busy: 0.5, connections: 64, most_late_ns: 90_000 },
+        client: ClientUse {
+            cpu_ns: 300_000_000,
+            busy: 0.5,
+            connections: 64,
+            connections_ended: 0,
+            most_late_ns: 90_000,
+        },
         machine: MachineUse::default(),
     }
 }
@@ -191,12 +197,14 @@ pub(crate) fn judged(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
     let outcome = words::outcome(&comparisons, &gates);
     Experiment {
         load: LoadDescription {
+            name: "churn".to_owned(),
             text: "one connection a request, 64 at once at saturation".to_owned(),
             parameters: vec![Setting {
                 key: "connections".to_owned(),
                 value: "64".to_owned(),
                 origin: "flag".to_owned(),
             }],
+            server_settings: Vec::new(),
         },
         sweep: None,
         ladder: None,
@@ -337,8 +345,8 @@ pub(crate) fn result(costs: &[Cost], seed: u64) -> ComparisonResult {
 
 /// A comparison of one engine with another, of three, under several loads, and a ladder: judging
 /// takes time, so each is judged once.
-pub(crate) fn all() -> [&'static ComparisonResult; 4] {
-    [two(), three(), swept(), crate::ladder::result()]
+pub(crate) fn all() -> [&'static ComparisonResult; 5] {
+    [two(), three(), swept(), two_loads(), crate::ladder::result()]
 }
 
 /// Two arms.
@@ -353,7 +361,31 @@ fn three() -> &'static ComparisonResult {
     &THREE
 }
 
-/// Several loads.
+/// Two loads, under which the second arm is better and worse than the first.
+pub(crate) fn two_loads() -> &'static ComparisonResult {
+    static LOADS: LazyLock<ComparisonResult> = LazyLock::new(|| {
+        let arms = arms(&[LEVEL, SINGLE_SHOT]);
+        let loads = [("churn", 0.87), ("keep-alive", 1.09)].into_iter().zip(1..);
+        let experiments = loads.map(|((name, cpu), seed)| {
+            let costs = [LEVEL, Cost { cpu, ..SINGLE_SHOT }];
+            let mut experiment = judged(&arms, rounds(&mut Noise(seed), &costs));
+            experiment.load.name = name.to_owned();
+            experiment.load.text = format!("what {name} is");
+            experiment
+        });
+        let mut experiments: Vec<Experiment> = experiments.collect();
+        experiments[1].load.server_settings.push(Setting {
+            key: "server.keep_alive".to_owned(),
+            value: "true".to_owned(),
+            origin: "load".to_owned(),
+        });
+        let sentence = words::sentence_of_loads(&experiments);
+        ComparisonResult { sentence, ..around(arms.clone(), experiments) }
+    });
+    &LOADS
+}
+
+/// Several values of a sweep.
 pub(crate) fn swept() -> &'static ComparisonResult {
     static SWEPT: LazyLock<ComparisonResult> = LazyLock::new(sweep);
     &SWEPT

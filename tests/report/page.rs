@@ -13,7 +13,7 @@ pub(crate) fn parsed(page: &str) -> Document<'_> {
     Document::parse_with_options(page, options).unwrap()
 }
 
-fn text_of(node: Node) -> String {
+pub(crate) fn text_of(node: Node) -> String {
     node.descendants().filter_map(|it| if it.is_text() { it.text() } else { None }).collect()
 }
 

@@ -6,6 +6,9 @@ use crate::report::result::ArmKind;
 /// The share of failed requests above which an experiment is invalid.
 const FAILURES_BEARABLE: f64 = 0.001;
 
+/// How many connections that are to persist a server may end, for each request.
+const ENDS_BEARABLE: f64 = 0.1;
+
 /// Counters that say that a server had no buffer, or no place, for what came.
 const SCARCITY_COUNTERS: &[&str] = &["accept_pauses", "receive_buffers_exhausted"];
 
@@ -108,6 +111,34 @@ pub(super) fn requests_failed(evidence: &Evidence) -> Vec<Gate> {
         arms,
         remedy: "look for the cause with `ringpoll load` against one server; fewer \
                  --connections, or a lower --rate"
+            .to_owned(),
+    }]
+}
+
+/// A server that closes what is to persist has another load than the others have.
+pub(super) fn connections_not_kept(evidence: &Evidence) -> Vec<Gate> {
+    let ended = |arm| evidence.sum(arm, |round| round.client.connections_ended);
+    let requests = |arm| evidence.sum(arm, |round| round.requests);
+    let too_many = |arm| ended(arm) as f64 > ENDS_BEARABLE * requests(arm) as f64;
+    let arms = evidence.arms_where(too_many);
+    if arms.is_empty() {
+        return Vec::new();
+    }
+    let each: Vec<String> =
+        arms.iter().map(|&arm| format!("{} in {} requests", ended(arm), requests(arm))).collect();
+    vec![Gate {
+        kind: GateKind::ConnectionsNotKept,
+        effect: GateEffect::NotJudgeable,
+        metrics: Vec::new(),
+        reason: format!(
+            "{} ended connections that were to persist ({}), so the load was not what was asked \
+             for",
+            evidence.names(&arms),
+            each.join(", ")
+        ),
+        arms,
+        remedy: "let that server keep connections alive, for many requests each, or ask for \
+                 --load churn"
             .to_owned(),
     }]
 }

@@ -129,6 +129,17 @@ fn requests_failed() {
     case.assert(GateKind::RequestsFailed, GateEffect::Invalid);
 }
 
+#[test]
+fn connections_are_not_kept() {
+    let ended = |connections_ended| {
+        Case::with_rounds(None, move |round| round.client.connections_ended = connections_ended)
+    };
+    // A tenth of the requests.
+    assert_eq!(ended(1_000).gates(), []);
+    let gate = ended(1_001).assert(GateKind::ConnectionsNotKept, GateEffect::NotJudgeable);
+    assert_eq!((gate.arms, gate.metrics), (vec![1], Vec::new()));
+}
+
 fn count(round: &mut Round, name: &str) {
     let counters = round.counters.as_mut().expect("synthetic rounds have counters");
     counters.counters.insert(name.to_owned(), 1);

@@ -195,7 +195,12 @@ fn judged(arms: &[Arm], rounds: Vec<Round>, rules: &Rules) -> Experiment {
         why: Vec::new(),
     };
     Experiment {
-        load: LoadDescription { text: String::new(), parameters: Vec::new() },
+        load: LoadDescription {
+            name: "churn".to_owned(),
+            text: String::new(),
+            parameters: Vec::new(),
+            server_settings: Vec::new(),
+        },
         sweep: None,
         ladder: None,
         working_points: Vec::new(),

@@ -18,6 +18,7 @@ impl Engine<'_> {
         let index = self.slots.take(due_ns, begun_ns).expect("the schedule knows what is free");
         self.tally.begun += 1;
         self.tally.most_under_way = self.tally.most_under_way.max(self.slots.under_way());
+        self.tally.connections_opened += 1;
         match self.connect(index) {
             Err(failure) => self.fail(index, failure),
             // All of a burst connect before the first one asks.

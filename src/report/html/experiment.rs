@@ -21,7 +21,11 @@ pub(super) fn section(
 ) -> Markup {
     let heading = match &experiment.sweep {
         Some(sweep) => format!("{} = {}", sweep.key, sweep.value),
+        None if experiment.ladder.is_some() && several => {
+            format!("{}: what each step gains", experiment.load.name)
+        }
         None if experiment.ladder.is_some() => "What each step gains".to_owned(),
+        None if several => format!("{}: the verdict, metric by metric", experiment.load.name),
         None => "The verdict, metric by metric".to_owned(),
     };
     let content = content(result, experiment, place, several);
@@ -29,7 +33,8 @@ pub(super) fn section(
     html! {
         section.card {
             @if several {
-                details {
+                // Of several loads each has its verdict; of a sweep the map tells it.
+                details open=[experiment.sweep.is_none().then_some("open")] {
                     summary {
                         h2 { (heading) }
                         span.outcome { span.sign aria-hidden="true" { (sign) } " " (words) }
@@ -51,7 +56,7 @@ fn content(
     several: bool,
 ) -> Markup {
     html! {
-        p.load { "Load: " (experiment.load.text) }
+        p.load { "Load: " (experiment.load.text) (served_with(experiment)) }
         @if several { p { (experiment.sentence) } }
         @if let Some(ladder) = &experiment.ladder {
             (ladder::section(result, experiment, ladder, place))
@@ -82,6 +87,15 @@ fn comparisons(result: &ComparisonResult, experiment: &Experiment, place: &Place
                 ul.why { @for line in &comparison.why { (why(line)) } }
             }
         }
+    }
+}
+
+/// What all engines are set to for this load.
+fn served_with(experiment: &Experiment) -> Markup {
+    let set = experiment.load.server_settings.iter().filter(|it| !it.value.is_empty());
+    let set: Vec<String> = set.map(|it| format!("{}={}", it.key, it.value)).collect();
+    html! {
+        @if !set.is_empty() { "; all engines serve it with " code { (set.join(", ")) } }
     }
 }
 

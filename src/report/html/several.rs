@@ -68,7 +68,9 @@ fn heading(group: &Group) -> String {
         Point::Saturated => "at saturation",
     };
     let sweep = group.experiment.sweep.as_ref();
-    let sweep = sweep.map_or_else(String::new, |it| format!(", {} = {}", it.key, it.value));
+    let load = (group.result.experiments.len() > 1)
+        .then(|| format!(" under {}", group.experiment.load.name));
+    let sweep = sweep.map(|it| format!(", {} = {}", it.key, it.value)).or(load).unwrap_or_default();
     format!(
         "{}{} {place}{sweep}, {} against {}",
         if group.emulated { "Emulated: " } else { "" },

@@ -177,6 +177,10 @@ pub struct ClientUse {
     pub busy: f64,
     /// The most connections that it had open at once.
     pub connections: u64,
+    /// Connections that were to persist, and that the server ended between two answers. Results
+    /// of programs that knew no such load are without.
+    #[serde(default)]
+    pub connections_ended: u64,
     /// At a fixed rate: how late the worst request was sent, after it was due.
     pub most_late_ns: u64,
 }

@@ -211,6 +211,8 @@ pub enum GateKind {
     ConnectionsRefused,
     /// Other requests failed.
     RequestsFailed,
+    /// The server ended connections that were to persist: the load was not what was asked for.
+    ConnectionsNotKept,
     /// io_uring's completion queue overflowed.
     CompletionsOverflowed,
     /// The kernel found no receive buffer (ENOBUFS), or the server no slot.
@@ -247,7 +249,7 @@ pub enum Outcome {
     },
     /// No difference that matters.
     NoDifference,
-    /// It depends on the load; only with a sweep.
+    /// It depends on the load; only with several of them, or with a sweep.
     Depends,
     /// Not enough to say.
     Inconclusive,

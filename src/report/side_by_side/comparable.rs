@@ -65,7 +65,7 @@ fn labels(result: &ComparisonResult) -> String {
 fn loads(result: &ComparisonResult) -> String {
     let load = |experiment: &Experiment| match &experiment.sweep {
         Some(sweep) => format!("{} ({} = {})", experiment.load.text, sweep.key, sweep.value),
-        None => experiment.load.text.clone(),
+        None => format!("{}: {}", experiment.load.name, experiment.load.text),
     };
     result.experiments.iter().map(load).collect::<Vec<_>>().join("; ")
 }

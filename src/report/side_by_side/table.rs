@@ -40,10 +40,11 @@ fn heading(group: &Group) -> String {
         None => String::new(),
     };
     format!(
-        "{emulated}{}{unit} {place}: {} against {}{sweep}\nload: {}",
+        "{emulated}{}{unit} {place}: {} against {}{sweep}\nload: {}: {}",
         group.metric.metric.words(),
         arms[group.comparison.contender].label,
         arms[group.comparison.baseline].label,
+        group.experiment.load.name,
         group.experiment.load.text
     )
 }
