@@ -203,19 +203,19 @@ fn sources(mirror: &Mirror, kernels: &[Kernel]) -> String {
 }
 
 pub(crate) fn sources_follow_the_machines_own() {
-    let targets = "http://other.test/ubuntu/ noble /nowhere:1\n\
-        http://mirror.test/debian/ bookworm /nowhere:1\n\
-        http://mirror.test/debian-security/ bookworm-security /nowhere:2\n";
+    let targets = "file:/other/ubuntu/ noble /nowhere:1\n\
+        file:/archive/debian/ bookworm /nowhere:1\n\
+        file:/archive/debian-security/ bookworm-security /nowhere:2\n";
     let mirror = mirror_of(targets).unwrap();
     let kernels = crate::catalogue::chosen(&["5.10".to_owned()], false).unwrap();
-    let expected = "deb http://mirror.test/debian/ bullseye main\n\
-        deb http://mirror.test/debian-security/ bullseye-security main\n";
+    let expected = "deb file:/archive/debian/ bullseye main\n\
+        deb file:/archive/debian-security/ bullseye-security main\n";
     assert_eq!(sources(&mirror, &kernels), expected);
-    assert!(mirror_of("http://other.test/ubuntu/ noble /nowhere:1\n").is_none());
+    assert!(mirror_of("file:/other/ubuntu/ noble /nowhere:1\n").is_none());
 }
 
 pub(crate) fn a_package_is_taken_from_its_suites_alone() {
-    let line = " linux-image-5.10.0-46-amd64 | 5.10.262-1 | http://mirror.test/debian-security \
+    let line = " linux-image-5.10.0-46-amd64 | 5.10.262-1 | file:/archive/debian-security \
         bullseye-security/main amd64 Packages";
     let package = offered(line, &["bullseye", "bullseye-security"]).unwrap();
     assert_eq!(package.version, "5.10.262-1");

@@ -17,7 +17,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::frame::Frame;
 use crate::work::{Misbehaviour, Results, Work};
-pub(crate) use suites::the_last_result_counts;
+pub(crate) use suites::{the_last_result_counts, what_failed_is_told};
 
 /// Where the results are gathered, one file each.
 pub(crate) const RESULTS: &str = "/results";

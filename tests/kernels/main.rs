@@ -66,6 +66,7 @@ const CHECKS: &[(&str, fn())] = &[
     ("complaints_are_found", console::complaints_are_found),
     ("sources_follow_the_machines_own", apt::sources_follow_the_machines_own),
     ("the_last_result_counts", guest::the_last_result_counts),
+    ("what_failed_is_told", guest::what_failed_is_told),
     ("what_is_otherwise_is_told", expectations::what_is_otherwise_is_told),
 ];
 

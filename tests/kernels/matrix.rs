@@ -151,6 +151,11 @@ pub(crate) fn report(summary: &Summary, directory: &Path) -> bool {
         for problem in &kernel.problems {
             println!("{}: {problem}", kernel.name);
         }
+        for suite in &kernel.suites {
+            for line in &suite.failures {
+                println!("{} · {}: {line}", kernel.name, suite.name);
+            }
+        }
     }
     println!("{} kernels in {:.0} s · {}", summary.kernels.len(), summary.took_s, file.display());
     summary.kernels.iter().all(KernelSummary::is_good)

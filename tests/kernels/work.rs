@@ -126,6 +126,8 @@ pub(crate) struct SuiteResult {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: Vec<String>,
+    /// What it said of the tests that failed, or at its end when it did not come to that.
+    pub(crate) failures: Vec<String>,
     pub(crate) took_s: f64,
 }
 

@@ -46,8 +46,30 @@ fn run_one(suite: &Suite) -> SuiteResult {
     let (passed, failed) = tally(&text);
     let skipped = text.lines().filter(|line| line.starts_with("skipped: "));
     let skipped = skipped.map(str::to_owned).collect();
-    let name = suite.name.clone();
-    SuiteResult { name, exit, passed, failed, skipped, took_s: started.elapsed().as_secs_f64() }
+    let failures = if exit == Some(0) { Vec::new() } else { failures(&text) };
+    SuiteResult {
+        name: suite.name.clone(),
+        exit,
+        passed,
+        failed,
+        skipped,
+        failures,
+        took_s: started.elapsed().as_secs_f64(),
+    }
+}
+
+/// From the program's own list of failures to its end, as far as somebody would read; all of it
+/// is in the suite's log.
+fn failures(text: &str) -> Vec<String> {
+    const READ_AT_MOST: usize = 80;
+    let lines: Vec<_> = text.lines().collect();
+    match lines.iter().position(|&line| line == "failures:") {
+        Some(at) => lines[at..].iter().take(READ_AT_MOST).map(|&it| it.to_owned()).collect(),
+        None => {
+            let from = lines.len().saturating_sub(READ_AT_MOST);
+            lines[from..].iter().map(|&it| it.to_owned()).collect()
+        }
+    }
 }
 
 /// `test result: ok. 12 passed; 0 failed; …`, of the program itself, which comes last: a test
@@ -62,6 +84,15 @@ fn tally(text: &str) -> (u64, u64) {
         place.and_then(|place| words[place - 1].parse().ok()).unwrap_or(0)
     };
     (before("passed"), before("failed"))
+}
+
+pub(crate) fn what_failed_is_told() {
+    let text = "test a ... ok\nfailures:\n\n---- b stdout ----\nleft: 1\n\ntest result: FAILED";
+    assert_eq!(failures(text)[2..4], ["---- b stdout ----", "left: 1"]);
+    assert_eq!(
+        failures("test a ... ok\ntest b has been running"),
+        ["test a ... ok", "test b has been running"]
+    );
 }
 
 pub(crate) fn the_last_result_counts() {
