@@ -31,6 +31,11 @@ pub struct ListenOptions {
     /// a number of retransmissions. Meanwhile it costs no descriptor and no slot, and a stop does
     /// not know of it.
     pub defer_accept_s: u32,
+    /// Whether the first bytes of a connection are acknowledged at once, as the kernel does of
+    /// itself (`TCP_QUICKACK`, tcp(7)). If not, the answer acknowledges them, which saves a
+    /// segment; a peer that sends its request in small pieces and waits for each to be
+    /// acknowledged (Nagle's algorithm) may lose up to 40 ms by it.
+    pub quick_ack: bool,
     /// How long to try again while the address is in use: the ring of a killed process holds its
     /// listener for some milliseconds more.
     pub address_in_use_retry: Duration,
@@ -47,6 +52,7 @@ impl ListenOptions {
             send_buffer_bytes: None,
             no_delay: false,
             defer_accept_s: 0,
+            quick_ack: true,
             address_in_use_retry: Duration::from_secs(2),
         }
     }
@@ -94,6 +100,10 @@ impl Listener {
         let backlog = options.backlog.min(i32::MAX as u32) as i32;
         // SAFETY: listen takes no pointers.
         check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })?;
+        if !options.quick_ack {
+            // Accepted connections inherit it; set before listen(2), it would be forgotten there.
+            listener.set_option(libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)?;
+        }
         Ok(listener)
     }
 

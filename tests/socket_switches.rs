@@ -88,6 +88,21 @@ fn the_answer_and_the_end_share_a_segment() {
     }
 }
 
+/// The answer acknowledges the request, where nothing else has.
+#[test]
+fn the_answer_acknowledges_the_request() {
+    for variant in variants("the_answer_acknowledges_the_request") {
+        for defer_accept_s in [0, 30] {
+            let [at_once, with_the_answer] = [true, false].map(|quick_ack| {
+                let listen = ListenOptions { quick_ack, defer_accept_s, ..loopback() };
+                let (served, _) = served(variant, &listen, |worker| worker.send_more = true);
+                fewest_segments(served.address)
+            });
+            assert_eq!(with_the_answer + 1, at_once, "{variant}, deferred {defer_accept_s}");
+        }
+    }
+}
+
 /// What an engine may build on that closes without a `shutdown(2)`: the same segment, as long as
 /// nothing of the peer's is unread.
 #[test]

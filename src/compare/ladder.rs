@@ -55,11 +55,12 @@ enum Change {
 
 /// What is the same on all rungs that do not say otherwise: the life of the documents, each socket
 /// technique off, and each technique of io_uring.
-const BASE: [&str; 18] = [
+const BASE: [&str; 19] = [
     // A peer that has to be waited for costs all rungs the same, and leaves nothing to the close.
     "server.lingering_close=false",
     "server.send_more=false",
     "server.defer_accept_s=0",
+    "server.quick_ack=true",
     "epoll.shutdown=call",
     "io_uring.shutdown=ring",
     "io_uring.deferred_task_run=false",
@@ -102,8 +103,14 @@ const DEFER_ACCEPT: Step = key(
     "+ defer_accept",
     "a connection is there to be accepted when its first bytes are (TCP_DEFER_ACCEPT)",
 );
+const DELAYED_ACK: Step = key(
+    "server.quick_ack",
+    "false",
+    "+ delayed acknowledgement",
+    "the answer acknowledges the request, and no segment of its own does (TCP_QUICKACK)",
+);
 
-const EPOLL: [Step; 6] = [
+const EPOLL: [Step; 7] = [
     engine("epoll:level", "epoll:level", "the first of the documents"),
     engine("epoll:edge", "epoll:edge", "the second of the documents: edge triggered"),
     engine("epoll:tuned", "epoll:tuned", "no step is taken in vain"),
@@ -115,9 +122,10 @@ const EPOLL: [Step; 6] = [
     ),
     SEND_MORE,
     DEFER_ACCEPT,
+    DELAYED_ACK,
 ];
 
-const IO_URING: [Step; 16] = [
+const IO_URING: [Step; 17] = [
     engine("io_uring:single_shot", "io_uring:single_shot", "one submission for each step"),
     engine("io_uring:tuned", "bare io_uring:tuned", "the tuned engine without its techniques"),
     key(
@@ -194,6 +202,7 @@ const IO_URING: [Step; 16] = [
     ),
     SEND_MORE,
     DEFER_ACCEPT,
+    DELAYED_ACK,
 ];
 
 impl Ladder {

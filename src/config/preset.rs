@@ -29,6 +29,7 @@ impl Preset {
                 ("server.lingering_close", Switch(false)),
                 ("server.send_more", Switch(false)),
                 ("server.defer_accept_s", Number(0)),
+                ("server.quick_ack", Switch(true)),
                 ("server.no_delay", Switch(false)),
                 ("deadlines.request_head_timeout_ms", Number(0)),
                 ("deadlines.send_timeout_ms", Number(0)),

@@ -110,6 +110,7 @@ impl WorkerPlan {
             send_buffer_bytes: (server.send_buffer_bytes > 0).then_some(server.send_buffer_bytes),
             no_delay: server.no_delay,
             defer_accept_s: server.defer_accept_s,
+            quick_ack: server.quick_ack,
             ..ListenOptions::new(address)
         }
     }

@@ -87,6 +87,7 @@ fn the_preset_is_what_the_documents_do() {
         "server.lingering_close = false",
         "server.send_more = false",
         "server.defer_accept_s = 0",
+        "server.quick_ack = true",
         "server.no_delay = false",
         "deadlines.request_head_timeout_ms = 0",
         "deadlines.send_timeout_ms = 0",
