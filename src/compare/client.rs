@@ -73,6 +73,12 @@ pub trait Client {
         duration: Duration,
     ) -> Result<Seen, String>;
 
+    /// Asks the server of an arm once, and takes its answer as the one that it must always give.
+    ///
+    /// # Errors
+    /// When it cannot be put under this load at all, in words.
+    fn introduce(&self, arm: usize, target: SocketAddr) -> Result<(), String>;
+
     /// For how long it must be put on a server at the least to be the load that it is; zero for
     /// one of single requests.
     fn shortest(&self) -> Duration;

@@ -56,8 +56,10 @@ pub fn run(
     let isolation = namespace::isolate(!arguments.no_namespace);
     let topology = Topology::read();
     let placement = place(arguments, &topology, &cells)?;
-    for contestant in cells.iter_mut().flat_map(|cell| &mut cell.contestants) {
-        introduce(contestant, own_program, &placement)?;
+    for cell in &mut cells {
+        for (arm, contestant) in cell.contestants.iter_mut().enumerate() {
+            introduce((arm, contestant), cell.client.as_ref(), own_program, &placement)?;
+        }
     }
     let frame = Frame {
         arguments,
@@ -195,14 +197,20 @@ fn place(
 }
 
 /// Starts a server once, so that what is refused is refused before anything is measured, and asks
-/// it what it runs on.
+/// it what it runs on. Whatever cannot be put under a load is found out before another one is
+/// measured.
 fn introduce(
-    contestant: &mut Contestant,
+    (arm, contestant): (usize, &mut Contestant),
+    client: &dyn Client,
     own_program: &OwnProgram,
     placement: &Placement,
 ) -> Result<(), Failure> {
     let server = ServerProcess::start(contestant, own_program, placement)?;
     let engine = server.engine.clone();
+    client.introduce(arm, server.address).map_err(|problem| {
+        let label = &contestant.description.label;
+        Failure::Run(format!("ringpoll compare: arm {label}: the load: {problem}"))
+    })?;
     let report = server.stop()?;
     contestant.description.engine = engine;
     contestant.description.kernel_features =

@@ -173,6 +173,13 @@ impl Client for LoadClient {
         Ok(seen)
     }
 
+    fn introduce(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
+        let plan = self.plan(target, Pace::AsFastAsAnswered, PATIENCE)?;
+        let answer = load::learn(&plan, &Control::new()).map_err(|error| error.to_string())?;
+        self.answers.borrow_mut().insert(arm, answer);
+        Ok(())
+    }
+
     fn shortest(&self) -> Duration {
         // A few of what takes longest.
         let fragments = self.shape.fragment_pause * (self.shape.fragments as u32 - 1);

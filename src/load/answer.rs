@@ -58,11 +58,11 @@ impl fmt::Display for Unfit {
             }
             Self::Chunked => formatter.write_str(
                 "the answer is chunked (Transfer-Encoding), which this load does not read; a \
-                 server that sends Content-Length is needed, or one connection a request",
+                 server that sends Content-Length is needed, or one connection a request (--load churn)",
             ),
             Self::NoLength => formatter.write_str(
                 "the answer has no Content-Length, so that only the end of its connection ends \
-                 it; one connection a request can be asked of this server",
+                 it; one connection a request can be asked of this server (--load churn)",
             ),
             Self::OtherLastBody => {
                 formatter.write_str("with `Connection: close` it is answered with another body")

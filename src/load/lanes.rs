@@ -58,6 +58,11 @@ impl Lane {
         self.left == Some(0)
     }
 
+    /// Whether its connection carries so many requests and no more.
+    pub(super) fn is_limited(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// So many requests have been sent, and of the next one so many bytes.
     pub(super) fn sent(&mut self, requests: usize, bytes: usize) {
         self.unsent -= requests;

@@ -57,7 +57,7 @@ fn the_other_loads_are_what_they_are_called() {
             let counters = round.counters.as_ref().expect("our own servers report");
             let accepted = counters.counters["accepted"];
             let is_one_each = of_load("large") + of_load("idle") == 1;
-            assert_eq!(accepted >= counters.answered, is_one_each, "{round:?}");
+            assert!(accepted >= counters.answered || !is_one_each, "{round:?}");
             let body = counters.counters["sent_bytes"] / counters.answered;
             assert_eq!(body > 70_000, of_load("large") == 1, "{round:?}");
             if of_load("idle") == 1 {

@@ -249,12 +249,13 @@ impl Engine<'_> {
         self.fail_lane(index, Failure::Timeout { matched });
     }
 
-    /// Ends what is still under way with resets, and keeps the other connections for the next run.
+    /// Ends what is still under way with resets, and keeps the other connections for the next run,
+    /// if they have no end of their own.
     pub(super) fn give_lanes_up(&mut self) {
         self.tally.unfinished = self.lanes().under_way() as u64;
         for index in 0..self.lanes().count() {
             let lane = &self.lanes()[index];
-            let is_over = lane.ending_since_ns.is_some() || lane.is_last_request();
+            let is_over = lane.ending_since_ns.is_some() || lane.is_limited();
             match (lane.under_way(), is_over) {
                 (0, false) => {
                     if let Some(socket) = self.lanes()[index].ended() {
