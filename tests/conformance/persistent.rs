@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use crate::accounts::Accounts;
 use crate::arm::{Arm, scenarios};
-use crate::common::{Client, Exchange};
+use crate::common::{Client, Exchange, PATIENCE};
 use crate::server::Server;
 use crate::settings::Settings;
 
@@ -340,6 +340,8 @@ fn who_asks_and_does_not_read_is_not_heard_without_end(arm: Arm) {
         }
         assert!(written < most, "{arm}: it is heard without end");
     }
+    // From here on the server may take its time.
+    client.stream.set_write_timeout(Some(PATIENCE)).unwrap();
     let whole = written.div_ceil(GET.len());
     let rest = whole * GET.len() - written;
     let mut reader = client.stream.try_clone().unwrap();
