@@ -328,7 +328,8 @@ fn bodies_are_skipped_to_the_byte(arm: Arm) {
 fn who_asks_and_does_not_read_is_not_heard_without_end(arm: Arm) {
     let settings = Settings { send_buffer_bytes: Some(16_384), ..persistent() };
     let server = Server::with_settings(arm, &settings);
-    let mut client = Client::connect_with_receive_buffer(server.address, 16_384);
+    let bytes = arm.receive_buffer_bytes(16_384);
+    let mut client = Client::connect_with_receive_buffer(server.address, bytes);
     let block = GET.repeat(1000);
     client.stream.set_write_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
     let (mut written, most) = (0, 64 << 20);
