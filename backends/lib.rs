@@ -8,7 +8,7 @@
 //! 3. `epoll/level.rs`: with epoll, the work is done in the *answer*.
 //! 4. `epoll/edge.rs` beside it: what triggering changes.
 //! 5. `io_uring/single_shot.rs` beside it: with io_uring, the work moves into the *ask*.
-//! 6. `server.rs`: what is the same for all.
+//! 6. `server.rs`: what is the same for all; `server/time.rs`: its deadlines, and the stop.
 //!    `server/persistent.rs` beside it, with `conversation.rs`, `replies.rs` and `http/`: the same
 //!    life for as many requests as the peer likes, where [`Worker::keep_alive`] asks for it.
 //! 7. `epoll/tuned.rs` and `io_uring/tuned.rs`: the same ten steps once more, as fast as each

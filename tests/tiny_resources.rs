@@ -39,6 +39,8 @@ struct Tiny {
     receive_bytes: (usize, usize),
     response_bytes: usize,
     closing: Closing,
+    /// How much a client's kernel takes of an answer that it does not read.
+    window_bytes: Option<usize>,
 }
 
 impl Tiny {
@@ -51,7 +53,8 @@ impl Tiny {
             ..EngineOptions::default()
         };
         let (connections, receive_bytes, response_bytes) = (4, (1, 1), LONG);
-        Self { variant, options, connections, receive_bytes, response_bytes, closing }
+        let window_bytes = None;
+        Self { variant, options, connections, receive_bytes, response_bytes, closing, window_bytes }
     }
 
     /// The table has an entry for each slot and each completion: with a queue of two it has four.
@@ -67,6 +70,10 @@ impl Tiny {
         self.options.shutdown = shutdown;
         self.options.techniques.skip_success = skip_success;
         self.response_bytes = LINKABLE;
+        // What a large window is open for is taken in one piece, however small the send buffer.
+        self.window_bytes = Some(2048);
+        // Only of what has come in one piece is it known that nothing is unread.
+        self.receive_bytes = (64, 64);
         self
     }
 
@@ -103,9 +110,13 @@ impl Tiny {
         let server = self.start(keep_alive, &watch);
         // They come while the first of them is taken in, so that there are many at once.
         let held = watch.hold_at(|step| step == Step::Accepted);
-        let first = Client::connect(server.address);
+        let connect = || match self.window_bytes {
+            Some(bytes) => Client::connect_with_receive_buffer(server.address, bytes),
+            None => Client::connect(server.address),
+        };
+        let first = connect();
         held.wait_until_held();
-        let others = (1..clients).map(|_| Client::connect(server.address));
+        let others = (1..clients).map(|_| connect());
         let mut all: Vec<_> = [first].into_iter().chain(others).collect();
         for client in &mut all {
             client.send(says);
@@ -195,9 +206,7 @@ fn answers_with_their_closes_linked_to_them_fit_into_the_smallest_queues() {
                 (ShutdownBy::Close, false),
                 (ShutdownBy::Close, true),
             ] {
-                let mut tiny = Tiny::new(variant, queues, closing).linked(shutdown, skips);
-                // Only of what has come in one piece is it known that nothing is unread.
-                tiny.receive_bytes = (64, 64);
+                let tiny = Tiny::new(variant, queues, closing).linked(shutdown, skips);
                 let counters = tiny.serve_all(false, CLIENTS, REQUEST, &response(LINKABLE));
                 assert_eq!(counters.answered, CLIENTS as u64, "{tiny:?}");
                 let is_linked = shutdown == ShutdownBy::Ring || closing == Closing::AtOnce;

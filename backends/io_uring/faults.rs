@@ -58,6 +58,16 @@ impl Queues {
         }
     }
 
+    /// Whether the kernel that is lent a ring of buffers is the simulated one; no entries take it
+    /// back.
+    pub(crate) fn lends_to_the_simulation(&mut self, address: u64, entries: u16) -> bool {
+        if let Self::Simulated(ring) = self {
+            ring.lend_buffers(address, entries);
+            return true;
+        }
+        false
+    }
+
     pub(crate) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
         match self {
             Self::Real(faulty) => faulty.submit_and_wait(want),

@@ -348,6 +348,33 @@ impl Ring {
         registration(&self.ring.submitter())
     }
 
+    /// Lends the kernel a ring of buffers of one group.
+    ///
+    /// # Safety
+    /// The memory must stay until the ring of buffers has been taken back.
+    pub(crate) unsafe fn lend_buffer_ring(
+        &mut self,
+        address: u64,
+        entries: u16,
+        group: u16,
+    ) -> io::Result<()> {
+        #[cfg(any(test, feature = "simulation"))]
+        if self.ring.lends_to_the_simulation(address, entries) {
+            return Ok(());
+        }
+        // SAFETY: passed on to the caller.
+        unsafe { self.ring.submitter().register_buf_ring_with_flags(address, entries, group, 0) }
+    }
+
+    /// Takes it back.
+    pub(crate) fn take_buffer_ring_back(&mut self, group: u16) -> io::Result<()> {
+        #[cfg(any(test, feature = "simulation"))]
+        if self.ring.lends_to_the_simulation(0, 0) {
+            return Ok(());
+        }
+        self.ring.submitter().unregister_buf_ring(group)
+    }
+
     // ── The answers ──────────────────────────────────────────────────────────────────────────
 
     /// Submits all that was pushed, waits for a completion, and takes all that have come; their

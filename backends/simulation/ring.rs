@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::slice;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use ::io_uring::opcode;
+use ::io_uring::types::BufRingEntry;
 
 use super::kernel::Kernel;
 use crate::backend::EngineOptions;
@@ -27,8 +29,13 @@ const STOP: u64 = token::Operation::Stop as u64;
 
 const LINKED: u8 = 1 << 2;
 const SILENT: u8 = 1 << 6;
-const MULTISHOT: u16 = 1;
+const PROVIDED: u8 = 1 << 5;
+const ACCEPT_MULTISHOT: u16 = 1;
+const RECV_MULTISHOT: u16 = 1 << 1;
 const MORE: u32 = 1 << 1;
+/// A provided buffer is named in the upper half of the flags.
+const BUFFER: u32 = 1;
+const BUFFER_SHIFT: u32 = 16;
 
 /// One operation that is the kernel's.
 struct Operation {
@@ -40,6 +47,8 @@ struct Operation {
     due_ms: u64,
     /// It was cancelled, and its completion says this.
     ended_by: Option<i32>,
+    /// The cancel came when it was about to complete: that is the last time.
+    ends_with_next: bool,
 }
 
 /// All that is the kernel's of a ring.
@@ -49,6 +58,33 @@ pub(super) struct Operations {
     completion_entries: usize,
     in_flight: Vec<Operation>,
     completions: VecDeque<Entry>,
+    buffers: Option<BufferRing>,
+}
+
+/// The ring of provided buffers, as the kernel sees it.
+struct BufferRing {
+    address: *const BufRingEntry,
+    entries: u16,
+    /// How many were ever taken, modulo 2^16.
+    taken: u16,
+}
+
+impl BufferRing {
+    /// The next buffer, unless all of them are taken: where it is, how long, and its name.
+    fn next(&self) -> Option<(*mut u8, usize, u16)> {
+        // SAFETY: the server has lent the ring, and its first entry holds the end of it.
+        let end = unsafe { BufRingEntry::tail(self.address) };
+        // SAFETY: the end is aligned, and lives as long as the ring.
+        let given = unsafe { AtomicU16::from_ptr(end.cast_mut()) }.load(Ordering::Acquire);
+        if given == self.taken {
+            return None;
+        }
+        // SAFETY: the place is within the ring.
+        let entry = unsafe { self.address.add(usize::from(self.taken % self.entries)) };
+        // SAFETY: the end of the ring has passed it, so the server does not write to it.
+        let entry = unsafe { &*entry };
+        Some((entry.addr() as *mut u8, entry.len() as usize, entry.bid()))
+    }
 }
 
 impl Operations {
@@ -59,6 +95,7 @@ impl Operations {
             completion_entries: options.completion_queue_entries.unwrap_or(64) as usize,
             in_flight: Vec::new(),
             completions: VecDeque::new(),
+            buffers: None,
         }
     }
 
@@ -84,6 +121,13 @@ impl SimulatedRing {
             operations.queue.push_back(entry);
             Ok(())
         })
+    }
+
+    /// Buffers that receives may take; no entries end that.
+    pub(crate) fn lend_buffers(&mut self, address: u64, entries: u16) {
+        let address = address as *const BufRingEntry;
+        let ring = (entries > 0).then_some(BufferRing { address, entries, taken: 0 });
+        kernel(|kernel| kernel.operations.buffers = ring);
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -120,6 +164,14 @@ impl SimulatedRing {
         });
         &mut self.taken
     }
+}
+
+/// Nothing may race with a close, and no two of a kind with each other. A receive for all that
+/// comes may go on beside the rest; one that brings one thing is waited for.
+fn may_go_together(one: &RawEntry, other: &RawEntry) -> bool {
+    let goes_on = |it: &RawEntry| it.opcode == RECV && it.priority & RECV_MULTISHOT != 0;
+    let closes = one.opcode == CLOSE || other.opcode == CLOSE;
+    (goes_on(one) || goes_on(other)) && one.opcode != other.opcode && !closes
 }
 
 fn kernel<T>(call: impl FnOnce(&mut Kernel) -> T) -> T {
@@ -162,16 +214,21 @@ impl Kernel {
         let in_flight = &self.operations.in_flight;
         if matches!(entry.opcode, RECV | SEND | SHUTDOWN | CLOSE) {
             self.peer_at(entry.fd);
-            let other = in_flight.iter().find(|other| {
-                other.entry.fd == entry.fd
-                    && matches!(other.entry.opcode, RECV | SEND | SHUTDOWN | CLOSE)
+            let other = in_flight.iter().map(|other| &other.entry).find(|other| {
+                other.fd == entry.fd
+                    && matches!(other.opcode, RECV | SEND | SHUTDOWN | CLOSE)
+                    && !may_go_together(&entry, other)
             });
             assert!(other.is_none(), "two operations in flight for one connection");
         }
         let due_ms = if entry.opcode == TIMEOUT { self.now_ms + TICK_MS } else { u64::MAX };
         // Both need memory of their own before they can begin.
         let fails = matches!(entry.opcode, TIMEOUT | POLL);
-        let ended_by = if fails { self.fails(&[libc::ENOMEM]) } else { None };
+        let mut ended_by = if fails { self.fails(&[libc::ENOMEM]) } else { None };
+        if entry.flags & PROVIDED != 0 && self.next_buffer().is_none() {
+            // Whether or not there is anything to be received.
+            ended_by = Some(libc::ENOBUFS);
+        }
         let name = Token::from_bits(entry.user_data).map(|it| it.operation);
         self.tell(format_args!("{name:?}({}) is submitted", entry.fd));
         if entry.opcode == CANCEL {
@@ -179,7 +236,14 @@ impl Kernel {
             self.complete(entry, result, 0);
             return;
         }
-        self.operations.in_flight.push(Operation { entry, linked, sent: 0, due_ms, ended_by });
+        self.operations.in_flight.push(Operation {
+            entry,
+            linked,
+            sent: 0,
+            due_ms,
+            ended_by,
+            ends_with_next: false,
+        });
     }
 
     /// What a cancel says. It may come too late for what can complete by itself.
@@ -189,6 +253,7 @@ impl Kernel {
         });
         let Some(index) = found else { return -libc::ENOENT };
         if self.can_complete(index) && self.choices.below(3) == 1 {
+            self.operations.in_flight[index].ends_with_next = true;
             return -libc::EALREADY;
         }
         let ended_by = self.choices.of(&[libc::ECANCELED, libc::EINTR]);
@@ -246,9 +311,12 @@ impl Kernel {
             Some(errno) => Err(errno),
             None => self.perform(&entry),
         };
-        if entry.opcode == ACCEPT && entry.priority & MULTISHOT != 0 && result.is_ok() {
+        if entry.flags & PROVIDED != 0 && operation.ended_by.is_none() {
+            return self.complete_receive(index, operation, result);
+        }
+        if entry.opcode == ACCEPT && entry.priority & ACCEPT_MULTISHOT != 0 && result.is_ok() {
             // It may end at any time, and its last completion is as good as the others.
-            let goes_on = operation.ended_by.is_none() && self.choices.below(4) != 3;
+            let goes_on = !operation.ends_with_next && self.choices.below(4) != 3;
             if goes_on {
                 self.operations.in_flight.insert(index, operation);
             }
@@ -279,6 +347,48 @@ impl Kernel {
         true
     }
 
+    /// What has come into a provided buffer, and whether it is over: a receive for all that comes
+    /// goes on until the end of the stream, an error, or, like an ACCEPT for all, whatever the
+    /// kernel likes.
+    fn complete_receive(
+        &mut self,
+        index: usize,
+        operation: Operation,
+        result: Result<i32, i32>,
+    ) -> bool {
+        let entry = operation.entry;
+        let mut flags = 0;
+        if let (Ok(1..), Some((_, _, name))) = (&result, self.next_buffer()) {
+            flags = BUFFER | u32::from(name) << BUFFER_SHIFT;
+            let ring = self.operations.buffers.as_mut().expect("a buffer was taken from it");
+            ring.taken = ring.taken.wrapping_add(1);
+        }
+        let goes_on = entry.priority & RECV_MULTISHOT != 0
+            && matches!(result, Ok(1..))
+            && !operation.ends_with_next
+            && self.choices.below(4) != 3;
+        if goes_on {
+            self.operations.in_flight.insert(index, operation);
+            flags |= MORE;
+        }
+        self.complete(entry, result.unwrap_or_else(|errno| -errno), flags);
+        !goes_on
+    }
+
+    fn next_buffer(&self) -> Option<(*mut u8, usize, u16)> {
+        self.operations.buffers.as_ref().and_then(BufferRing::next)
+    }
+
+    /// Where a receive puts what has come, and how much of it.
+    fn buffer_of(&self, entry: &RawEntry) -> Result<(*mut u8, usize), i32> {
+        if entry.flags & PROVIDED == 0 {
+            return Ok((entry.address as *mut u8, entry.length as usize));
+        }
+        let (pointer, length, _) = self.next_buffer().ok_or(libc::ENOBUFS)?;
+        let most = if entry.length > 0 { entry.length as usize } else { length };
+        Ok((pointer, length.min(most)))
+    }
+
     /// What is linked begins, or, if what it was linked to has failed, is cancelled; without a
     /// word, if that was to be silent.
     fn go_on_with(&mut self, mut operation: Operation, has_failed: bool) {
@@ -297,7 +407,7 @@ impl Kernel {
         match entry.opcode {
             ACCEPT => self.accept(entry.fd),
             RECV => {
-                let (pointer, length) = (entry.address as *mut u8, entry.length as usize);
+                let (pointer, length) = self.buffer_of(entry)?;
                 // SAFETY: the server has lent the buffer until this completes; where it has not,
                 // the page is closed, and this faults.
                 let buffer = unsafe { slice::from_raw_parts_mut(pointer, length) };
@@ -326,8 +436,10 @@ impl Kernel {
         if entry.opcode == POLL && self.stop.is_requested() {
             self.stop_heard_ms.get_or_insert(self.coarse_ms());
         }
-        // An ACCEPT that fails again and again is a spin, all the others are asked for a reason.
-        self.progress += u64::from(entry.opcode != ACCEPT || result >= 0);
+        // An ACCEPT that fails again and again is a spin, and so is a receive that finds no buffer;
+        // all the others are asked for a reason.
+        let may_spin = entry.opcode == ACCEPT || result == -libc::ENOBUFS;
+        self.progress += u64::from(!may_spin || result >= 0);
         self.operations.completions.push_back(Entry { user_data: entry.user_data, result, flags });
     }
 }

@@ -80,6 +80,8 @@ impl Setup {
                     // A chain must fit into the queue.
                     linked_close: submissions > 2 && choices.below(2) == 1,
                     skip_success: choices.below(2) == 1,
+                    provided_buffers: choices.of(&[0, 2, 1, 16]),
+                    multishot_receive: choices.below(2) == 1,
                     ..Techniques::NONE
                 },
             },

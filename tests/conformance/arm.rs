@@ -75,6 +75,15 @@ impl Arm {
         self.variant == Variant::EpollTuned && self.engine_options().busy_poll_us > 0
     }
 
+    /// How small the receive buffer of a slow peer may be. On loopback a segment that was sent
+    /// without a copy counts with all of its pages at the receiver: a buffer smaller than that never
+    /// takes it, however often it is sent again.
+    pub(crate) fn receive_buffer_bytes(self, otherwise: usize) -> usize {
+        let from_where = self.engine_options().techniques.zero_copy_send_bytes;
+        let copies = self.variant != Variant::IoUringTuned || from_where == 0;
+        if copies { otherwise } else { otherwise.max(65_536) }
+    }
+
     /// Whether connections are entries of a table that only the ring knows, and no descriptors.
     pub(crate) fn has_no_descriptors(self) -> bool {
         self.variant == Variant::IoUringTuned && self.engine_options().techniques.direct_descriptors

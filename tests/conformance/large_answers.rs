@@ -30,7 +30,8 @@ pub(crate) fn large_answer() -> Settings {
 
 /// A client that has asked, and whose kernel holds little of what it has not read.
 pub(crate) fn slow_client(server: &Server) -> Client {
-    let mut client = Client::connect_with_receive_buffer(server.address, 4096);
+    let bytes = server.arm.receive_buffer_bytes(4096);
+    let mut client = Client::connect_with_receive_buffer(server.address, bytes);
     client.send(REQUEST);
     client
 }

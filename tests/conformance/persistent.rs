@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use crate::accounts::Accounts;
 use crate::arm::{Arm, scenarios};
-use crate::common::{Client, Exchange};
+use crate::common::{Client, Exchange, PATIENCE};
 use crate::server::Server;
 use crate::settings::Settings;
 
@@ -328,7 +328,8 @@ fn bodies_are_skipped_to_the_byte(arm: Arm) {
 fn who_asks_and_does_not_read_is_not_heard_without_end(arm: Arm) {
     let settings = Settings { send_buffer_bytes: Some(16_384), ..persistent() };
     let server = Server::with_settings(arm, &settings);
-    let mut client = Client::connect_with_receive_buffer(server.address, 16_384);
+    let bytes = arm.receive_buffer_bytes(16_384);
+    let mut client = Client::connect_with_receive_buffer(server.address, bytes);
     let block = GET.repeat(1000);
     client.stream.set_write_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
     let (mut written, most) = (0, 64 << 20);
@@ -340,6 +341,8 @@ fn who_asks_and_does_not_read_is_not_heard_without_end(arm: Arm) {
         }
         assert!(written < most, "{arm}: it is heard without end");
     }
+    // From here on the server may take its time.
+    client.stream.set_write_timeout(Some(PATIENCE)).unwrap();
     let whole = written.div_ceil(GET.len());
     let rest = whole * GET.len() - written;
     let mut reader = client.stream.try_clone().unwrap();

@@ -168,7 +168,7 @@ fn a_table_of_connections_as_small_as_the_limit_of_descriptors_loses_nobody() {
         return;
     }
     let start = Instant::now();
-    let directly = ["io_uring.direct_descriptors=true", "io_uring.shutdown=\"ring\""];
+    let directly = ["io_uring.direct_descriptors=true", "io_uring.shutdown=ring"];
     let server = server_with_descriptors_and(variant, DESCRIPTORS, &directly);
     let address = server.address;
     assert!(server.start_line.contains("direct_descriptors"), "{}", server.start_line);

@@ -18,8 +18,15 @@ use crate::serving::on_every_variant;
 
 /// Far more than the buffers of both sides hold together, while nobody reads.
 const LARGE_BYTES: usize = 512 << 10;
-const LARGE: [&str; 4] =
-    ["--set", "server.response_body_bytes=524288", "--set", "server.send_buffer_bytes=32768"];
+const LARGE: [&str; 6] = [
+    "--set",
+    "server.response_body_bytes=524288",
+    "--set",
+    "server.send_buffer_bytes=32768",
+    // On a busy machine the readers have their turn late.
+    "--set",
+    "deadlines.linger_timeout_ms=0",
+];
 const FOR_EVER: &str = "server.drain_timeout_ms=3600000";
 const READERS: usize = 4;
 

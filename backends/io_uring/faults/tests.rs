@@ -22,7 +22,7 @@ use crate::token::{Operation, Token};
 pub(crate) use cases::is_refused;
 use cases::{
     ERRNOS, PLACES, begins, by_chance, fault, faults, in_a_chain, lingering, run_all,
-    run_as_they_are,
+    run_as_they_are, sharing_buffers, without_a_copy,
 };
 use load::{Case, Totals};
 
@@ -190,6 +190,71 @@ fn an_accept_for_all_ends_in_every_way() {
         })
     });
     run_as_they_are("accepts for all", cases);
+}
+
+/// Receives into buffers that all share: refused, lost, short, late and, where one receive brings
+/// all, at an end that nobody has announced. Each buffer comes back to the kernel.
+#[test]
+fn receives_into_shared_buffers_go_wrong_in_every_way() {
+    let name = "io_uring::faults::tests::receives_into_shared_buffers_go_wrong_in_every_way";
+    if !begins(name) {
+        return;
+    }
+    let refused = ERRNOS.into_iter().map(Effect::Refused);
+    // These three say that nothing was done, and the server does it again.
+    let patient = [libc::EAGAIN, libc::EINTR, libc::ENOBUFS];
+    let lost = ERRNOS.into_iter().filter(|errno| !patient.contains(errno)).map(Effect::Lost);
+    let late = [1, 3, 100].into_iter().map(Effect::Delayed);
+    let mut cases = Vec::new();
+    for (effect, place) in refused.chain(lost).chain(late).flat_map(|it| [(it, 1), (it, 9)]) {
+        let mut case = fault(Operation::Recv, place..=place, effect);
+        // Whoever finds no buffer is asked again.
+        case.may_fail *= usize::from(effect != Effect::Refused(libc::ENOBUFS));
+        cases.extend(
+            [(2, false), (64, false), (2, true), (64, true)]
+                .map(|(buffers, persists)| sharing_buffers(buffers, persists, &case)),
+        );
+    }
+    for bytes in [1, 2, 7] {
+        let short = fault(Operation::Recv, 1..=u32::MAX, Effect::Short(bytes));
+        cases.push(sharing_buffers(64, false, &short));
+    }
+    let all = [Operation::Recv, Operation::Send, Operation::Close, Operation::Cancel];
+    cases.extend(all.into_iter().flat_map(|operation| {
+        let late = fault(operation, 1..=u32::MAX, Effect::Delayed(3));
+        [false, true].map(|persists| lingering(sharing_buffers(2, persists, &late)))
+    }));
+    run_as_they_are("shared buffers", cases);
+
+    // What the kernel had taken by the time that it hears of the end is lost, and whoever sent it
+    // waits for the deadline.
+    let ends = PLACES.map(|most| {
+        let ends = fault(Operation::Recv, 1..=most, Effect::WithoutMore);
+        let head = Duration::from_millis(1);
+        let deadlines = DeadlineLengths { request_head: head, idle: head, ..DeadlineLengths::NONE };
+        Case { deadlines, ..sharing_buffers(64, true, &ends) }
+    });
+    run_as_they_are("receives that end", ends);
+}
+
+/// A send that says twice that it is over: that it was sent, and that its bytes are free.
+#[test]
+fn sends_without_a_copy_go_wrong_in_every_way() {
+    let name = "io_uring::faults::tests::sends_without_a_copy_go_wrong_in_every_way";
+    if !begins(name) {
+        return;
+    }
+    let refused = ERRNOS.into_iter().map(Effect::Refused);
+    let late = [1, 2, 5, 100].into_iter().map(Effect::Delayed);
+    let short = [1, 7].into_iter().map(Effect::Short);
+    let cases = refused.chain(late).chain(short).flat_map(|effect| {
+        let always = fault(Operation::Send, 1..=u32::MAX, effect);
+        let is_harmless = matches!(effect, Effect::Delayed(_) | Effect::Short(_));
+        faults(Operation::Send, effect).step_by(4).chain(is_harmless.then_some(always))
+    });
+    let cases: Vec<_> = cases.map(without_a_copy).collect();
+    let lingers: Vec<_> = cases.iter().cloned().map(lingering).collect();
+    run_as_they_are("sends without a copy", cases.into_iter().chain(lingers));
 }
 
 #[test]

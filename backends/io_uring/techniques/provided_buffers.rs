@@ -15,8 +15,9 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use ::io_uring::Submitter;
 use ::io_uring::types::BufRingEntry;
+
+use crate::io_uring::ring::Ring;
 
 /// The one group that there is.
 pub(crate) const GROUP: u16 = 0;
@@ -41,11 +42,7 @@ impl ProvidedBuffers {
     ///
     /// # Errors
     /// EINVAL where the kernel does not know of it, ENOMEM where it has no room.
-    pub(crate) fn register(
-        submitter: &Submitter<'_>,
-        entries: u16,
-        buffer_bytes: usize,
-    ) -> io::Result<Self> {
+    pub(crate) fn register(ring: &mut Ring, entries: u16, buffer_bytes: usize) -> io::Result<Self> {
         let ring_bytes = usize::from(entries) * size_of::<BufRingEntry>();
         let memory_bytes = ring_bytes + usize::from(entries) * buffer_bytes;
         let (access, kind) =
@@ -63,7 +60,7 @@ impl ProvidedBuffers {
         let address = memory.as_ptr() as u64;
         // SAFETY: the mapping holds the ring. Where it goes before the kernel's ring does, it is
         // unregistered first, or leaked.
-        unsafe { submitter.register_buf_ring_with_flags(address, entries, GROUP, 0) }?;
+        unsafe { ring.lend_buffer_ring(address, entries, GROUP) }?;
         for buffer in 0..entries {
             buffers.give_back(buffer);
         }

@@ -39,15 +39,12 @@ impl Buffers {
         slots: usize,
         buffer_bytes: usize,
     ) -> io::Result<Self> {
-        let kind =
-            if techniques.provided_buffers > 0 {
-                let count = techniques.provided_buffers;
-                Kind::Provided(ring.register(|submitter| {
-                    ProvidedBuffers::register(submitter, count, buffer_bytes)
-                })?)
-            } else {
-                Kind::Own(RecvSlab::new(slots, buffer_bytes))
-            };
+        let kind = if techniques.provided_buffers > 0 {
+            let count = techniques.provided_buffers;
+            Kind::Provided(ProvidedBuffers::register(ring, count, buffer_bytes)?)
+        } else {
+            Kind::Own(RecvSlab::new(slots, buffer_bytes))
+        };
         let parked =
             VecDeque::with_capacity(if techniques.provided_buffers > 0 { slots } else { 0 });
         Ok(Self { kind, parked, buffer_bytes })
@@ -59,8 +56,7 @@ impl Buffers {
         let Kind::Provided(buffers) = mem::replace(&mut self.kind, Kind::Gone) else { return };
         #[cfg(test)]
         crate::io_uring::faults::account_for_buffers(buffers.kept());
-        if ring.register(|submitter| submitter.unregister_buf_ring(GROUP)).is_ok() && in_flight == 0
-        {
+        if ring.take_buffer_ring_back(GROUP).is_ok() && in_flight == 0 {
             // SAFETY: the kernel's ring is gone, and nothing is in flight.
             unsafe { buffers.free() };
         }

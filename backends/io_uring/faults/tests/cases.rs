@@ -108,6 +108,23 @@ pub(super) fn in_a_chain(case: Case) -> Case {
     chained
 }
 
+/// `io_uring:tuned` with provided buffers for all; with keep-alive, one RECV for all that comes.
+pub(super) fn sharing_buffers(buffers: u16, keep_alive: bool, case: &Case) -> Case {
+    let mut shared = on_both_engines(case.clone())[1].clone();
+    shared.name = format!("{buffers} buffers, keep-alive {keep_alive}, {}", shared.name);
+    shared.options.techniques.provided_buffers = buffers;
+    shared.options.techniques.multishot_receive = keep_alive;
+    shared.keep_alive = keep_alive;
+    shared
+}
+
+/// `io_uring:tuned` that sends every answer from where it stands.
+pub(super) fn without_a_copy(case: Case) -> Case {
+    let mut sends = on_both_engines(case)[1].clone();
+    sends.options.techniques.zero_copy_send_bytes = 1;
+    sends
+}
+
 /// The asks of an operation that can be met by a fault.
 fn places(operation: Operation) -> Vec<RangeInclusive<u32>> {
     match operation {

@@ -9,10 +9,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Closing, EngineOptions, Limits, Report, Variant, Worker, open};
+use crate::backend::{Closing, EngineOptions, KeepAlive, Limits, Report, Variant, Worker, open};
 use crate::counters::SystemCall;
 use crate::deadlines::DeadlineLengths;
 use crate::io_uring::faults::plan::{Accounts, Plan, set_plan, take_accounts};
+use crate::replies::Replies;
 use crate::stop::Stop;
 
 /// Long enough that whoever waits for so long has been forgotten.
@@ -25,6 +26,9 @@ const ROUNDS: usize = 6;
 const AT_ONCE: usize = 4;
 
 const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
+/// The same where connections persist, to whoever wants no more.
+const LAST_RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nHello, world!";
 
 #[derive(Clone)]
 pub(super) struct Case {
@@ -43,6 +47,8 @@ pub(super) struct Case {
     pub(super) kept: usize,
     /// How many clients come first, say nothing, and wait until they are put out.
     pub(super) silent: usize,
+    /// Whether connections persist: then a receive may bring all that comes on one.
+    pub(super) keep_alive: bool,
 }
 
 impl Case {
@@ -59,7 +65,13 @@ impl Case {
             halves: 0,
             kept: 0,
             silent: 0,
+            keep_alive: false,
         }
+    }
+
+    /// What a client must get: here it asks once, and for the close too.
+    fn answer(&self) -> &'static [u8] {
+        if self.keep_alive { LAST_RESPONSE } else { RESPONSE }
     }
 }
 
@@ -91,6 +103,10 @@ pub(super) fn run(case: &Case) -> Totals {
     worker.deadlines = case.deadlines;
     worker.drain_timeout = case.drain_timeout;
     worker.limits = Limits { connections: 16, ..Limits::default() };
+    if case.keep_alive {
+        let replies = Replies::new(worker.response.clone()).unwrap();
+        worker.keep_alive = Some(KeepAlive::new(replies.into()));
+    }
     let (plan, options, variant) = (case.plan.clone(), case.options.clone(), case.variant);
     let (sender, receiver) = mpsc::channel();
     let server = thread::spawn(move || {
@@ -102,7 +118,7 @@ pub(super) fn run(case: &Case) -> Totals {
     wait_to_be_put_out(address, case);
     let mut unanswered = 0;
     for _ in 0..ROUNDS {
-        unanswered += round(address, AT_ONCE);
+        unanswered += round(address, AT_ONCE, case);
     }
     let name = &case.name;
     assert!(is_served_in_the_end(address, case), "{name}: a client after the fault is not served");
@@ -131,7 +147,7 @@ pub(super) fn run(case: &Case) -> Totals {
 fn is_served_in_the_end(address: SocketAddr, case: &Case) -> bool {
     let patience = Instant::now() + PATIENCE;
     loop {
-        let is_served = round(address, 1) == 0;
+        let is_served = round(address, 1, case) == 0;
         if is_served || case.deadlines.idle.is_zero() || Instant::now() >= patience {
             return is_served;
         }
@@ -140,7 +156,7 @@ fn is_served_in_the_end(address: SocketAddr, case: &Case) -> bool {
 
 /// So many clients side by side, each with its request in two pieces; how many of them did not
 /// get the whole of their answer and its end.
-fn round(address: SocketAddr, clients: usize) -> usize {
+fn round(address: SocketAddr, clients: usize, case: &Case) -> usize {
     let mut streams: Vec<_> = (0..clients)
         .map(|_| {
             let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
@@ -154,16 +170,16 @@ fn round(address: SocketAddr, clients: usize) -> usize {
             let _ = stream.write_all(piece);
         }
     }
-    streams.into_iter().filter_map(|stream| ended_without_answer(stream).then_some(())).count()
+    streams.into_iter().filter_map(|it| ended_without_answer(it, case).then_some(())).count()
 }
 
-fn ended_without_answer(mut stream: TcpStream) -> bool {
+fn ended_without_answer(mut stream: TcpStream, case: &Case) -> bool {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        Ok(_) => answer != RESPONSE,
+        Ok(_) => answer != case.answer(),
         Err(error) => {
             let late = matches!(error.raw_os_error(), Some(libc::EAGAIN));
-            assert!(!late, "a client was neither answered nor put out");
+            assert!(!late, "{}: a client was neither answered nor put out", case.name);
             true
         }
     }
@@ -192,7 +208,21 @@ fn ask_by_half(address: SocketAddr, case: &Case) -> Vec<TcpStream> {
     });
     let halves = halves.collect();
     assert!(is_served_in_the_end(address, case), "{}: who asks in full is not served", case.name);
+    if case.kept > 0 {
+        wait_for_the_close_of_all_others(address, case);
+    }
     halves
+}
+
+/// Who has the answer may be ahead of the server, which still has its steps to take; where
+/// cancels are counted, one of those must not be among them.
+fn wait_for_the_close_of_all_others(address: SocketAddr, case: &Case) {
+    let patience = Instant::now() + PATIENCE;
+    let listener_and_halves = 1 + case.halves;
+    while descriptors_at(address).len() > listener_and_halves {
+        assert!(Instant::now() < patience, "{}: the answered are not closed", case.name);
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn balance(case: &Case, report: &Report, accounts: Accounts, address: SocketAddr) {
