@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ringpoll_backends::Stop;
+use ringpoll_backends::{Stop, Variant};
 
 use crate::config::{BackendChoice, Config, Loaded, automatic};
 use crate::console::say;
@@ -119,6 +119,9 @@ fn start_line(team: &Team, loaded: &Loaded) -> String {
     let mut line = format!("listening on {} · {} · {workers}", team.address(), team.engine());
     if !team.techniques().is_empty() {
         line += &format!(" · {}", team.techniques().join(", "));
+    } else if team.variant() == Variant::IoUringTuned {
+        // It is the same as its mirror then, which nobody would guess from its name.
+        line += " · no techniques in force";
     }
     if let Some(file) = &loaded.file {
         line += &format!(" · config {}", file.display());

@@ -35,7 +35,7 @@ pub struct Diagnosis {
     pub known_faults: Vec<KnownFault>,
     /// What `backend = "auto"` takes here.
     pub auto: AutoChoice,
-    /// How the engine that `auto` takes uses what there is.
+    /// What the engine that `auto` takes has to choose from, and what of it is in force.
     pub techniques: Vec<Technique>,
 }
 
@@ -129,7 +129,7 @@ pub struct KnownFault {
 /// What `backend = "auto"` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AutoChoice {
-    /// The engine, such as `io_uring:single_shot`; `None` where none can be had.
+    /// The engine, such as `io_uring:tuned`; `None` where none can be had.
     pub variant: Option<String>,
     /// Why this one.
     pub reason: String,
@@ -138,16 +138,48 @@ pub struct AutoChoice {
 /// A way of the engine's to use what there is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Technique {
-    /// Its name.
+    /// Its name, as the start line of a server has it.
     pub name: String,
-    /// The capabilities that it is built on.
+    /// The techniques that it does nothing without.
     pub needs: Vec<String>,
     /// Whether it is in force here.
     pub in_force: bool,
+    /// Why it is in force or not; `None` in results of older programs.
+    #[serde(default)]
+    pub state: Option<TechniqueState>,
+    /// What was refused, where it is missing because of that.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Whether a technique is in force, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TechniqueState {
+    /// The server has it unless it is told otherwise.
+    InForce,
+    /// It could be had, and is not asked for unless somebody does.
+    OffByDefault,
+    /// It is asked for by default, and another one that is in force does the same and more.
+    NotNeeded,
+    /// It cannot be had here.
+    Missing,
+}
+
+impl TechniqueState {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::InForce => "in force",
+            Self::OffByDefault => "off by default",
+            Self::NotNeeded => "not needed",
+            Self::Missing => "missing here",
+        }
+    }
 }
 
 impl Diagnosis {
-    /// `io_uring can be used, auto takes io_uring:single_shot, 62 of 63 capabilities`.
+    /// `io_uring can be used, auto takes io_uring:tuned, 62 of 63 capabilities`.
     pub fn in_short(&self) -> String {
         let usable = if self.io_uring_usable { "can" } else { "cannot" };
         let taken = self.auto.variant.as_deref().unwrap_or("nothing");

@@ -17,7 +17,7 @@ pub fn examine() -> Diagnosis {
     let release = name.release().to_string_lossy().into_owned();
     // First of all: what the rings of the probes have held counts as locked memory until some time
     // after they are closed, and could keep the server's ring from being made.
-    let (auto, variant, obstruction) = choose(&release);
+    let choice = choose(&release);
     let found = Capabilities::probe();
     let answers = found.iter().map(|(it, answer)| (it.name.to_owned(), answer.is_ok()));
     let missing = found.iter().filter_map(|(it, answer)| {
@@ -28,39 +28,49 @@ pub fn examine() -> Diagnosis {
     Diagnosis {
         schema_version: SCHEMA_VERSION,
         kernel_version: name.version().to_string_lossy().into_owned(),
-        io_uring_usable: variant.is_some_and(|variant| variant.is_io_uring()),
-        obstruction,
+        io_uring_usable: choice.in_force.is_some(),
+        obstruction: choice.obstruction,
         capabilities: answers.collect(),
         missing: missing.collect(),
         limits: limits(),
         known_faults: kernel_faults::of(&release),
-        auto,
-        techniques: variant.map_or_else(Vec::new, |it| techniques::of(it, |name| found.has(name))),
+        auto: choice.auto,
+        techniques: choice.in_force.map_or_else(Vec::new, |it| techniques::all(&it)),
         kernel_release: release,
     }
 }
 
+/// What `auto` takes.
+struct Choice {
+    auto: AutoChoice,
+    /// The techniques that it has in force, if it is io_uring that it takes.
+    in_force: Option<Vec<&'static str>>,
+    obstruction: Option<Obstruction>,
+}
+
 /// Lets `auto` choose, as the server does with the queues that it has by default, and gives back
 /// what it took.
-fn choose(release: &str) -> (AutoChoice, Option<ringpoll_backends::Variant>, Option<Obstruction>) {
+fn choose(release: &str) -> Choice {
     let refusal = |error: BackendError| match error.kind {
         ErrorKind::BackendRefused => Ok(error),
         _ => Err(error),
     };
     let options = EngineOptions::default();
-    match automatic(|variant| open(variant, &options).map(drop), refusal) {
+    match automatic(|variant| open(variant, &options).map(|it| it.techniques()), refusal) {
         Ok(taken) => {
             let reason = match &taken.refused {
                 None => "io_uring is allowed, and comes first".to_owned(),
                 Some(error) => format!("io_uring is refused: {error}"),
             };
             let variant = Some(taken.variant.name().to_owned());
+            let in_force = taken.variant.is_io_uring().then_some(taken.started);
             let obstruction = taken.refused.map(|error| obstruction::of(&error, release));
-            (AutoChoice { variant, reason }, Some(taken.variant), obstruction)
+            Choice { auto: AutoChoice { variant, reason }, in_force, obstruction }
         }
         Err(error) => {
             let obstruction = Some(obstruction::of(&error, release));
-            (AutoChoice { variant: None, reason: error.to_string() }, None, obstruction)
+            let auto = AutoChoice { variant: None, reason: error.to_string() };
+            Choice { auto, in_force: None, obstruction }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use ringpoll_backends::capabilities::GROUPS;
 
-use super::diagnosis::{Diagnosis, Limits};
+use super::diagnosis::{Diagnosis, Limits, TechniqueState};
 
 /// Everything, in tables that are at most so many columns wide.
 pub fn render(diagnosis: &Diagnosis, width: Option<u16>) -> String {
@@ -98,9 +98,11 @@ fn limits(limits: &Limits, width: Option<u16>) -> Table {
 }
 
 fn techniques(diagnosis: &Diagnosis, width: Option<u16>) -> Table {
-    let mut table = table(["technique", "in force", "needs"], width);
+    let mut table = table(["technique", "", "needs, or why not"], width);
     for it in &diagnosis.techniques {
-        table.add_row([it.name.clone(), yes(it.in_force).to_owned(), it.needs.join(", ")]);
+        let state = it.state.map_or_else(|| yes(it.in_force), TechniqueState::words);
+        let remark = it.reason.clone().unwrap_or_else(|| it.needs.join(", "));
+        table.add_row([it.name.clone(), state.to_owned(), remark]);
     }
     table
 }

@@ -1,91 +1,83 @@
-//! How an engine uses what there is: one row for each technique, with the capabilities that it is
-//! built on. An engine that takes more techniques has more rows here.
+//! How the best io_uring engine uses what there is: which of its techniques it would have in force
+//! here. The engine itself is asked, by opening it, as the server does; there is no list of needs
+//! that could say otherwise.
 
-use ringpoll_backends::Variant;
+use ringpoll_backends::{BackendError, EngineOptions, Techniques, Variant, open};
 
-use super::diagnosis::Technique;
+use super::diagnosis::{Technique, TechniqueState};
 
-struct Row {
-    name: &'static str,
-    needs: &'static [&'static str],
-}
+/// The engine that has techniques to choose from.
+const ENGINE: Variant = Variant::IoUringTuned;
 
-const SINGLE_SHOT: &[Row] = &[
-    Row { name: "one submission for each step", needs: &["accept", "recv", "send", "close"] },
-    Row { name: "a shutdown too is a submission, not shutdown(2)", needs: &["shutdown"] },
-    Row { name: "a bad entry does not end the batch", needs: &["setup_submit_all"] },
-    Row {
-        name: "a ring restricted to the operations of the server",
-        needs: &["setup_r_disabled", "restrictions"],
-    },
-    Row { name: "no completion is lost where the queue overflows", needs: &["overflow_kept"] },
-    Row { name: "a tick as a timeout of the ring", needs: &["timeout"] },
-    Row { name: "a stop that is polled by the ring", needs: &["poll"] },
-    Row { name: "cancel, then close", needs: &["cancel"] },
-];
-
-/// What is on by default of `io_uring:tuned`; its other switches are the capabilities themselves.
-const TUNED: &[Row] = &[
-    Row { name: "completions are made when they are waited for", needs: &["setup_defer_taskrun"] },
-    Row { name: "one ACCEPT brings all connections", needs: &["accept_multishot"] },
-    Row { name: "receive buffers that all share", needs: &["buffer_ring"] },
-    Row {
-        name: "one RECV brings all that comes on a connection",
-        needs: &["buffer_ring", "recv_multishot"],
-    },
-    Row { name: "what follows the answer is submitted with it", needs: &["link"] },
-    Row { name: "a chain says once that it is done", needs: &["link", "skip_success"] },
-    Row {
-        name: "a ring restricted to the operations of the server",
-        needs: &["setup_r_disabled", "restrictions"],
-    },
-    Row { name: "no completion is lost where the queue overflows", needs: &["overflow_kept"] },
-    Row { name: "cancel, then close", needs: &["cancel"] },
-];
-
-/// The techniques of this engine.
-const fn rows(variant: Variant) -> &'static [Row] {
-    match variant {
-        Variant::IoUringSingleShot => SINGLE_SHOT,
-        Variant::IoUringTuned => TUNED,
-        // The epoll engines make the calls of the documents, which every kernel has.
-        _ => &[],
-    }
-}
-
-/// The techniques of this engine, and which of them are in force where `has` says what there is.
-pub fn of(variant: Variant, has: impl Fn(&str) -> bool) -> Vec<Technique> {
-    let technique = |row: &Row| Technique {
-        name: row.name.to_owned(),
-        needs: row.needs.iter().map(|&need| need.to_owned()).collect(),
-        in_force: row.needs.iter().all(|need| has(need)),
+/// All its techniques; `in_force` are those that it had when it was opened with its defaults.
+pub fn all(in_force: &[&'static str]) -> Vec<Technique> {
+    let try_out = |techniques: Techniques| {
+        let options = EngineOptions { techniques, ..EngineOptions::default() };
+        open(ENGINE, &options).map(|engine| engine.techniques())
     };
-    rows(variant).iter().map(technique).collect()
+    judge(in_force, &Techniques::default().names(), try_out)
+}
+
+fn judge(
+    in_force: &[&'static str],
+    by_default: &[&'static str],
+    try_out: impl Fn(Techniques) -> Result<Vec<&'static str>, BackendError>,
+) -> Vec<Technique> {
+    let judge_one = |(name, set): (&'static str, Techniques)| {
+        let needs = set.names().into_iter().filter(|&it| it != name).map(str::to_owned).collect();
+        let (state, reason) = if in_force.contains(&name) {
+            (TechniqueState::InForce, None)
+        } else {
+            match try_out(set) {
+                Ok(taken) if !taken.contains(&name) => (TechniqueState::Missing, None),
+                Ok(_) if by_default.contains(&name) => (TechniqueState::NotNeeded, None),
+                Ok(_) => (TechniqueState::OffByDefault, None),
+                Err(error) => (TechniqueState::Missing, Some(error.to_string())),
+            }
+        };
+        let is_in_force = state == TechniqueState::InForce;
+        Technique {
+            name: name.to_owned(),
+            needs,
+            in_force: is_in_force,
+            state: Some(state),
+            reason,
+        }
+    };
+    Techniques::each().into_iter().map(judge_one).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use ringpoll_backends::capabilities;
+    use ringpoll_backends::ErrorKind;
 
     use super::*;
 
-    #[test]
-    fn techniques_are_built_on_capabilities_that_are_probed() {
-        let names: BTreeSet<_> = capabilities::all().map(|it| it.name).collect();
-        for variant in Variant::ALL {
-            for need in rows(*variant).iter().flat_map(|row| row.needs) {
-                assert!(names.contains(need), "{variant}: {need}");
-            }
-        }
+    fn state(all: &[Technique], name: &str) -> TechniqueState {
+        all.iter().find(|it| it.name == name).and_then(|it| it.state).unwrap()
     }
 
     #[test]
-    fn a_technique_is_in_force_only_with_all_that_it_needs() {
-        let found = of(Variant::IoUringSingleShot, |name| name != "restrictions");
-        let off: Vec<_> = found.iter().filter(|it| !it.in_force).collect();
-        assert_eq!(off.len(), 1);
-        assert!(off[0].needs.contains(&"restrictions".to_owned()));
+    fn a_technique_has_one_of_four_states() {
+        let kernel_lacks = ["bundles", "skip_success"];
+        let try_out = |set: Techniques| {
+            if set.minimum_wait_us > 0 {
+                return Err(BackendError::new(ErrorKind::BackendRefused, "a ring", "no memory"));
+            }
+            Ok(set.names().into_iter().filter(|it| !kernel_lacks.contains(it)).collect())
+        };
+        let by_default = ["deferred_task_run", "cooperative_task_run", "skip_success"];
+        let all = judge(&["deferred_task_run"], &by_default, try_out);
+        assert_eq!(state(&all, "deferred_task_run"), TechniqueState::InForce);
+        assert_eq!(state(&all, "cooperative_task_run"), TechniqueState::NotNeeded);
+        assert_eq!(state(&all, "skip_success"), TechniqueState::Missing);
+        assert_eq!(state(&all, "bundles"), TechniqueState::Missing);
+        assert_eq!(state(&all, "direct_descriptors"), TechniqueState::OffByDefault);
+        assert_eq!(state(&all, "minimum_wait"), TechniqueState::Missing);
+        let refused = all.iter().find(|it| it.name == "minimum_wait").unwrap();
+        assert!(refused.reason.as_ref().unwrap().contains("no memory"));
+        let bundles = all.iter().find(|it| it.name == "bundles").unwrap();
+        assert_eq!(bundles.needs, ["multishot_receive", "provided_buffers"]);
+        assert_eq!(all.iter().filter(|it| it.in_force).count(), 1);
     }
 }

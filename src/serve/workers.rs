@@ -162,6 +162,11 @@ impl Team {
         self.engine
     }
 
+    /// Which engine they run.
+    pub(super) fn variant(&self) -> Variant {
+        self.variant
+    }
+
     /// The techniques in force, the same for all of them.
     pub(super) fn techniques(&self) -> &[&'static str] {
         &self.techniques

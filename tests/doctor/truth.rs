@@ -97,6 +97,57 @@ fn the_server_takes_what_it_says_that_auto_takes() {
     assert_eq!(server.start_line.contains(" · io_uring, "), variant.is_io_uring());
 }
 
+fn techniques_of_a_server(settings: &[String]) -> Vec<String> {
+    let mut arguments = vec!["--backend", "io_uring:tuned", "--listen", "127.0.0.1:0"];
+    arguments.extend(settings.iter().flat_map(|it| ["--set", it]));
+    let server = crate::common::ServerProcess::start(&arguments);
+    let mut words = server.start_line.split(" · ").skip_while(|it| !it.contains("worker")).skip(1);
+    words.next().unwrap_or_default().trim().split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_server_has_the_techniques_in_force_that_it_says_so_of() {
+    let found = found();
+    if found["io_uring_usable"] != true {
+        println!("skipped: io_uring is refused: {}", found["auto"]["reason"]);
+        return;
+    }
+    let all = found["techniques"].as_array().unwrap();
+    let in_force: Vec<_> = all.iter().filter(|it| it["in_force"] == true).collect();
+    let in_force: Vec<_> = in_force.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(techniques_of_a_server(&[]), in_force);
+}
+
+/// Asked for by its key, alone but for what it needs, each is in force unless it is said to be
+/// missing.
+#[test]
+fn a_technique_can_be_had_unless_it_says_that_it_is_missing() {
+    use ringpoll::config::{DefaultValue, KEYS};
+    let found = found();
+    let none: Vec<_> = KEYS
+        .iter()
+        .filter(|key| key.name.starts_with("io_uring.") && !key.name.ends_with("_entries"))
+        .filter_map(|key| match key.default {
+            DefaultValue::Switch(_) => Some(format!("{}=false", key.name)),
+            DefaultValue::Number(_) => Some(format!("{}=0", key.name)),
+            DefaultValue::Text(_) => None,
+        })
+        .collect();
+    for technique in found["techniques"].as_array().unwrap() {
+        let name = technique["name"].as_str().unwrap();
+        let needs = technique["needs"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+        let mut settings = none.clone();
+        for name in needs.chain([name]) {
+            let is_its = |it: &&str| it.starts_with(&format!("io_uring.{name}"));
+            let key = KEYS.iter().map(|key| key.name).find(is_its).unwrap();
+            let value = if none.contains(&format!("{key}=0")) { "8" } else { "true" };
+            settings.push(format!("{key}={value}"));
+        }
+        let has = techniques_of_a_server(&settings).iter().any(|it| it == name);
+        assert_eq!(has, technique["state"] != "missing", "{technique}");
+    }
+}
+
 /// Every descriptor that it makes it closes, its rings last, before it ends.
 #[test]
 fn strace_finds_no_descriptor_left_open() {

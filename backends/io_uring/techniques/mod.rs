@@ -118,8 +118,67 @@ impl Techniques {
     }
 }
 
+/// Each alone.
+impl Techniques {
+    /// Every technique by its name, in the least set that it can be in force in: alone, or with
+    /// those that it does nothing without.
+    pub fn each() -> Vec<(&'static str, Self)> {
+        let none = Self::NONE;
+        let provided = Self { provided_buffers: 8, ..none.clone() };
+        let linked = Self { linked_close: true, ..none.clone() };
+        let multishot_receive = Self { multishot_receive: true, ..provided.clone() };
+        let polled = Self { submission_queue_polling: true, ..none.clone() };
+        let no_array = Self { no_submission_queue_array: true, ..none.clone() };
+        vec![
+            ("deferred_task_run", Self { deferred_task_run: true, ..none.clone() }),
+            ("cooperative_task_run", Self { cooperative_task_run: true, ..none.clone() }),
+            ("multishot_accept", Self { multishot_accept: true, ..none.clone() }),
+            ("multishot_receive", multishot_receive.clone()),
+            ("provided_buffers", provided),
+            ("bundles", Self { bundles: true, ..multishot_receive }),
+            ("direct_descriptors", Self { direct_descriptors: true, ..none.clone() }),
+            ("skip_success", Self { skip_success: true, ..linked.clone() }),
+            ("linked_close", linked),
+            ("registered_ring", Self { registered_ring: true, ..none.clone() }),
+            ("no_submission_queue_array", no_array),
+            ("minimum_wait", Self { minimum_wait_us: 1, ..none.clone() }),
+            ("zero_copy_send", Self { zero_copy_send_bytes: 1, ..none }),
+            ("submission_queue_polling", polled),
+        ]
+    }
+}
+
 impl Default for Techniques {
     fn default() -> Self {
         Self::BEST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_in_its_own_set_and_in_none_that_does_not_need_it() {
+        let each = Techniques::each();
+        let all = Techniques {
+            deferred_task_run: true,
+            cooperative_task_run: true,
+            direct_descriptors: true,
+            bundles: true,
+            registered_ring: true,
+            no_submission_queue_array: true,
+            minimum_wait_us: 1,
+            zero_copy_send_bytes: 1,
+            submission_queue_polling: true,
+            ..Techniques::BEST
+        };
+        let names: Vec<_> = each.iter().map(|&(name, _)| name).collect();
+        assert_eq!(names, all.names());
+        for (name, set) in &each {
+            assert!(set.names().contains(name), "{name}");
+            assert!(set.names().len() <= 3, "{name}");
+        }
+        assert_eq!(Techniques::NONE.names(), [""; 0]);
     }
 }

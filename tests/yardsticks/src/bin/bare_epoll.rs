@@ -1,68 +1,129 @@
-//! A bare epoll loop with the calls of the documents, and nothing else: `PORT level` or
-//! `PORT edge` as the first two arguments would be too many words, so edge triggering is its own
-//! flag in the environment: `EDGE=1`.
+//! An epoll loop with the calls of the documents, and nothing else.
 
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::ptr;
+use std::{mem, ptr};
 
-use ringpoll_yardsticks::{Options, check, is_whole};
+use clap::Parser;
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLHUP, EPOLLIN, EPOLLOUT};
+use ringpoll_yardsticks::{Listening, answer, check, close, is_whole, receive, send, shut_down};
+
+/// epoll with the calls of the documents.
+#[derive(Clone, Copy, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    listening: Listening,
+    /// Edge triggered (EPOLLET): what is accepted or received is so until nothing is left.
+    #[arg(long)]
+    edge: bool,
+    /// The end of the stream leaves with the answer (MSG_MORE).
+    #[arg(long)]
+    send_more: bool,
+    /// Connections persist, with one request at a time.
+    #[arg(long)]
+    keep_alive: bool,
+}
+
+/// How many events one wait can bring, as in the documents.
+const EVENTS: usize = 1023;
+
+struct Server {
+    epoll: i32,
+    listener: TcpListener,
+    arguments: Arguments,
+    buffer: [u8; 1024],
+}
 
 fn main() {
-    let edge = std::env::var_os("EDGE").is_some();
-    let trigger = if edge { libc::EPOLLET as u32 } else { 0 };
-    let (options, epoll) = (Options::read(), check(unsafe { libc::epoll_create1(0) }));
-    let listener = options.listen();
-    listener.set_nonblocking(true).unwrap();
-    let listening = listener.as_raw_fd();
-    let control = |what, fd, events: i32| {
-        let mut event = libc::epoll_event { events: events as u32 | trigger, u64: fd as u64 };
-        unsafe { libc::epoll_ctl(epoll, what, fd, &mut event) };
-    };
-    control(libc::EPOLL_CTL_ADD, listening, libc::EPOLLIN);
-    let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; 1023];
-    let mut buffer = [0u8; 1024];
+    let arguments = Arguments::parse();
+    let listener = arguments.listening.listen();
+    listener.set_nonblocking(true).expect("it is a socket");
+    // SAFETY: epoll_create1 takes no pointers.
+    let epoll = check(unsafe { libc::epoll_create1(0) });
+    let mut server = Server { epoll, listener, arguments, buffer: [0; 1024] };
+    let listening = server.listener.as_raw_fd();
+    server.control(EPOLL_CTL_ADD, listening, EPOLLIN);
+    let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS];
     loop {
-        let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), 1023, 1000) };
+        // SAFETY: there is room for as many events as are asked for.
+        let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), EVENTS as i32, 1000) };
         for event in &events[..count.max(0) as usize] {
             let (fd, happened) = (event.u64 as i32, event.events as i32);
             if fd == listening {
-                loop {
-                    let mut name: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-                    let mut length = size_of::<libc::sockaddr_in>() as u32;
-                    let (name, flags) = (ptr::from_mut(&mut name).cast(), libc::SOCK_NONBLOCK);
-                    let new = unsafe { libc::accept4(listening, name, &mut length, flags) };
-                    if new < 0 {
-                        break;
-                    }
-                    control(libc::EPOLL_CTL_ADD, new, libc::EPOLLIN);
-                    if !edge {
-                        break;
-                    }
-                }
-            } else if happened & libc::EPOLLIN != 0 {
-                let mut whole = false;
-                loop {
-                    let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), 1024, 0) };
-                    if got <= 0 {
-                        break;
-                    }
-                    whole |= is_whole(&buffer[..got as usize]);
-                    if !edge {
-                        break;
-                    }
-                }
-                if whole {
-                    control(libc::EPOLL_CTL_MOD, fd, libc::EPOLLOUT);
-                }
-            } else if happened & libc::EPOLLOUT != 0 {
-                let (answer, flags) = (options.answer(), options.send_flags());
-                unsafe { libc::send(fd, answer.as_ptr().cast(), answer.len(), flags) };
-                control(libc::EPOLL_CTL_MOD, fd, 0);
-                unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
-            } else if happened & libc::EPOLLHUP != 0 {
-                control(libc::EPOLL_CTL_DEL, fd, 0);
-                unsafe { libc::close(fd) };
+                server.accept();
+            } else if happened & EPOLLIN != 0 {
+                server.receive(fd);
+            } else if happened & EPOLLOUT != 0 {
+                server.answer(fd);
+            } else if happened & EPOLLHUP != 0 {
+                server.control(EPOLL_CTL_DEL, fd, 0);
+                // SAFETY: it was accepted here, and is forgotten now.
+                unsafe { close(fd) };
             }
         }
+    }
+}
+
+impl Server {
+    fn control(&self, what: i32, fd: i32, events: i32) {
+        let trigger = if self.arguments.edge { libc::EPOLLET } else { 0 };
+        let mut event = libc::epoll_event { events: (events | trigger) as u32, u64: fd as u64 };
+        // SAFETY: the event lives through the call.
+        unsafe { libc::epoll_ctl(self.epoll, what, fd, &raw mut event) };
+    }
+
+    fn accept(&self) {
+        loop {
+            // The documents ask for the peer's address.
+            // SAFETY: all-zero bytes are a valid sockaddr_in.
+            let mut name: libc::sockaddr_in = unsafe { mem::zeroed() };
+            let mut length = size_of::<libc::sockaddr_in>() as u32;
+            let (name, flags) = (ptr::from_mut(&mut name).cast(), libc::SOCK_NONBLOCK);
+            let listener = self.listener.as_raw_fd();
+            // SAFETY: there is room for an address of the length that is given.
+            let new = unsafe { libc::accept4(listener, name, &raw mut length, flags) };
+            if new < 0 {
+                return;
+            }
+            self.control(EPOLL_CTL_ADD, new, EPOLLIN);
+            if !self.arguments.edge {
+                return;
+            }
+        }
+    }
+
+    fn receive(&mut self, fd: i32) {
+        let (mut is_request, mut is_over) = (false, false);
+        loop {
+            let count = receive(fd, &mut self.buffer);
+            is_over |= count == 0;
+            if count <= 0 {
+                break;
+            }
+            is_request |= is_whole(&self.buffer[..count as usize]);
+            if !self.arguments.edge {
+                break;
+            }
+        }
+        if is_request {
+            self.control(EPOLL_CTL_MOD, fd, EPOLLOUT);
+        } else if is_over {
+            self.end(fd);
+        }
+    }
+
+    fn answer(&self, fd: i32) {
+        let Arguments { keep_alive, send_more, .. } = self.arguments;
+        send(fd, answer(keep_alive), if send_more { libc::MSG_MORE } else { 0 });
+        match keep_alive {
+            true => self.control(EPOLL_CTL_MOD, fd, EPOLLIN),
+            false => self.end(fd),
+        }
+    }
+
+    /// A hang-up follows.
+    fn end(&self, fd: i32) {
+        self.control(EPOLL_CTL_MOD, fd, 0);
+        shut_down(fd);
     }
 }

@@ -2,60 +2,71 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
 
+use clap::Parser;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use ringpoll_yardsticks::{Options, is_whole};
+use ringpoll_yardsticks::{Listening, answer, is_whole};
+
+/// A server on mio.
+#[derive(Clone, Copy, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    listening: Listening,
+    /// Connections persist, with one request at a time.
+    #[arg(long)]
+    keep_alive: bool,
+}
 
 const LISTENER: Token = Token(0);
 
-fn main() {
-    let options = Options::read();
-    let listener = options.listen();
-    listener.set_nonblocking(true).unwrap();
+fn main() -> std::io::Result<()> {
+    let arguments = Arguments::parse();
+    let listener = arguments.listening.listen();
+    listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
-    let mut poll = Poll::new().unwrap();
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).unwrap();
+    let mut poll = Poll::new()?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
-    let mut streams: HashMap<Token, (TcpStream, usize)> = HashMap::new();
-    let (mut next, mut buffer) = (1, [0u8; 1024]);
+    let mut streams: HashMap<Token, TcpStream> = HashMap::new();
+    let mut next = 1;
     loop {
-        let _ = poll.poll(&mut events, None);
+        match poll.poll(&mut events, None) {
+            // It was stopped for a while, as servers are whose turn it is not.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
                     let token = Token(next);
                     next += 1;
-                    poll.registry().register(&mut stream, token, Interest::READABLE).unwrap();
-                    streams.insert(token, (stream, 0));
+                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
+                    streams.insert(token, stream);
                 }
                 continue;
             }
-            let Some((stream, _)) = streams.get_mut(&event.token()) else { continue };
-            let mut is_over = false;
-            loop {
-                match stream.read(&mut buffer) {
-                    Ok(count @ 1..) if is_whole(&buffer[..count]) => {
-                        is_over = stream.write_all(options.answer()).is_err() || !options.keep_alive;
-                        if is_over {
-                            break;
-                        }
-                    }
-                    Ok(1..) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    _ => {
-                        is_over = true;
-                        break;
-                    }
+            let Some(stream) = streams.get_mut(&event.token()) else { continue };
+            if is_over(stream, arguments.keep_alive) {
+                streams.remove(&event.token());
+            }
+        }
+    }
+}
+
+/// Takes and answers what has come, and says whether that was all.
+fn is_over(stream: &mut TcpStream, keep_alive: bool) -> bool {
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) if is_whole(&buffer[..count]) => {
+                if stream.write_all(answer(keep_alive)).is_err() || !keep_alive {
+                    return true;
                 }
             }
-            if is_over {
-                let (stream, _) = streams.remove(&event.token()).unwrap();
-                if options.shutdown {
-                    let _ = stream.shutdown(Shutdown::Both);
-                }
-            }
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            _ => return true,
         }
     }
 }

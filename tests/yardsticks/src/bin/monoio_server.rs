@@ -1,37 +1,45 @@
 //! monoio, on io_uring, one thread.
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use clap::Parser;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
-use ringpoll_yardsticks::{Options, is_whole};
+use ringpoll_yardsticks::{Listening, answer, is_whole};
 
-async fn serve(mut stream: TcpStream, options: Options) {
-    let mut buffer = vec![0u8; 1024];
+/// A server on monoio.
+#[derive(Clone, Copy, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    listening: Listening,
+    /// Connections persist, with one request at a time.
+    #[arg(long)]
+    keep_alive: bool,
+}
+
+async fn serve(mut stream: TcpStream, keep_alive: bool) {
+    let mut buffer = vec![0; 1024];
     loop {
         let (result, back) = stream.read(buffer).await;
         buffer = back;
-        let Ok(count @ 1..) = result else { break };
+        let Ok(count @ 1..) = result else { return };
         if is_whole(&buffer[..count]) {
-            let (written, _) = stream.write_all(options.answer()).await;
-            if written.is_err() || !options.keep_alive {
-                break;
+            let (written, _) = stream.write_all(answer(keep_alive)).await;
+            if written.is_err() || !keep_alive {
+                return;
             }
         }
-    }
-    if options.shutdown {
-        let _ = stream.shutdown().await;
     }
 }
 
-fn main() {
-    let options = Options::read();
+fn main() -> std::io::Result<()> {
+    let arguments = Arguments::parse();
     let mut runtime =
-        monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().with_entries(256).build().unwrap();
+        monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().with_entries(256).build()?;
     runtime.block_on(async move {
-        let listener = TcpListener::from_std(options.listen()).unwrap();
+        let listener = TcpListener::from_std(arguments.listening.listen())?;
         loop {
             if let Ok((stream, _)) = listener.accept().await {
-                monoio::spawn(serve(stream, options));
+                monoio::spawn(serve(stream, arguments.keep_alive));
             }
         }
-    });
+    })
 }

@@ -1,38 +1,46 @@
 //! tokio, one thread.
 
-use ringpoll_yardsticks::{Options, is_whole};
+use clap::Parser;
+use ringpoll_yardsticks::{Listening, answer, is_whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-async fn serve(mut stream: TcpStream, options: Options) {
-    let mut buffer = [0u8; 1024];
+/// A server on tokio.
+#[derive(Clone, Copy, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    listening: Listening,
+    /// Connections persist, with one request at a time.
+    #[arg(long)]
+    keep_alive: bool,
+}
+
+async fn serve(mut stream: TcpStream, keep_alive: bool) {
+    let mut buffer = [0; 1024];
     let mut length = 0;
     while let Ok(count @ 1..) = stream.read(&mut buffer[length..]).await {
         length += count;
         if is_whole(&buffer[..length]) {
-            if stream.write_all(options.answer()).await.is_err() || !options.keep_alive {
-                break;
+            if stream.write_all(answer(keep_alive)).await.is_err() || !keep_alive {
+                return;
             }
             length = 0;
         }
     }
-    if options.shutdown {
-        let _ = stream.shutdown().await;
-    }
 }
 
-fn main() {
-    let options = Options::read();
-    let listener = options.listen();
-    listener.set_nonblocking(true).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+fn main() -> std::io::Result<()> {
+    let arguments = Arguments::parse();
+    let listener = arguments.listening.listen();
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async move {
-        let listener = TcpListener::from_std(listener).unwrap();
+        let listener = TcpListener::from_std(listener)?;
         loop {
             if let Ok((stream, _)) = listener.accept().await {
-                tokio::task::spawn_local(serve(stream, options));
+                tokio::task::spawn_local(serve(stream, arguments.keep_alive));
             }
         }
-    });
+    })
 }

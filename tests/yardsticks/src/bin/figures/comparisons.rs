@@ -1,0 +1,189 @@
+//! The comparisons that the figures are taken from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Arguments;
+use crate::programs::Programs;
+
+/// Whoever ends a connection at the bare-socket floor neither waits for the peer nor tells it
+/// anything before the close, so nobody here does; and all have the floor's two socket options.
+const CHURN: &[&str] = &[
+    "server.defer_accept_s=1",
+    "server.send_more=true",
+    "server.lingering_close=false",
+    "epoll.shutdown=close",
+    "io_uring.shutdown=close",
+];
+
+/// Both offer so much at the fixed working point: below what anybody here can do.
+const CHURN_RATE: &str = "15000";
+
+const TUNED: &[&str] = &["io_uring:tuned", "epoll:tuned"];
+
+/// One run of `ringpoll compare`.
+struct Comparison {
+    name: &'static str,
+    /// The first arm: a yardstick with its flags, or an engine.
+    baseline: Baseline,
+    arms: &'static [&'static str],
+    load: &'static str,
+    options: &'static [&'static str],
+    set: &'static [&'static str],
+}
+
+enum Baseline {
+    Yardstick(&'static str, &'static [&'static str]),
+    Engine(&'static str),
+}
+use Baseline::{Engine, Yardstick};
+
+const ALL: &[Comparison] = &[
+    Comparison {
+        name: "churn-floor",
+        baseline: Yardstick("blocking", &["--defer-accept", "--send-more"]),
+        arms: TUNED,
+        load: "churn",
+        options: &["--rate", CHURN_RATE],
+        set: CHURN,
+    },
+    Comparison {
+        name: "churn-epoll",
+        baseline: Engine("epoll:tuned"),
+        arms: &["io_uring:tuned"],
+        load: "churn",
+        options: &["--rate", CHURN_RATE],
+        set: CHURN,
+    },
+    Comparison {
+        name: "churn-nginx",
+        baseline: Yardstick("nginx_server", &["--defer-accept"]),
+        arms: TUNED,
+        load: "churn",
+        options: &["--rate", CHURN_RATE],
+        set: CHURN,
+    },
+    Comparison {
+        name: "documents-level",
+        baseline: Yardstick("bare_epoll", &[]),
+        arms: &["epoll:level"],
+        load: "churn",
+        options: &["--preset", "documents"],
+        // The backlog of the documents is 1, which would measure lost connections.
+        set: &["server.backlog=4096"],
+    },
+    Comparison {
+        name: "documents-edge",
+        baseline: Yardstick("bare_epoll", &["--edge"]),
+        arms: &["epoll:edge"],
+        load: "churn",
+        options: &["--preset", "documents"],
+        set: &["server.backlog=4096"],
+    },
+    Comparison {
+        name: "keep-alive-epoll",
+        baseline: Engine("epoll:tuned"),
+        arms: &["io_uring:tuned"],
+        load: "keep-alive",
+        options: &[],
+        set: &[],
+    },
+    Comparison {
+        name: "keep-alive-tokio",
+        baseline: Yardstick("tokio_server", &["--keep-alive"]),
+        arms: TUNED,
+        load: "keep-alive",
+        options: &[],
+        set: &[],
+    },
+    Comparison {
+        name: "keep-alive-nginx",
+        baseline: Yardstick("nginx_server", &["--keep-alive"]),
+        arms: TUNED,
+        load: "keep-alive",
+        options: &[],
+        set: &[],
+    },
+];
+
+/// The result of each comparison, or why there is none.
+pub(crate) struct Results(BTreeMap<&'static str, Result<Value, String>>);
+
+impl Results {
+    /// Runs all that are asked for, one after the other.
+    ///
+    /// # Errors
+    /// When the results cannot be kept where they should be.
+    pub(crate) fn measure(programs: &Programs, arguments: &Arguments) -> Result<Self, String> {
+        let directory = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
+        let directory = arguments.keep.as_deref().unwrap_or(directory.path());
+        fs::create_dir_all(directory).map_err(|it| format!("{}: {it}", directory.display()))?;
+        let mut results = BTreeMap::new();
+        for comparison in ALL.iter().filter(|it| it.name.contains(&arguments.only)) {
+            eprintln!("{} …", comparison.name);
+            let file = directory.join(format!("{}.json", comparison.name));
+            let result = comparison.run(programs, &arguments.budget, &file);
+            if let Err(problem) = &result {
+                eprintln!("{}: {problem}", comparison.name);
+            }
+            results.insert(comparison.name, result);
+        }
+        Ok(Self(results))
+    }
+
+    /// Of one comparison.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn of(&self, name: &str) -> Result<&Value, String> {
+        match self.0.get(name) {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(problem)) => Err(problem.clone()),
+            None => Err("not asked for".to_owned()),
+        }
+    }
+}
+
+impl Comparison {
+    fn run(&self, programs: &Programs, budget: &str, file: &Path) -> Result<Value, String> {
+        let first = match self.baseline {
+            Yardstick("nginx_server", _) if programs.no_nginx.is_some() => {
+                return Err(programs.no_nginx.clone().unwrap_or_default());
+            }
+            Yardstick(name, flags) => {
+                let quoted = programs.command(name, flags).into_iter().map(|it| format!("'{it}'"));
+                format!("command:{}", quoted.collect::<Vec<_>>().join(" "))
+            }
+            Engine(engine) => engine.to_owned(),
+        };
+        let run = |with_load: bool| {
+            let mut command = Command::new(&programs.ringpoll);
+            command.arg("compare").arg(&first).args(self.arms).args(["--budget", budget]);
+            command.args(["--config", "/dev/null"]).args(self.options);
+            if with_load {
+                command.args(["--load", self.load]);
+            }
+            command.args(self.set.iter().flat_map(|&set| ["--set", set]));
+            command.arg("--json").arg(file).stdin(Stdio::null()).stdout(Stdio::null());
+            command.output().map_err(|error| format!("{}: {error}", programs.ringpoll.display()))
+        };
+        let mut output = run(true)?;
+        let refused =
+            String::from_utf8_lossy(&output.stderr).contains("unexpected argument '--load'");
+        if refused && self.load == "churn" {
+            // A program that knows one load alone, and it is this one.
+            output = run(false)?;
+        }
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("no word");
+            return Err(first.trim_start_matches("error: ").to_owned());
+        }
+        let json = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
