@@ -218,7 +218,7 @@ fn judged(arms: &[Arm], rounds: Vec<Round>, rules: &Rules) -> Experiment {
 }
 
 /// The ladder of epoll with these costs, and these rungs not in force.
-fn climbed(costs: &[u64; 6], missing: &[usize]) -> Experiment {
+fn climbed(costs: &[u64; 7], missing: &[usize]) -> Experiment {
     let arms = arms(Ladder::Epoll);
     let mut climb = Climb::new(Ladder::Epoll, &arms);
     for &rung in missing {
@@ -238,18 +238,21 @@ fn ratios(of: impl Fn(&Rung) -> Option<&MetricResult>, experiment: &Experiment) 
 
 #[test]
 fn each_gain_is_given_to_the_rung_that_makes_it() {
-    let experiment = climbed(&[40, 40, 20, 20, 10, 11], &[]);
+    let experiment = climbed(&[40, 40, 20, 20, 10, 11, 11], &[]);
     let to_below = ratios(|it| it.to_below.as_ref(), &experiment);
-    assert_eq!(to_below[1..], [1.0, 0.5, 1.0, 0.5, 1.1]);
+    assert_eq!(to_below[1..], [1.0, 0.5, 1.0, 0.5, 1.1, 1.0]);
     assert!(to_below[0].is_nan(), "nothing stands below the first");
     let to_first = ratios(|it| it.to_first.as_ref(), &experiment);
-    assert_eq!(to_first[1..], [1.0, 0.5, 0.5, 0.25, 0.28]);
+    assert_eq!(to_first[1..], [1.0, 0.5, 0.5, 0.25, 0.28, 0.28]);
     let rungs = &experiment.ladder.as_ref().unwrap().rungs;
     let verdicts = rungs[1..].iter().map(|it| it.to_below.as_ref().unwrap().verdict);
     use Verdict::{Better, NoDifference, Worse};
-    assert_eq!(verdicts.collect::<Vec<_>>(), [NoDifference, Better, NoDifference, Better, Worse]);
+    assert_eq!(
+        verdicts.collect::<Vec<_>>(),
+        [NoDifference, Better, NoDifference, Better, Worse, NoDifference]
+    );
     assert!(rungs.iter().all(|it| it.to_first.as_ref().unwrap().low.is_some()), "an interval each");
-    assert_eq!(experiment.outcome, Outcome::Winner { arm: 5 });
+    assert_eq!(experiment.outcome, Outcome::Winner { arm: 6 });
     let sentence = &experiment.sentence;
     assert!(
         sentence.contains("shown to gain: epoll:tuned (50 % less), send_more (50 %"),
@@ -260,7 +263,7 @@ fn each_gain_is_given_to_the_rung_that_makes_it() {
 
 #[test]
 fn a_rung_that_is_not_in_force_is_not_judged_and_nothing_is_held_against_it() {
-    let experiment = climbed(&[40, 40, 20, 20, 10, 10], &[3]);
+    let experiment = climbed(&[40, 40, 20, 20, 10, 10, 10], &[3]);
     let rungs = &experiment.ladder.as_ref().unwrap().rungs;
     assert_eq!(rungs[3].not_in_force.as_deref(), Some("a test"));
     assert_eq!((&rungs[3].to_first, &rungs[3].to_below), (&None, &None));
@@ -276,7 +279,7 @@ fn a_rung_that_is_not_in_force_is_not_judged_and_nothing_is_held_against_it() {
 
 #[test]
 fn the_last_rung_that_is_in_force_is_where_one_has_come() {
-    let experiment = climbed(&[40, 40, 20, 20, 10, 10], &[4, 5]);
+    let experiment = climbed(&[40, 40, 20, 20, 10, 10, 10], &[4, 5, 6]);
     assert_eq!(experiment.outcome, Outcome::Winner { arm: 3 });
     assert!(experiment.sentence.contains("up to + shutdown by close: 50 % less"));
 }
@@ -285,18 +288,18 @@ fn the_last_rung_that_is_in_force_is_where_one_has_come() {
 fn all_that_is_claimed_shares_what_may_go_wrong() {
     let arms = arms(Ladder::Epoll);
     let mut climb = Climb::new(Ladder::Epoll, &arms);
-    // Five against the first; four more against the rung below, since the first of those is both.
-    assert_eq!(climb.claims().len(), 9);
+    // Six against the first; five more against the rung below, since the first of those is both.
+    assert_eq!(climb.claims().len(), 11);
     let share = |experiment: &Experiment| {
         let rungs = &experiment.ladder.as_ref().unwrap().rungs;
         let claim = |it: &Option<MetricResult>| 1.0 - it.as_ref().unwrap().confidence.unwrap();
         (claim(&rungs[2].to_first), claim(&rungs[2].to_below))
     };
-    let (to_first, to_below) = share(&climbed(&[40, 40, 20, 20, 10, 10], &[]));
-    assert!((to_first - 0.04 / 9.0).abs() < 1e-9, "{to_first}");
+    let (to_first, to_below) = share(&climbed(&[40, 40, 20, 20, 10, 10, 10], &[]));
+    assert!((to_first - 0.04 / 11.0).abs() < 1e-9, "{to_first}");
     assert!((to_below - to_first).abs() < 1e-12);
     climb.presence[2].missing = Some("a test".to_owned());
     let claims = climb.claims();
-    assert_eq!(claims.len(), 7);
+    assert_eq!(claims.len(), 9);
     assert!(claims.contains(&Against::other(3, 1)) && !claims.contains(&Against::First(2)));
 }
