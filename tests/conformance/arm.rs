@@ -79,9 +79,13 @@ impl Arm {
     /// without a copy counts with all of its pages at the receiver: a buffer smaller than that never
     /// takes it, however often it is sent again.
     pub(crate) fn receive_buffer_bytes(self, otherwise: usize) -> usize {
+        if self.copies_what_it_sends() { otherwise } else { otherwise.max(65_536) }
+    }
+
+    /// Whether the kernel copies what is sent before it says that it was.
+    pub(crate) fn copies_what_it_sends(self) -> bool {
         let from_where = self.engine_options().techniques.zero_copy_send_bytes;
-        let copies = self.variant != Variant::IoUringTuned || from_where == 0;
-        if copies { otherwise } else { otherwise.max(65_536) }
+        self.variant != Variant::IoUringTuned || from_where == 0
     }
 
     /// Whether connections are entries of a table that only the ring knows, and no descriptors.

@@ -45,7 +45,9 @@ fn many_short_sends(arm: Arm) {
     }
     let totals = server.finish_with(Accounts::answered(4));
     let short_sends = totals.of("short_sends");
-    assert!(short_sends > 4 * 64, "{arm}: only {short_sends} short sends");
+    // Without a copy more is taken at a time, since the peers' buffers are larger.
+    let each = if arm.copies_what_it_sends() { 64 } else { 16 };
+    assert!(short_sends > 4 * each, "{arm}: only {short_sends} short sends");
 }
 
 fn slow_reader(arm: Arm) {

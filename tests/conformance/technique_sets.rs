@@ -146,6 +146,10 @@ sets! {
     IoUringTuned "minimum_wait": |it| it.techniques.minimum_wait_us = 200;
     IoUringTuned "zero_copy_send": |it| it.techniques.zero_copy_send_bytes = 1;
     IoUringTuned "submission_queue_polling": |it| it.techniques.submission_queue_polling = true;
+    IoUringTuned "submission_queue_polling_by_a_registered_ring": |it| {
+        it.techniques.submission_queue_polling = true;
+        it.techniques.registered_ring = true;
+    };
     IoUringTuned "busy_poll": |it| {
         it.techniques.deferred_task_run = true;
         it.busy_poll_us = 20;

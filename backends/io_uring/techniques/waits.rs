@@ -10,6 +10,9 @@ use super::{busy_poll, minimum_wait};
 use crate::counters::{SystemCall, SystemCalls};
 use crate::io_uring::ring::Queues;
 
+/// How long the thread of the kernel's has, each time, to make room in a full submission queue.
+const UNTIL_THERE_IS_ROOM: Duration = Duration::from_micros(100);
+
 /// By default: one completion ends the wait, and nothing is looked for before it.
 #[derive(Default)]
 pub(crate) struct Waits {
@@ -34,10 +37,19 @@ impl Waits {
         counts: &mut SystemCalls,
     ) -> io::Result<usize> {
         if self.is_polled {
-            want = want.min(usize::from(ring.completion().is_empty()));
+            let nothing_has_come = ring.completion().is_empty();
+            want = want.min(usize::from(nothing_has_come));
             #[allow(unused_mut)] // the queues of tests have to be
             let mut queue = ring.submission();
-            if want == 0 && !queue.need_wakeup() && !queue.cq_overflow() && !queue.is_full() {
+            let is_awake = !queue.need_wakeup() && !queue.cq_overflow();
+            let has_room = !queue.is_full();
+            drop(queue);
+            if want == 0 && is_awake {
+                if !has_room && nothing_has_come {
+                    // There is nothing to do until the kernel's thread has made room, and looking
+                    // for that would take the processor that the thread may need.
+                    std::thread::sleep(UNTIL_THERE_IS_ROOM);
+                }
                 return Ok(0);
             }
         }
