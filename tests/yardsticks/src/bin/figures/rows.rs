@@ -44,6 +44,18 @@ enum Source {
     IdleMemory { engine: &'static str },
 }
 
+impl Source {
+    const fn comparison(self) -> &'static str {
+        match self {
+            Self::Ratio { comparison, .. }
+            | Self::UserShare { comparison, .. }
+            | Self::SystemCalls { comparison, .. }
+            | Self::Client { comparison } => comparison,
+            Self::IdleMemory { .. } => "idle-memory",
+        }
+    }
+}
+
 const CPU: &str = "cpu_per_request";
 const THROUGHPUT: &str = "throughput";
 const SATURATED: &str = "saturated";
@@ -199,7 +211,8 @@ pub(crate) fn table(results: &Results, programs: &Programs, only: &str) -> Table
             Source::IdleMemory { engine } if only.is_empty() || "idle-memory".contains(only) => {
                 idle_memory::measure(programs, engine)
             }
-            Source::IdleMemory { .. } => Err("not asked for".to_owned()),
+            Source::IdleMemory { .. } => continue,
+            source if !results.are_asked_for(source.comparison()) => continue,
             source => measure(results, source),
         };
         let (word, bound) = match asked {
