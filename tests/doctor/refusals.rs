@@ -27,7 +27,7 @@ fn each_call_that_a_seccomp_filter_forbids_is_named_with_the_remedy() {
             assert_eq!(why["errno"], errno);
             let remedy = why["remedy"].as_str().unwrap();
             assert!(remedy.contains("--seccomp-profile"), "{remedy}");
-            assert_eq!(found["auto"]["variant"], "epoll:level");
+            assert_eq!(found["auto"]["variant"], "epoll:tuned");
             assert_eq!(found["limits"]["seccomp_filter"], true);
             // That one call, and no other.
             for (_, other, _) in CALLS {
@@ -47,7 +47,7 @@ fn the_table_says_so_too() {
     let output = refuse(&mut command, libc::SYS_io_uring_setup, libc::EPERM).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let text = printed(&output);
-    for words in ["io_uring cannot be used: a seccomp filter", "remedy: ", "takes epoll:level"] {
+    for words in ["io_uring cannot be used: a seccomp filter", "remedy: ", "takes epoll:tuned"] {
         assert!(text.contains(words), "{words} is not in {text}");
     }
 }
