@@ -135,6 +135,11 @@ impl Results {
         Ok(Self(results))
     }
 
+    /// Whether it was to be run.
+    pub(crate) fn are_asked_for(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Of one comparison.
     ///
     /// # Errors

@@ -44,6 +44,18 @@ enum Source {
     IdleMemory { engine: &'static str },
 }
 
+impl Source {
+    const fn comparison(self) -> &'static str {
+        match self {
+            Self::Ratio { comparison, .. }
+            | Self::UserShare { comparison, .. }
+            | Self::SystemCalls { comparison, .. }
+            | Self::Client { comparison } => comparison,
+            Self::IdleMemory { .. } => "idle-memory",
+        }
+    }
+}
+
 const CPU: &str = "cpu_per_request";
 const THROUGHPUT: &str = "throughput";
 const SATURATED: &str = "saturated";
@@ -199,7 +211,8 @@ pub(crate) fn table(results: &Results, programs: &Programs, only: &str) -> Table
             Source::IdleMemory { engine } if only.is_empty() || "idle-memory".contains(only) => {
                 idle_memory::measure(programs, engine)
             }
-            Source::IdleMemory { .. } => Err("not asked for".to_owned()),
+            Source::IdleMemory { .. } => continue,
+            source if !results.are_asked_for(source.comparison()) => continue,
             source => measure(results, source),
         };
         let (word, bound) = match asked {
@@ -255,25 +268,27 @@ fn measure(results: &Results, source: Source) -> Result<Measured, String> {
             let (result, arm) = arm_of(results, comparison, engine)?;
             let share = |round: &Value| {
                 let server = &round["server"];
-                Some(server["user_ns"].as_f64()? / server["cpu_ns"].as_f64()?)
+                Some((server["user_ns"].as_f64()?, server["cpu_ns"].as_f64()?))
             };
-            over_rounds(&result["experiments"][0], arm, share)
+            over_rounds(&result["experiments"][0], arm, TICK_NS, share)
         }
         Source::SystemCalls { comparison, engine } => {
             let (result, arm) = arm_of(results, comparison, engine)?;
             let calls = |round: &Value| {
                 let counters = &round["counters"];
                 let calls = counters["system_calls"].as_object()?.values();
-                Some(calls.filter_map(Value::as_f64).sum::<f64>() / counters["answered"].as_f64()?)
+                let calls = calls.filter_map(Value::as_f64).sum::<f64>();
+                Some((calls, counters["answered"].as_f64()?))
             };
-            over_rounds(&result["experiments"][0], arm, calls)
+            over_rounds(&result["experiments"][0], arm, 0.0, calls)
         }
         Source::Client { comparison } => {
             let experiment = &results.of(comparison)?["experiments"][0];
             let cost = |round: &Value| {
-                Some(round["client"]["cpu_ns"].as_f64()? / 1e3 / round["requests"].as_f64()?)
+                let client_us = round["client"]["cpu_ns"].as_f64()? / 1e3;
+                Some((client_us, round["requests"].as_f64()?))
             };
-            over_rounds(experiment, 0, cost)
+            over_rounds(experiment, 0, 0.0, cost)
         }
         Source::IdleMemory { .. } => unreachable!("it has no comparison"),
     }
@@ -311,27 +326,36 @@ fn ratio_of(experiment: &Value, arm: usize, metric: &str, point: &str) -> Result
     }
 }
 
-/// The mean over an arm's saturated rounds, with twice its standard error to either side.
+/// What fewer rounds than these give is chance; a comparison thinks so too.
+const LEAST_ROUNDS: usize = 5;
+
+/// The kernel tells user mode from its own by looking once a tick, of which there are 250 a second
+/// or more.
+const TICK_NS: f64 = 4e6;
+
+/// The ratio of two sums over an arm's saturated rounds, with twice its standard error to either
+/// side, and no less than three of the grains in which the first is counted.
 fn over_rounds(
     experiment: &Value,
     arm: usize,
-    figure: impl Fn(&Value) -> Option<f64>,
+    grain: f64,
+    figure: impl Fn(&Value) -> Option<(f64, f64)>,
 ) -> Result<Measured, String> {
     let rounds = experiment["rounds"].as_array().ok_or("the result has no rounds")?;
-    let figures: Vec<f64> = rounds
+    let figures: Vec<(f64, f64)> = rounds
         .iter()
         .filter(|it| it["arm"].as_u64() == Some(arm as u64) && it["point"] == SATURATED)
         .filter_map(figure)
-        .filter(|it| it.is_finite())
         .collect();
-    if figures.len() < 2 {
+    let (above, below) = figures.iter().fold((0.0, 0.0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    if figures.len() < LEAST_ROUNDS || below <= 0.0 {
         return Err(format!("{} rounds are too few", figures.len()));
     }
-    let count = figures.len() as f64;
-    let mean = figures.iter().sum::<f64>() / count;
-    let variance = figures.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let error = 2.0 * (variance / count).sqrt();
-    Ok(Measured { value: mean, low: mean - error, high: mean + error, remark: None })
+    let (value, count) = (above / below, figures.len() as f64);
+    let squares = figures.iter().map(|(above, below)| (above - value * below).powi(2)).sum::<f64>();
+    let error = 2.0 * (squares * count / (count - 1.0)).sqrt() / below;
+    let error = error.max(3.0 * grain / below);
+    Ok(Measured { value, low: (value - error).max(0.0), high: value + error, remark: None })
 }
 
 #[cfg(test)]
@@ -374,14 +398,19 @@ mod tests {
     #[test]
     fn rounds_are_those_of_the_arm_at_saturation() {
         let round = |arm: u64, point: &str, user: u64| json!({"arm": arm, "point": point, "server": {"user_ns": user, "cpu_ns": 100}});
-        let experiment = json!({"rounds": [
-            round(0, SATURATED, 50), round(1, SATURATED, 1), round(1, SATURATED, 3),
-            round(1, FIXED_RATE, 90),
-        ]});
-        let share =
-            |it: &Value| Some(it["server"]["user_ns"].as_f64()? / it["server"]["cpu_ns"].as_f64()?);
-        let found = over_rounds(&experiment, 1, share).unwrap();
-        assert!((found.value - 0.02).abs() < 1e-9 && (found.high - 0.04).abs() < 1e-9);
-        assert!(over_rounds(&experiment, 2, share).is_err());
+        let mut rounds = vec![round(0, SATURATED, 50), round(1, FIXED_RATE, 90)];
+        rounds.extend([1, 3, 1, 3, 2].map(|user| round(1, SATURATED, user)));
+        let share = |it: &Value| {
+            Some((it["server"]["user_ns"].as_f64()?, it["server"]["cpu_ns"].as_f64()?))
+        };
+        let experiment = json!({ "rounds": rounds });
+        let found = over_rounds(&experiment, 1, 0.0, share).unwrap();
+        assert!((found.value - 0.02).abs() < 1e-9, "{}", found.value);
+        // Twice the standard error of 1, 3, 1, 3, 2, each of 100.
+        assert!((found.high - 0.02 - 0.01 * 2.0 / 5f64.sqrt()).abs() < 1e-9, "{}", found.high);
+        // Three grains of 10 in 500 are more than that.
+        let coarse = over_rounds(&experiment, 1, 10.0, share).unwrap();
+        assert!((coarse.high - 0.08).abs() < 1e-9 && coarse.low == 0.0, "{}", coarse.high);
+        assert!(over_rounds(&experiment, 0, 0.0, share).is_err());
     }
 }
