@@ -43,7 +43,6 @@ impl Waits {
             let mut queue = ring.submission();
             let is_awake = !queue.need_wakeup() && !queue.cq_overflow();
             let has_room = !queue.is_full();
-            drop(queue);
             if want == 0 && is_awake {
                 if !has_room && nothing_has_come {
                     // There is nothing to do until the kernel's thread has made room, and looking
