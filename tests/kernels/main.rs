@@ -3,7 +3,8 @@
 //!
 //! `cargo test --test kernels -- --bounded` boots the kernels of every run, `-- --all` all of
 //! them. A plain `cargo test` boots none, unless `RINGPOLL_KERNELS=bounded` or `CI=true` ask for
-//! it. Everything is kept below the target directory, in `kernels`.
+//! it. `-- --path-length --techniques` counts the instructions a request with and without each
+//! technique of io_uring:tuned. Everything is kept below the target directory, in `kernels`.
 
 mod apt;
 mod arguments;

@@ -28,7 +28,6 @@ const BOUNDED_TESTS: &[&str] = &[
     "io_uring::guarded_buffers::",
     "io_uring::tests::",
     "io_uring::faults::tests::a_",
-    "io_uring::faults::tests::an_accept_for_all",
     "io_uring::faults::tests::several_",
     "io_uring::faults::tests::what_a_cancel",
     "io_uring::faults::tests::what_loses",
