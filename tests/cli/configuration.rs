@@ -98,7 +98,7 @@ fn the_preset_is_what_the_documents_do() {
         let key = assignment.split(" = ").next().unwrap();
         assert_eq!(shown_for(&shown, key), format!("{assignment} # preset documents"));
     }
-    assert_eq!(shown.matches("# preset documents").count(), 15);
+    assert_eq!(shown.matches("# preset documents").count(), 16);
 }
 
 /// A file, and all that is said about it.
