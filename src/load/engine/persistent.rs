@@ -108,7 +108,8 @@ impl Engine<'_> {
 
     /// Receives until the stream ends or nothing more has come.
     fn receive_answers(&mut self, index: u32, flags: EventFlags) {
-        let has_ended = flags.contains(EventFlags::RDHUP) && !flags.contains(EventFlags::ERR);
+        // The event may be that of a connection which this lane had earlier in the same batch, so
+        // the end is believed when a receive says it.
         let may_have_more = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         loop {
             let Self { lanes: Some(lanes), buffer, .. } = self else { return };
@@ -121,11 +122,7 @@ impl Engine<'_> {
                     if let Err(mismatch) = self.take_answers(index, count) {
                         return self.fail_lane(index, Failure::WrongBytes(mismatch));
                     }
-                    if count == self.buffer.len() {
-                        continue;
-                    } else if has_ended {
-                        return self.stream_ended(index);
-                    } else if !may_have_more {
+                    if count < self.buffer.len() && !may_have_more {
                         return;
                     }
                 }
