@@ -82,7 +82,10 @@ fn prove_program(arguments: &[&str], directory: &Path) {
                 options.iter().filter(|option| !["--stats", "json"].contains(*option)).collect();
             let server = ServerProcess::start(&options);
             let exchange = common::Client::request(server.address);
-            assert_eq!(exchange.bytes, common::RESPONSE);
+            match options.iter().any(|option| option.starts_with("server.")) {
+                true => prove_other_answer(&exchange.bytes),
+                false => assert_eq!(exchange.bytes, common::RESPONSE),
+            }
             let ended = server.stopped();
             assert!(ended.status.success(), "{arguments:?}: {:?}", ended.stderr);
             assert_eq!(ended.report()["total"]["requests"], 1, "{arguments:?}");
@@ -110,6 +113,16 @@ fn prove_program(arguments: &[&str], directory: &Path) {
             assert!(!output.stdout.is_empty(), "{arguments:?} says nothing");
         }
     }
+}
+
+/// A server that is set to answer otherwise answers, and all of it.
+fn prove_other_answer(answer: &[u8]) {
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").expect("a head has an end");
+    let head = str::from_utf8(&answer[..end]).unwrap();
+    assert!(head.starts_with("HTTP/1.") && head.contains(" 200 OK\r\n"), "{head}");
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+    assert_eq!(length.parse::<usize>().unwrap(), answer.len() - (end + 4), "{head}");
+    assert_ne!(answer, common::RESPONSE, "it is set to answer otherwise");
 }
 
 /// As short as it can be: so few rounds decide nothing, and a condition cannot be told.
