@@ -189,7 +189,21 @@ fn ask_by_half(address: SocketAddr, case: &Case) -> Vec<TcpStream> {
     });
     let halves = halves.collect();
     assert!(is_served_in_the_end(address, case), "{}: who asks in full is not served", case.name);
+    if case.kept > 0 {
+        wait_for_the_close_of_all_others(address, case);
+    }
     halves
+}
+
+/// Who has the answer may be ahead of the server, which still has its steps to take; where
+/// cancels are counted, one of those must not be among them.
+fn wait_for_the_close_of_all_others(address: SocketAddr, case: &Case) {
+    let patience = Instant::now() + PATIENCE;
+    let listener_and_halves = 1 + case.halves;
+    while descriptors_at(address).len() > listener_and_halves {
+        assert!(Instant::now() < patience, "{}: the answered are not closed", case.name);
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn balance(case: &Case, report: &Report, accounts: Accounts, address: SocketAddr) {
