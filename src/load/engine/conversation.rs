@@ -100,8 +100,11 @@ impl Engine<'_> {
     /// Receives until the stream ends or nothing more has come.
     fn receive(&mut self, index: u32, flags: EventFlags) {
         // What comes up to a FIN is there when the FIN is: a receive that does not fill the buffer
-        // has brought the last of it. Behind an error it need not be so.
-        let is_whole = flags.contains(EventFlags::RDHUP) && !flags.contains(EventFlags::ERR);
+        // has brought the last of it. Behind an error it need not be so. Nor where our side has
+        // ended too: that is the last event of the connection that this socket was before, which
+        // an event earlier in the same batch has made a new one of.
+        let is_whole = flags.contains(EventFlags::RDHUP)
+            && !flags.intersects(EventFlags::ERR | EventFlags::HUP);
         loop {
             let slot = &mut self.slots[index];
             let socket = slot.socket.as_ref().expect("a request under way has a socket");
