@@ -62,8 +62,7 @@ pub(crate) fn run_all(
     if files.len() > 1 {
         let page = directory.join("side_by_side.html");
         run(Command::new(ringpoll).arg("report").args(&files).arg("--html").arg(&page))?;
-        let table = Command::new(ringpoll).arg("report").args(&files).output();
-        let table = table.map_err(|error| format!("ringpoll report: {error}"))?;
+        let table = run(Command::new(ringpoll).arg("report").args(&files))?;
         println!("\n{}{}", String::from_utf8_lossy(&table.stdout), page.display());
     }
     Ok(problems)

@@ -63,13 +63,9 @@ fn run_one(suite: &Suite) -> SuiteResult {
 fn failures(text: &str) -> Vec<String> {
     const READ_AT_MOST: usize = 80;
     let lines: Vec<_> = text.lines().collect();
-    match lines.iter().position(|&line| line == "failures:") {
-        Some(at) => lines[at..].iter().take(READ_AT_MOST).map(|&it| it.to_owned()).collect(),
-        None => {
-            let from = lines.len().saturating_sub(READ_AT_MOST);
-            lines[from..].iter().map(|&it| it.to_owned()).collect()
-        }
-    }
+    let list = lines.iter().position(|&line| line == "failures:");
+    let from = list.unwrap_or(lines.len().saturating_sub(READ_AT_MOST));
+    lines[from..].iter().take(READ_AT_MOST).map(|&it| it.to_owned()).collect()
 }
 
 /// `test result: ok. 12 passed; 0 failed; …`, of the program itself, which comes last: a test
