@@ -42,6 +42,8 @@ mod technique_sets;
 #[path = "conformance/trailing_bytes.rs"]
 mod trailing_bytes;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use libtest_mimic::{Arguments, Trial};
 use ringpoll_backends::Variant;
 
@@ -69,11 +71,18 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
     .flatten()
 }
 
+/// Several servers whose kernel threads poll leave no processor to anybody.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn trials(variant: Variant, ignored: bool) -> impl Iterator<Item = Trial> {
     Arm::all_of(variant).chain(Arm::all_sets_of(variant)).flat_map(move |arm| {
         scenarios().filter(move |scenario| scenario.runs_on(arm)).map(move |scenario| {
             let name = format!("{arm}::{}", scenario.name);
             let test = move || {
+                let _alone = arm.burns_a_processor().then(alone);
                 (scenario.run)(arm);
                 tally::count_test(variant);
                 Ok(())

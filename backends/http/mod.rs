@@ -3,7 +3,7 @@
 //! is kept but what that takes (RFC 9112, and RFC 9110 for the fields).
 //!
 //! It is strict where leniency would let two readers of the same stream see different requests:
-//! whitespace before a colon, folded lines, a bare CR, a length told twice, a length beside an
+//! whitespace before a colon, folded lines, a bare CR, two lengths that differ, a length beside an
 //! encoding, an encoding that is not `chunked`. It is lenient in one thing: a line of the head may
 //! end with a bare LF, as in the documents.
 
@@ -22,8 +22,8 @@ pub use status::Status;
 /// What bounds a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRules {
-    /// How long a head may be, its end included, in bytes; also all that frames a body and is not
-    /// part of it, and its trailers.
+    /// How long a head may be, its end included, in bytes; also the extensions of a body's
+    /// chunks and its trailers together.
     pub head_bytes: usize,
     /// How long a body may be, in bytes.
     pub body_bytes: u64,

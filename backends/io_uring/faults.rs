@@ -111,10 +111,6 @@ impl Submission<'_> {
         self.len() == 0
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() == self.capacity()
-    }
-
     /// Tests enter the kernel to find out.
     #[allow(clippy::unused_self)]
     pub(crate) fn taskrun(&self) -> bool {

@@ -107,6 +107,8 @@ impl Completion {
 }
 
 pub(crate) struct Ring {
+    /// Before the ring, since it may have the ring's descriptor registered.
+    waits: Waits,
     ring: Queues,
     /// Completions taken from the kernel and not yet looked at: all that have come are taken
     /// before the first is answered, so that an answer may push and submit as it likes.
@@ -114,7 +116,6 @@ pub(crate) struct Ring {
     /// Entries for which there was no room in the submission queue, each with how many must go
     /// into it together: a chain that is submitted in two parts is broken. Never dropped.
     waiting: VecDeque<(squeue::Entry, usize)>,
-    waits: Waits,
     /// Whether what an ACCEPT makes is an index of the ring's table and no descriptor.
     pub(crate) accepts_directly: bool,
     in_flight: usize,
@@ -318,7 +319,7 @@ impl Ring {
         if !self.waiting.is_empty() {
             self.found_full += 1;
             // Submitting empties the queue; where the kernel puts it off, the entry waits here.
-            let _ = self.enter(0);
+            let _ = self.enter_kernel(0, false);
             self.move_to_queue();
         }
     }
@@ -394,13 +395,13 @@ impl Ring {
 
     fn enter(&mut self, want: usize) -> Result<(), BackendError> {
         if want > 0 && self.waits.spin_until_something_comes(&mut self.ring) {
-            return self.enter_kernel(0);
+            return self.enter_kernel(0, false);
         }
-        self.enter_kernel(want)
+        self.enter_kernel(want, true)
     }
 
-    fn enter_kernel(&mut self, want: usize) -> Result<(), BackendError> {
-        let entered = self.waits.enter(&mut self.ring, want, &mut self.counts);
+    fn enter_kernel(&mut self, want: usize, may_rest: bool) -> Result<(), BackendError> {
+        let entered = self.waits.enter(&mut self.ring, want, may_rest, &mut self.counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // A signal ends the wait like a tick, SA_RESTART or not; a minimum of the wait's may

@@ -127,7 +127,7 @@ impl Tuned {
         let silent = usize::from(skips);
         let flight = self.flight(id);
         flight.chain = Some((chain, length));
-        flight.asked(chain.operations(), (1 + chain.length() - silent) as u8);
+        flight.asked(chain.operations(), (1 + chain.length() - silent) as u32);
         let entries: &[_] = match chain {
             Chain::Close => &[send, close],
             Chain::Shutdown => &[send, shutdown],

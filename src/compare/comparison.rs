@@ -1,19 +1,18 @@
 //! A whole comparison: one experiment for each load, or with a sweep one for each value.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::arguments::CompareArguments;
 use super::arm::{self, CommonSettings, Contestant, Program, full_key, usage};
 use super::client::Client;
 use super::experiment::{self, Rules};
+use super::interrupts::Interrupts;
 use super::judgement::Margins;
 use super::ladder::{self, Climb};
-use super::load_client::{LoadClient, LoadShape};
+use super::load_client::LoadClient;
+use super::load_shape::LoadShape;
 use super::metrics::Against;
 use super::progress::Progress;
 use super::round::Course;
@@ -23,7 +22,7 @@ use super::sweep::{self, Sweep};
 use super::topology::{self, Topology};
 use super::{environment, namespace, words};
 use crate::failure::Failure;
-use crate::load::LoadKind;
+use crate::load::{self, LoadKind};
 use crate::report::result::{
     Arm, ComparisonResult, Difference, Environment, Experiment, Isolation, Method, Placement,
     Point, SCHEMA_VERSION, SweepValue,
@@ -50,15 +49,18 @@ pub fn run(
 ) -> Result<ComparisonResult, Failure> {
     let began = Instant::now();
     let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let mut cells = cells(arguments)?;
+    let mut cases = cases(arguments)?;
     let interrupts = Interrupts::watch()?;
+    // Before any server is started, so that all inherit the same limit. One client holds the
+    // connections of all of them.
+    load::raise_descriptor_limit();
     // Before anything is started: what a thread starts is where the thread is.
     let isolation = namespace::isolate(!arguments.no_namespace);
     let topology = Topology::read();
-    let placement = place(arguments, &topology, &cells)?;
-    for cell in &mut cells {
-        for (arm, contestant) in cell.contestants.iter_mut().enumerate() {
-            introduce((arm, contestant), cell.client.as_ref(), own_program, &placement)?;
+    let placement = place(arguments, &topology, &cases)?;
+    for case in &mut cases {
+        for (arm, contestant) in case.contestants.iter_mut().enumerate() {
+            introduce((arm, contestant), case.client.as_ref(), own_program, &placement)?;
         }
     }
     let frame = Frame {
@@ -69,12 +71,12 @@ pub fn run(
         environment: environment::read(&topology),
         seed: arguments.seed.unwrap_or_else(Random::fresh_seed),
     };
-    let experiments = frame.experiments(&cells, &interrupts.flag);
+    let experiments = frame.experiments(&cases, &interrupts.flag);
     // Whoever called goes on where it was.
     let cpus: Vec<usize> = topology.cpus.iter().map(|cpu| cpu.number).collect();
     let _ = topology::pin(&cpus);
     let experiments = experiments?;
-    Ok(frame.result(&cells, experiments, started_at, began))
+    Ok(frame.result(&cases, experiments, started_at, began))
 }
 
 /// One load and the arms under it.
@@ -84,7 +86,7 @@ struct Case {
     sweep: Option<SweepValue>,
 }
 
-fn cells(arguments: &CompareArguments) -> Result<Vec<Case>, Failure> {
+fn cases(arguments: &CompareArguments) -> Result<Vec<Case>, Failure> {
     let loads = arguments.loads().map_err(usage)?;
     let common = CommonSettings {
         file: arguments.config.clone(),
@@ -92,23 +94,23 @@ fn cells(arguments: &CompareArguments) -> Result<Vec<Case>, Failure> {
         set: arguments.set.clone(),
         load: Vec::new(),
     };
-    let mut cells = Vec::new();
+    let mut cases = Vec::new();
     for kind in loads {
         let client = LoadClient::new(shape(arguments, kind)).map_err(usage)?;
         match &arguments.sweep {
             Some(sweep) => {
                 for value in &sweep.values {
-                    cells.push(sweep_cell(arguments, &common, &client, sweep, value)?);
+                    cases.push(sweep_case(arguments, &common, &client, sweep, value)?);
                 }
             }
-            None => cells.push(case(arguments, common.clone(), client.again(), None)?),
+            None => cases.push(case_of(arguments, common.clone(), client.again(), None)?),
         }
     }
-    Ok(cells)
+    Ok(cases)
 }
 
 /// The servers of all arms have what the load needs.
-fn case(
+fn case_of(
     arguments: &CompareArguments,
     common: CommonSettings,
     client: Box<dyn Client>,
@@ -120,13 +122,16 @@ fn case(
 
 fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
     let shape = LoadShape::default();
+    let arms = arguments.ladder.map_or(arguments.arms.len(), |ladder| ladder.steps().len());
+    // The first has a second copy, to see the noise.
+    let servers = arms + 1;
     LoadShape {
         kind,
         depth: arguments.depth as usize,
         bytes: arguments.bytes,
         seed: arguments.seed.unwrap_or(shape.seed),
         connections: arguments.connections as usize,
-        idle: arguments.idle.map_or_else(|| kind.default_idle(), |idle| idle as usize),
+        idle: arguments.idle.map_or_else(|| kind.default_idle(servers), |idle| idle as usize),
         burst: arguments.burst.map(|burst| burst as usize),
         burst_pause: Duration::from_millis(arguments.burst_pause_ms),
         fragments: arguments.fragments as usize,
@@ -146,17 +151,17 @@ fn contestants(
 }
 
 /// Which one of several is under way; nothing where there is but one.
-fn title(cells: &[Case], index: usize) -> String {
-    let name = match &cells[index].sweep {
+fn title(cases: &[Case], index: usize) -> String {
+    let name = match &cases[index].sweep {
         Some(it) => format!("{}={}", it.key, it.value),
-        None if cells.len() > 1 => cells[index].client.description().name,
+        None if cases.len() > 1 => cases[index].client.description().name,
         None => return String::new(),
     };
-    format!("{name} ({} of {}) ", index + 1, cells.len())
+    format!("{name} ({} of {}) ", index + 1, cases.len())
 }
 
 /// A parameter of the load, or else a key of the configuration, in all arms.
-fn sweep_cell(
+fn sweep_case(
     arguments: &CompareArguments,
     common: &CommonSettings,
     client: &LoadClient,
@@ -178,19 +183,19 @@ fn sweep_cell(
         }
     };
     let sweep = SweepValue { key: sweep.key.clone(), value: value.to_owned() };
-    case(arguments, common, client, Some(sweep))
+    case_of(arguments, common, client, Some(sweep))
 }
 
 fn place(
     arguments: &CompareArguments,
     topology: &Topology,
-    cells: &[Case],
+    cases: &[Case],
 ) -> Result<Placement, Failure> {
     let threads = |contestant: &Contestant| match contestant.program {
         Program::Engine { workers, .. } => workers,
         Program::Command(_) => 1,
     };
-    let threads = cells.iter().flat_map(|cell| &cell.contestants).map(threads).max().unwrap_or(1);
+    let threads = cases.iter().flat_map(|case| &case.contestants).map(threads).max().unwrap_or(1);
     let list = |cpus: &Option<super::arguments::CpuList>| cpus.as_ref().map(|cpus| cpus.to_vec());
     let (server, client) = (list(&arguments.server_cpus), list(&arguments.client_cpus));
     topology::place(topology, threads, server, client).map_err(usage)
@@ -231,12 +236,12 @@ struct Frame<'run> {
 impl Frame<'_> {
     fn experiments(
         &self,
-        cells: &[Case],
+        cases: &[Case],
         interrupted: &AtomicBool,
     ) -> Result<Vec<Experiment>, Failure> {
         let rules = Rules {
             seed: self.seed,
-            budget: self.budget(cells),
+            budget: self.budget(cases),
             most_blocks: self.arguments.blocks.map_or(usize::MAX, |blocks| blocks as usize),
             confidence: CONFIDENCE,
             margins: MARGINS,
@@ -246,27 +251,27 @@ impl Frame<'_> {
         };
         let began = Instant::now();
         let mut experiments = Vec::new();
-        for (index, cell) in cells.iter().enumerate() {
+        for (index, case) in cases.iter().enumerate() {
             if interrupted.load(Ordering::Relaxed) && index > 0 {
                 break;
             }
             let course = Course {
-                contestants: &cell.contestants,
+                contestants: &case.contestants,
                 own_program: self.own_program,
                 placement: &self.placement,
-                client: cell.client.as_ref(),
+                client: case.client.as_ref(),
                 warm_up: self.arguments.warm_up,
                 duration: self.arguments.round,
                 interrupted,
-                restless: cell.contestants.iter().map(|_| Cell::new(false)).collect(),
+                restless: case.contestants.iter().map(|_| Cell::new(false)).collect(),
             };
-            let progress = Progress::new(&title(cells, index));
+            let progress = Progress::new(&title(cases, index));
             // What one load has not needed is for those behind it.
             let saved = (rules.budget * index as u32).saturating_sub(began.elapsed());
-            let saved = if cell.sweep.is_some() { Duration::ZERO } else { saved };
-            let left = (cells.len() - index) as u32;
+            let saved = if case.sweep.is_some() { Duration::ZERO } else { saved };
+            let left = (cases.len() - index) as u32;
             let budget = rules.budget + saved / left;
-            let arms: Vec<Arm> = cell.contestants.iter().map(|it| it.description.clone()).collect();
+            let arms: Vec<Arm> = case.contestants.iter().map(|it| it.description.clone()).collect();
             let climb = self.arguments.ladder.map(|ladder| Climb::new(ladder, &arms));
             let against_the_first = || (1..arms.len()).map(Against::First).collect();
             let claims = climb.as_ref().map_or_else(against_the_first, Climb::claims);
@@ -276,7 +281,7 @@ impl Frame<'_> {
                 climb.judge(&mut experiment, &rules);
             }
             experiment.notes.extend(self.notes());
-            experiments.push(Experiment { sweep: cell.sweep.clone(), ..experiment });
+            experiments.push(Experiment { sweep: case.sweep.clone(), ..experiment });
         }
         Ok(experiments)
     }
@@ -287,8 +292,8 @@ impl Frame<'_> {
 
     /// The time for each experiment: several loads share what was given, and each value of a sweep
     /// has all of it.
-    fn budget(&self, cells: &[Case]) -> Duration {
-        let share = if self.arguments.sweep.is_some() { 1 } else { cells.len() };
+    fn budget(&self, cases: &[Case]) -> Duration {
+        let share = if self.arguments.sweep.is_some() { 1 } else { cases.len() };
         self.arguments.budget / share as u32
     }
 
@@ -307,16 +312,16 @@ impl Frame<'_> {
 
     fn result(
         self,
-        cells: &[Case],
+        cases: &[Case],
         experiments: Vec<Experiment>,
         started_at: String,
         began: Instant,
     ) -> ComparisonResult {
-        let budget = self.budget(cells);
-        // A swept setting, or one for a load, is the same in all arms of a cell, so the first stands for all.
-        let arms: Vec<Arm> = cells[0].contestants.iter().map(|it| it.description.clone()).collect();
+        let budget = self.budget(cases);
+        // A swept setting, or one for a load, is the same in all arms of a case, so the first stands for all.
+        let arms: Vec<Arm> = cases[0].contestants.iter().map(|it| it.description.clone()).collect();
         let mut differences = arm::differences(&arms);
-        differences.extend(different_answers(cells, arms.len()));
+        differences.extend(different_answers(cases, arms.len()));
         let crossover = self
             .arguments
             .sweep
@@ -355,43 +360,16 @@ impl Frame<'_> {
 
 /// Servers that answer with more bytes, or with another status, do not do the same work. With a
 /// sweep the first value stands for all.
-fn different_answers(cells: &[Case], arms: usize) -> Vec<Difference> {
-    let difference = |cell: &Case| {
-        let values: Vec<_> = (0..arms).map(|arm| cell.client.answer_of(arm)).collect();
+fn different_answers(cases: &[Case], arms: usize) -> Vec<Difference> {
+    let difference = |case: &Case| {
+        let values: Vec<_> = (0..arms).map(|arm| case.client.answer_of(arm)).collect();
         let differ = values.iter().any(|value| *value != values[0]);
-        let key = match (cells.len(), &cell.sweep) {
+        let key = match (cases.len(), &case.sweep) {
             (1, _) | (_, Some(_)) => "answer".to_owned(),
-            _ => format!("answer under {}", cell.client.description().name),
+            _ => format!("answer under {}", case.client.description().name),
         };
         differ.then_some(Difference { key, values })
     };
-    let told = if cells[0].sweep.is_some() { 1 } else { cells.len() };
-    cells[..told].iter().filter_map(difference).collect()
-}
-
-/// Ctrl-C and SIGTERM: what has been measured so far is judged.
-struct Interrupts {
-    flag: Arc<AtomicBool>,
-    registered: Vec<signal_hook::SigId>,
-}
-
-impl Interrupts {
-    fn watch() -> Result<Self, Failure> {
-        let flag = Arc::new(AtomicBool::new(false));
-        let mut registered = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
-            let id = signal_hook::flag::register(signal, Arc::clone(&flag))
-                .map_err(|error| Failure::Run(format!("ringpoll compare: signals: {error}")))?;
-            registered.push(id);
-        }
-        Ok(Self { flag, registered })
-    }
-}
-
-impl Drop for Interrupts {
-    fn drop(&mut self) {
-        for id in self.registered.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
-    }
+    let told = if cases[0].sweep.is_some() { 1 } else { cases.len() };
+    cases[..told].iter().filter_map(difference).collect()
 }

@@ -6,14 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use super::client::{Client, Pace, Seen};
+use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, Control, DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, Expected, FailureKind,
-    KeptConnections, LONG_LIFE, Life, LoadKind, Outcome, Plan, Rate, Reference, Request,
+    self, Burst, Control, Expected, FailureKind, KeptConnections, Life, LoadKind, Outcome, Plan,
+    Rate, Reference, Request,
 };
-use crate::report::result::{ClientUse, Failures, LoadDescription, Setting};
+use crate::report::result::{ClientUse, Failures, LoadDescription};
 
 /// Open loop: how many requests may be under way at once before they have to wait. Far more than
 /// a server below saturation ever has.
@@ -21,55 +20,6 @@ const OPEN_LOOP_CONNECTIONS: usize = 1024;
 
 /// How long a request may take. It outlasts a lost SYN, which is sent again after a second.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Descriptors that are open in any program, and some to spare.
-const OTHER_DESCRIPTORS: u64 = 128;
-
-/// The parameters of a load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadShape {
-    /// Which load it is.
-    pub kind: LoadKind,
-    /// pipelined: requests under way on each connection.
-    pub depth: usize,
-    /// large: how long the body of an answer is.
-    pub bytes: u64,
-    /// mixed: decides how many requests each connection carries.
-    pub seed: u64,
-    /// Closed loop: so many requests are under way all the time. With connections that persist: so
-    /// many of them, in either loop.
-    pub connections: usize,
-    /// Connections that are open beside the load, and say nothing.
-    pub idle: usize,
-    /// So many requests come at once.
-    pub burst: Option<usize>,
-    /// Closed loop: how long after the last answer the next burst comes.
-    pub burst_pause: Duration,
-    /// In how many pieces a request is sent.
-    pub fragments: usize,
-    /// How long after one piece the next one is sent.
-    pub fragment_pause: Duration,
-    /// What is asked for.
-    pub path: String,
-}
-
-impl Default for LoadShape {
-    fn default() -> Self {
-        Self {
-            kind: LoadKind::Churn,
-            depth: DEFAULT_DEPTH,
-            bytes: DEFAULT_LARGE_BYTES,
-            seed: 1,
-            connections: 64,
-            idle: 0,
-            burst: None,
-            burst_pause: Duration::ZERO,
-            fragments: 1,
-            fragment_pause: Duration::ZERO,
-            path: "/".to_owned(),
-        }
-    }
-}
 
 /// One of the loads.
 pub struct LoadClient {
@@ -187,7 +137,6 @@ impl Client for LoadClient {
     }
 
     fn open_idle(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
-        allow_descriptors((self.shape.idle + self.shape.connections) as u64 + OTHER_DESCRIPTORS);
         let open = |_| TcpStream::connect_timeout(&target, Duration::from_secs(5));
         let opened: Result<Vec<_>, _> = (0..self.shape.idle).map(open).collect();
         opened.map_err(|error| format!("an idle connection: {error}"))
@@ -198,15 +147,7 @@ impl Client for LoadClient {
     }
 
     fn server_settings(&self) -> Vec<(&'static str, String)> {
-        let mut settings = Vec::new();
-        if self.life().is_persistent() {
-            settings.push(("server.keep_alive", "true".to_owned()));
-        }
-        if self.shape.kind == LoadKind::Large {
-            settings.push(("server.response_file", String::new()));
-            settings.push(("server.response_body_bytes", self.shape.bytes.to_string()));
-        }
-        settings
+        self.shape.server_settings()
     }
 
     fn answer_of(&self, arm: usize) -> Option<String> {
@@ -217,42 +158,7 @@ impl Client for LoadClient {
     }
 
     fn description(&self) -> LoadDescription {
-        let shape = &self.shape;
-        let mut text = main_text(shape);
-        if shape.idle > 0 {
-            text += &format!(", {} idle beside it", shape.idle);
-        }
-        if let Some(burst) = shape.burst {
-            let pause = milliseconds(shape.burst_pause);
-            text += &format!(", in bursts of {burst}, {pause} ms apart");
-        }
-        if shape.fragments > 1 {
-            let pause = milliseconds(shape.fragment_pause);
-            text += &format!(", requests in {} pieces, {pause} ms apart", shape.fragments);
-        }
-        let parameter = |key: &str, value: String| Setting {
-            key: key.to_owned(),
-            value,
-            origin: "load".to_owned(),
-        };
-        let mut parameters = vec![
-            parameter("connections", shape.connections.to_string()),
-            parameter("idle", shape.idle.to_string()),
-            parameter("burst", shape.burst.map_or_else(String::new, |it| it.to_string())),
-            parameter("burst_pause_ms", milliseconds(shape.burst_pause).to_string()),
-            parameter("fragments", shape.fragments.to_string()),
-            parameter("path", shape.path.clone()),
-            parameter("fragment_pause_ms", milliseconds(shape.fragment_pause).to_string()),
-        ];
-        match shape.kind {
-            LoadKind::Pipelined => parameters.push(parameter("depth", shape.depth.to_string())),
-            LoadKind::Large => parameters.push(parameter("bytes", shape.bytes.to_string())),
-            LoadKind::Mixed => parameters.push(parameter("seed", shape.seed.to_string())),
-            LoadKind::Churn | LoadKind::KeepAlive | LoadKind::Idle => {}
-        }
-        let set = |(key, value)| parameter(key, value);
-        let server_settings = self.server_settings().into_iter().map(set).collect();
-        LoadDescription { name: shape.kind.name().to_owned(), text, parameters, server_settings }
+        self.shape.description()
     }
 
     fn with(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>> {
@@ -284,45 +190,6 @@ impl Client for LoadClient {
 
     fn again(&self) -> Box<dyn Client> {
         Box::new(Self::of(self.shape.clone(), self.request.clone()))
-    }
-}
-
-fn main_text(shape: &LoadShape) -> String {
-    let LoadShape { connections, depth, bytes, .. } = shape;
-    match shape.kind {
-        LoadKind::Churn | LoadKind::Idle => {
-            format!("one connection a request, {connections} at saturation")
-        }
-        LoadKind::KeepAlive => {
-            format!("{connections} persistent connections, one request under way on each")
-        }
-        LoadKind::Pipelined => {
-            format!("{connections} persistent connections, {depth} requests under way on each")
-        }
-        LoadKind::Large => {
-            format!(
-                "one connection a request, {connections} at saturation, bodies of {bytes} bytes"
-            )
-        }
-        LoadKind::Mixed => format!(
-            "mixed, {connections} connections: four of five carry one request, the fifth \
-             {LONG_LIFE} one after the other"
-        ),
-    }
-}
-
-fn milliseconds(length: Duration) -> f64 {
-    length.as_secs_f64() * 1e3
-}
-
-/// Raises the soft limit of descriptors, as far as the hard one allows; what is missing then shows
-/// itself as an error.
-fn allow_descriptors(needed: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < needed) {
-        let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
-        let raised = Rlimit { current: Some(current), maximum: limit.maximum };
-        let _ = setrlimit(Resource::Nofile, raised);
     }
 }
 

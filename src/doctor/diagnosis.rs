@@ -160,7 +160,8 @@ pub enum TechniqueState {
     InForce,
     /// It could be had, and is not asked for unless somebody does.
     OffByDefault,
-    /// It is asked for by default, and another one that is in force does the same and more.
+    /// It is asked for by default, and what else is in force does the same and more, or leaves it
+    /// nothing to do.
     NotNeeded,
     /// It cannot be had here.
     Missing,

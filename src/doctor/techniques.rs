@@ -2,7 +2,7 @@
 //! here. The engine itself is asked, by opening it, as the server does; there is no list of needs
 //! that could say otherwise.
 
-use ringpoll_backends::{BackendError, EngineOptions, Techniques, Variant, open};
+use ringpoll_backends::{BackendError, EngineOptions, ShutdownBy, Techniques, Variant, open};
 
 use super::diagnosis::{Technique, TechniqueState};
 
@@ -12,7 +12,9 @@ const ENGINE: Variant = Variant::IoUringTuned;
 /// All its techniques; `in_force` are those that it had when it was opened with its defaults.
 pub fn all(in_force: &[&'static str]) -> Vec<Technique> {
     let try_out = |techniques: Techniques| {
-        let options = EngineOptions { techniques, ..EngineOptions::default() };
+        // An end that a system call tells is linked to nothing.
+        let shutdown = ShutdownBy::Close;
+        let options = EngineOptions { techniques, shutdown, ..EngineOptions::default() };
         open(ENGINE, &options).map(|engine| engine.techniques())
     };
     judge(in_force, &Techniques::default().names(), try_out)

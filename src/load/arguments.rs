@@ -132,7 +132,7 @@ impl LoadArguments {
             pace,
             burst,
             connections: self.connections_in_force(),
-            idle: self.idle.unwrap_or_else(|| self.load.default_idle()),
+            idle: self.idle.unwrap_or_else(|| self.load.default_idle(1)),
             requests: self.requests,
             duration: self.duration.or((!is_bounded).then_some(DEFAULT_DURATION)),
             warm_up: self.warm_up.unwrap_or(match is_bounded {

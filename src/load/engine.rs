@@ -112,7 +112,8 @@ impl<'run> Engine<'run> {
     ) -> Result<Self, Errno> {
         let connections = share.split(plan.connections as u64) as usize;
         let is_persistent = plan.life.is_persistent();
-        let lanes = is_persistent.then(|| Lanes::new(connections, plan.life, share.nth));
+        let stream = kept.runs() * share.of + share.nth;
+        let lanes = is_persistent.then(|| Lanes::new(connections, plan.life, stream));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self {
             plan,
@@ -267,8 +268,8 @@ impl<'run> Engine<'run> {
     fn take_events(&mut self, schedule: &mut Schedule) {
         let events = std::mem::take(&mut self.events);
         for event in &events {
-            // Each socket has one event at the most in a batch, and none of a socket that was
-            // closed meanwhile: only its own event, or the sweep behind this, closes it.
+            // Each socket has one event at the most in a batch. One of a connection that has ended
+            // in this very batch may be in it where connections persist; see `on_lane_event`.
             match event.data.u64() {
                 TIMER => {}
                 data if data & IDLE != 0 => self.idle.on_event(data & !IDLE, event.flags),

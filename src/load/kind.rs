@@ -32,8 +32,8 @@ pub(crate) const DEFAULT_DEPTH: usize = 16;
 /// The body of [`LoadKind::Large`] where nobody says: 1 MiB.
 pub(crate) const DEFAULT_LARGE_BYTES: u64 = 1024 * 1024;
 
-/// The idle connections of [`LoadKind::Idle`] where nobody says, if there are descriptors for
-/// them, both here and in a server that has the same limit.
+/// The idle connections of [`LoadKind::Idle`] to each server where nobody says, if there are
+/// descriptors for them.
 const DEFAULT_IDLE: u64 = 1000;
 
 impl LoadKind {
@@ -59,13 +59,14 @@ impl LoadKind {
         }
     }
 
-    /// How many connections are idle beside it where nobody says.
-    pub fn default_idle(self) -> usize {
+    /// How many connections to each of `servers` are idle beside it where nobody says: half of the
+    /// descriptors are for the rest.
+    pub fn default_idle(self, servers: usize) -> usize {
         if self != Self::Idle {
             return 0;
         }
         let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        DEFAULT_IDLE.min(limit / 2) as usize
+        DEFAULT_IDLE.min(limit / 2 / servers.max(1) as u64) as usize
     }
 }
 

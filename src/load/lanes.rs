@@ -58,9 +58,9 @@ impl Lane {
         self.left == Some(0)
     }
 
-    /// Whether its connection carries so many requests and no more.
-    pub(super) fn is_limited(&self) -> bool {
-        self.left.is_some()
+    /// How many more requests its connection can carry; `None` is no limit.
+    pub(super) fn left(&self) -> Option<u32> {
+        self.left
     }
 
     /// So many requests have been sent, and of the next one so many bytes.
@@ -95,13 +95,14 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(count: usize, life: Life, thread: u64) -> Self {
+    /// `stream` tells the draws of one thread and run from those of others.
+    pub(super) fn new(count: usize, life: Life, stream: u64) -> Self {
         let depth = life.depth();
         let lane = || Lane { is_free: true, ..Lane::default() };
         Self {
             lanes: (0..count).map(|_| lane()).collect(),
             depth,
-            lives: Lives::new(life, thread),
+            lives: Lives::new(life, stream),
             times: vec![Begun::default(); count * depth],
             free: (0..count as u32).collect(),
             touched: Vec::with_capacity(count),
@@ -162,6 +163,13 @@ impl Lanes {
             self.free.rotate_left(1);
         }
         Some(index)
+    }
+
+    /// What begins there goes on a connection that can carry `left` requests, and not on one of its
+    /// own.
+    pub(super) fn goes_on(&mut self, index: u32, left: Option<u32>) {
+        let lane = &mut self[index];
+        lane.left = left.map(|left| left.saturating_sub(lane.under_way as u32));
     }
 
     fn has_room(&self, index: u32) -> bool {

@@ -45,9 +45,10 @@ pub(super) enum Lives {
 }
 
 impl Lives {
-    pub(super) fn new(life: Life, thread: u64) -> Self {
+    /// Other draws for each `stream`.
+    pub(super) fn new(life: Life, stream: u64) -> Self {
         match life {
-            Life::Mixed { seed } => Self::Drawn { state: seed.wrapping_add(thread << 32) },
+            Life::Mixed { seed } => Self::Drawn { state: seed.wrapping_add(stream << 32) },
             Life::OneRequest | Life::Persistent { .. } => Self::Endless,
         }
     }

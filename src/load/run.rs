@@ -103,7 +103,8 @@ pub fn run_on(
     kept: &KeptConnections,
 ) -> Result<Outcome, LoadError> {
     plan.check().map_err(LoadError::Plan)?;
-    raise_descriptor_limit(plan)?;
+    allow_descriptors(plan)?;
+    kept.begin_run();
     let reference = learn(plan, control)?;
     let parts = run_parts(plan, &reference, control, kept)?;
     Ok(put_together(plan, control, reference, &parts))
@@ -198,8 +199,15 @@ fn pin(cpus: &[usize]) -> Result<(), Errno> {
     sched_setaffinity(None, &set)
 }
 
+/// Raises this process's soft limit of descriptors to its hard one. What is missing then shows
+/// itself as an error.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// Raises the soft limit as far as the plan needs it, if the hard one allows it.
-fn raise_descriptor_limit(plan: &Plan) -> Result<(), LoadError> {
+fn allow_descriptors(plan: &Plan) -> Result<(), LoadError> {
     let connections = (plan.connections + plan.idle) as u64;
     let threads = plan.threads as u64 * DESCRIPTORS_OF_A_THREAD;
     let needed = connections + threads + DESCRIPTORS_TO_SPARE;

@@ -98,6 +98,11 @@ impl Arm {
         self.techniques().is_none_or(TechniqueSet::runs_always)
     }
 
+    /// Whether its server keeps a processor busy without any work.
+    pub(crate) fn burns_a_processor(self) -> bool {
+        self.techniques().is_some_and(|set| set.options().techniques.submission_queue_polling)
+    }
+
     pub(crate) fn lingers(self) -> bool {
         self.closing == ClosingKind::Lingering
     }

@@ -174,7 +174,7 @@ impl Faulty {
     /// something else comes soon, or the first of what is held does.
     fn wait_beside_what_is_held(&mut self) -> io::Result<()> {
         if self.ring.completion().is_empty() {
-            thread::sleep(LATENESS);
+            thread::sleep(self.plan.lateness.max(LATENESS));
             self.ring.submit_and_wait(0)?;
         }
         if self.ring.completion().is_empty() {

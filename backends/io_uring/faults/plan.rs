@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::token::Operation;
 
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     /// The waits, counted from 1, that fail with this errno before they do anything.
     pub(crate) enter: Option<(RangeInclusive<u32>, i32)>,
+    /// For how long others may come, at least, before what is held back does.
+    pub(crate) lateness: Duration,
     /// The completions of one taking are shuffled.
     pub(crate) shuffled_by: Option<u64>,
     /// The operations, by their codes, that this kernel does not have.

@@ -13,10 +13,11 @@ use ::io_uring::{IoUring, cqueue, opcode, types};
 
 use super::Queues;
 use super::plan::{Effect, Fault, Plan, set_plan, take_accounts};
-use crate::backend::EngineOptions;
+use crate::backend::{EngineOptions, Variant};
 use crate::deadlines::DeadlineLengths;
 use crate::io_uring::drain::reap_to_zero;
 use crate::io_uring::ring::Ring;
+use crate::io_uring::techniques::Techniques;
 use crate::simulation::bytes_of_seed;
 use crate::token::{Operation, Token};
 pub(crate) use cases::is_refused;
@@ -313,6 +314,22 @@ fn a_stop_that_cuts_off_gives_everything_back() {
         })
     });
     run_all("cut off", cases);
+}
+
+/// The stop ends the silence of those whose descriptors are the ring's alone by a SHUTDOWN. One of
+/// them was not silent: what it asked for had come, and was not looked at yet.
+#[test]
+fn what_came_before_its_silence_was_ended_is_answered() {
+    let name = "io_uring::faults::tests::what_came_before_its_silence_was_ended_is_answered";
+    if is_refused(name) {
+        return;
+    }
+    let late = fault(Operation::Recv, 1..=1, Effect::Delayed(u32::MAX));
+    let mut case = Case { keep_alive: true, ..late };
+    case.plan.lateness = Duration::from_millis(50);
+    case.variant = Variant::IoUringTuned;
+    case.options.techniques = Techniques { direct_descriptors: true, ..Techniques::NONE };
+    load::ask_at_the_stop(&case);
 }
 
 /// A cancel that does nothing, which no kernel should do: the stop takes its time, and what is

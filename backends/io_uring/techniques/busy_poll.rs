@@ -1,4 +1,5 @@
-//! `busy_poll_us`: before the server sleeps it looks for completions for so long.
+//! `busy_poll_us`: before the server sleeps it looks for completions for so long, unless there is
+//! something to submit: then it enters the kernel at once, and looks the next time.
 //!
 //! A processor that goes to sleep takes longer to wake than a request takes to serve. Looking
 //! costs no system call: the kernel says in the ring's own memory whether there is a completion,

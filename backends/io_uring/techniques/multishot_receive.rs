@@ -3,9 +3,9 @@
 //! again and again, with F_MORE, until the end of the stream, an error, a cancel, an empty buffer
 //! ring or an overflow of the completion queue ends it.
 //!
-//! Gain: on a connection that asks again and again, or that lingers, half of the submissions; 4 %
-//! more requests a second than without. It hurts in a life with a single receive, where it would
-//! have to be cancelled before the close: there a plain RECV stands in its place. What a peer
+//! Gain: on a connection that asks again and again, half of the submissions; 4 % more requests a
+//! second than without. It hurts in a life of one request, where it would have to be cancelled
+//! before the close: where connections do not persist a plain RECV stands in its place. What a peer
 //! sends unasked is received unasked too; it is counted, and thrown away by the connection.
 
 use ::io_uring::{opcode, squeue};

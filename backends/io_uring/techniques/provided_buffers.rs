@@ -31,8 +31,10 @@ pub(crate) struct ProvidedBuffers {
     buffer_bytes: usize,
     /// How many were ever given, modulo 2^16: the end of the ring as the kernel reads it.
     given: u16,
-    /// Where in the ring each buffer was given last.
-    places: Box<[u16]>,
+    /// Which buffer was given behind each of them, and which was the last to be given. The ring
+    /// does not tell: an entry is written anew as soon as the kernel has read it.
+    behind: Box<[u16]>,
+    last: u16,
     /// Which of them are the kernel's.
     lent: Box<[bool]>,
 }
@@ -53,10 +55,10 @@ impl ProvidedBuffers {
             return Err(io::Error::last_os_error());
         }
         let memory = NonNull::new(memory.cast()).expect("mmap gives no address zero unasked");
-        let places = vec![0; entries.into()].into_boxed_slice();
+        let behind = vec![0; entries.into()].into_boxed_slice();
         let lent = vec![false; entries.into()].into_boxed_slice();
         let mut buffers =
-            Self { memory, memory_bytes, entries, buffer_bytes, given: 0, places, lent };
+            Self { memory, memory_bytes, entries, buffer_bytes, given: 0, behind, last: 0, lent };
         let address = memory.as_ptr() as u64;
         // SAFETY: the mapping holds the ring. Where it goes before the kernel's ring does, it is
         // unregistered first, or leaked.
@@ -72,7 +74,8 @@ impl ProvidedBuffers {
         let was_lent = mem::replace(&mut self.lent[usize::from(buffer)], true);
         assert!(!was_lent, "buffer {buffer}: the kernel has it already");
         let place = self.given % self.entries;
-        self.places[usize::from(buffer)] = place;
+        self.behind[usize::from(self.last)] = buffer;
+        self.last = buffer;
         let address = self.pointer(buffer) as u64;
         let bytes = self.buffer_bytes as u32;
         // SAFETY: the kernel does not read the entry before the end of the ring has passed it.
@@ -102,12 +105,10 @@ impl ProvidedBuffers {
         unsafe { slice::from_raw_parts(self.pointer(buffer), count) }
     }
 
-    /// The buffer that stands behind this one in the ring.
+    /// The buffer that the kernel fills behind this one, which it has filled and which has not been
+    /// given back.
     pub(crate) fn behind(&self, buffer: u16) -> u16 {
-        let place = (self.places[usize::from(buffer)] + 1) % self.entries;
-        // SAFETY: what stands there was written by `give_back`, and stays until that place comes
-        // round again.
-        unsafe { &*self.entry(place) }.bid()
+        self.behind[usize::from(buffer)]
     }
 
     /// How many buffers the server has not given back.

@@ -5,13 +5,14 @@
 //! measured. It hurts nobody.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use ::io_uring::IoUring;
 
 use super::minimum_wait;
 
 const REGISTER_RING_FDS: u32 = 20;
+const UNREGISTER_RING_FDS: u32 = 21;
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_SQ_WAKEUP: u32 = 2;
 const ENTER_EXT_ARG: u32 = 8;
@@ -34,10 +35,11 @@ struct Arguments {
     time: u64,
 }
 
-/// The index of a ring, valid on the thread that registered it.
-#[derive(Clone, Copy)]
+/// The index of a ring, valid on the thread that registered it. It keeps the ring until that thread
+/// ends, so it must go before the ring does.
 pub(super) struct RegisteredRing {
     index: u32,
+    ring: RawFd,
 }
 
 impl RegisteredRing {
@@ -56,7 +58,7 @@ impl RegisteredRing {
             )
         };
         match registered {
-            1 => Ok(Self { index: update.offset }),
+            1 => Ok(Self { index: update.offset, ring: ring.as_raw_fd() }),
             0 => Err(io::ErrorKind::Unsupported.into()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -65,7 +67,7 @@ impl RegisteredRing {
     /// `io_uring_enter` by the index.
     #[cfg_attr(any(test, feature = "simulation"), allow(dead_code))]
     pub(super) fn enter(
-        self,
+        &self,
         ring: &mut IoUring,
         want: usize,
         minimum_wait_us: u32,
@@ -104,5 +106,42 @@ impl RegisteredRing {
             )
         };
         usize::try_from(entered).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Drop for RegisteredRing {
+    fn drop(&mut self) {
+        let mut update = Update { offset: self.index, reserved: 0, data: 0 };
+        // SAFETY: the update lives through the call. The descriptor is still the ring's: whoever
+        // owns both drops this first.
+        unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                self.ring,
+                UNREGISTER_RING_FDS,
+                &raw mut update,
+                1,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::backend::{EngineOptions, Variant, open};
+    use crate::io_uring::faults::tests::is_refused;
+    use crate::io_uring::techniques::Techniques;
+
+    /// A thread has sixteen places (IO_RINGFD_REG_MAX).
+    #[test]
+    fn a_ring_that_is_gone_leaves_its_place() {
+        if is_refused("io_uring::techniques::registered_ring::tests") {
+            return;
+        }
+        let techniques = Techniques { registered_ring: true, ..Techniques::NONE };
+        let options = EngineOptions { techniques, ..EngineOptions::default() };
+        let names = || open(Variant::IoUringTuned, &options).unwrap().techniques();
+        let first = names();
+        assert!((0..20).all(|_| names() == first));
     }
 }

@@ -17,26 +17,26 @@ use crate::io_uring::capabilities::{accept, buffers, links, receive, send};
 use crate::io_uring::ring::{OPERATIONS, Ring, prove_and_restrict};
 use crate::kernel;
 
-/// IORING_REGISTER_FILES2, IORING_REGISTER_PBUF_RING, IORING_UNREGISTER_PBUF_RING
+/// IORING_REGISTER_FILES2, IORING_UNREGISTER_RING_FDS, IORING_REGISTER_PBUF_RING,
+/// IORING_UNREGISTER_PBUF_RING
 const REGISTER_FILES: u8 = 13;
+const UNREGISTER_RING_FDS: u8 = 21;
 const REGISTER_BUFFER_RING: u8 = 22;
 const UNREGISTER_BUFFER_RING: u8 = 23;
 
 /// The ring, and the options in force with it.
-pub(crate) fn set_up(options: &EngineOptions) -> Result<(Ring, EngineOptions), BackendError> {
+pub(crate) fn set_up(asked: &EngineOptions) -> Result<(Ring, EngineOptions), BackendError> {
     let refused = |call| move |error| kernel::refusal(call, error);
-    let mut options = options.clone();
+    let mut options = asked.clone();
     leave_out_what_excludes_itself(&mut options);
-    let ring = build(&mut options).map_err(refused("io_uring_setup"))?;
+    let ring = build(asked, &mut options).map_err(refused("io_uring_setup"))?;
     leave_out_what_is_missing(&ring, &mut options);
+    if options.shutdown == ShutdownBy::Ring && !options.techniques.direct_descriptors {
+        options.shutdown = asked.shutdown;
+    }
     let techniques = &mut options.techniques;
-    let registered = match RegisteredRing::new(&ring) {
-        Ok(registered) if techniques.registered_ring => Some(registered),
-        _ => {
-            techniques.registered_ring = false;
-            None
-        }
-    };
+    let registered = techniques.registered_ring.then(|| RegisteredRing::new(&ring).ok()).flatten();
+    techniques.registered_ring = registered.is_some();
     let mut operations = OPERATIONS.to_vec();
     if techniques.zero_copy_send_bytes > 0 {
         operations.push((opcode::SendZc::CODE, "IORING_OP_SEND_ZC"));
@@ -46,6 +46,8 @@ pub(crate) fn set_up(options: &EngineOptions) -> Result<(Ring, EngineOptions), B
     if shutdown_by_call {
         options.shutdown = ShutdownBy::Call;
     }
+    leave_out_what_has_no_use(&mut options);
+    let techniques = &options.techniques;
     ring.submit().map_err(refused("io_uring_enter"))?;
     let waits = Waits {
         busy_poll: Duration::from_micros(options.busy_poll_us.into()),
@@ -60,10 +62,8 @@ pub(crate) fn set_up(options: &EngineOptions) -> Result<(Ring, EngineOptions), B
 
 /// What cannot be had together, whatever the kernel.
 fn leave_out_what_excludes_itself(options: &mut EngineOptions) {
+    leave_out_ways_to_run_tasks(&mut options.techniques);
     let techniques = &mut options.techniques;
-    techniques.deferred_task_run &= !techniques.submission_queue_polling;
-    techniques.cooperative_task_run &=
-        !techniques.submission_queue_polling && !techniques.deferred_task_run;
     techniques.multishot_receive &= techniques.provided_buffers > 0;
     techniques.bundles &= techniques.provided_buffers > 0;
     if techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
@@ -76,7 +76,28 @@ fn leave_out_what_excludes_itself(options: &mut EngineOptions) {
     techniques.skip_success &= techniques.linked_close;
 }
 
-fn build(options: &mut EngineOptions) -> std::io::Result<IoUring> {
+/// What would be claimed and never done: the end that the ring does not tell is linked to nothing.
+fn leave_out_what_has_no_use(options: &mut EngineOptions) {
+    let techniques = &mut options.techniques;
+    techniques.linked_close &= options.shutdown != ShutdownBy::Call;
+    techniques.skip_success &= techniques.linked_close;
+}
+
+fn leave_out_ways_to_run_tasks(techniques: &mut Techniques) {
+    techniques.deferred_task_run &= !techniques.submission_queue_polling;
+    techniques.cooperative_task_run &=
+        !techniques.submission_queue_polling && !techniques.deferred_task_run;
+}
+
+/// Without the thread of the kernel's there is a choice again of what runs its tasks.
+fn give_polling_up(asked: &Techniques, techniques: &mut Techniques) {
+    techniques.submission_queue_polling = false;
+    techniques.deferred_task_run = asked.deferred_task_run;
+    techniques.cooperative_task_run = asked.cooperative_task_run;
+    leave_out_ways_to_run_tasks(techniques);
+}
+
+fn build(asked: &EngineOptions, options: &mut EngineOptions) -> std::io::Result<IoUring> {
     let mut submit_all = true;
     loop {
         let mut builder: Builder = IoUring::builder();
@@ -103,6 +124,20 @@ fn build(options: &mut EngineOptions) -> std::io::Result<IoUring> {
                 } else {
                     return Err(error);
                 }
+            }
+            // Before Linux 5.13 it was a privilege.
+            Err(error)
+                if error.raw_os_error() == Some(libc::EPERM)
+                    && techniques.submission_queue_polling =>
+            {
+                give_polling_up(&asked.techniques, techniques);
+            }
+            // Before Linux 5.11 that thread knew no descriptors but registered ones.
+            Ok(ring)
+                if techniques.submission_queue_polling
+                    && !ring.params().is_feature_sqpoll_nonfixed() =>
+            {
+                give_polling_up(&asked.techniques, techniques);
             }
             result => return result,
         }
@@ -155,6 +190,9 @@ fn restrictions(techniques: &Techniques) -> Vec<Restriction> {
         flags |= squeue::Flags::BUFFER_SELECT;
         allowed.push(Restriction::register_op(REGISTER_BUFFER_RING));
         allowed.push(Restriction::register_op(UNREGISTER_BUFFER_RING));
+    }
+    if techniques.registered_ring {
+        allowed.push(Restriction::register_op(UNREGISTER_RING_FDS));
     }
     if !flags.is_empty() {
         allowed.push(Restriction::sqe_flags_allowed(flags.bits()));

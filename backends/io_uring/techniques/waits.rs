@@ -29,11 +29,13 @@ impl Waits {
         busy_poll::spin(self.busy_poll, ring)
     }
 
-    /// Submits what was pushed and waits for so many completions.
+    /// Submits what was pushed and waits for so many completions. Where a thread of the kernel's
+    /// has to make room first, it is given time for that if the caller has nothing else to do.
     pub(crate) fn enter(
         &self,
         ring: &mut Queues,
         mut want: usize,
+        may_rest: bool,
         counts: &mut SystemCalls,
     ) -> io::Result<usize> {
         if self.is_polled {
@@ -42,11 +44,10 @@ impl Waits {
             #[allow(unused_mut)] // the queues of tests have to be
             let mut queue = ring.submission();
             let is_awake = !queue.need_wakeup() && !queue.cq_overflow();
-            let has_room = !queue.is_full();
             if want == 0 && is_awake {
-                if !has_room && nothing_has_come {
-                    // There is nothing to do until the kernel's thread has made room, and looking
-                    // for that would take the processor that the thread may need.
+                if may_rest && nothing_has_come {
+                    // Something waits for room, if only for a chain. Looking for it all the time
+                    // would take the processor that the thread may need.
                     std::thread::sleep(UNTIL_THERE_IS_ROOM);
                 }
                 return Ok(0);
@@ -62,7 +63,7 @@ impl Waits {
     #[cfg(not(any(test, feature = "simulation")))]
     fn enter_counted(&self, ring: &mut Queues, want: usize) -> io::Result<usize> {
         let minimum_wait_us = if want > 0 { self.minimum_wait_us } else { 0 };
-        match self.registered {
+        match &self.registered {
             Some(registered) => registered.enter(ring, want, minimum_wait_us),
             None if minimum_wait_us > 0 => {
                 ring.submitter().submit_with_args(want, &minimum_wait::arguments(minimum_wait_us))
@@ -74,7 +75,7 @@ impl Waits {
     /// Tests put their own queues in between, which enter the kernel in the one way.
     #[cfg(any(test, feature = "simulation"))]
     fn enter_counted(&self, ring: &mut Queues, want: usize) -> io::Result<usize> {
-        let _ = (self.registered, minimum_wait::arguments(self.minimum_wait_us));
+        let _ = (&self.registered, minimum_wait::arguments(self.minimum_wait_us));
         ring.submit_and_wait(want.min(1))
     }
 }

@@ -61,7 +61,10 @@ impl Tuned {
         let token = Token::of_worker(Operation::Accept);
         match self.admission.asking {
             Asking::Not if self.server.may_accept() && self.has_a_free_entry() => {}
-            Asking::ForAll if multishot_accept::has_to_end(free, self.admission.slots) => {
+            Asking::ForAll
+                if multishot_accept::has_to_end(free, self.admission.slots)
+                    || !self.has_entries_for_a_batch() =>
+            {
                 self.admission.asking = Asking::NoMore;
                 return self.ring.cancel(token);
             }

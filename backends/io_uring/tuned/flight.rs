@@ -66,8 +66,9 @@ pub(super) struct Flight {
     pub(super) pending: Operations,
     /// What of it has been cancelled: once is enough.
     pub(super) cancelled: Operations,
-    /// How many completions are still to come.
-    pub(super) due: u8,
+    /// How many completions are still to come: few, but for those that tell that the bytes of a
+    /// send are free, which come as late as the peer's acknowledgements.
+    pub(super) due: u32,
     pub(super) receive: Receive,
     /// How much it has brought in which turn, in bytes.
     pub(super) turn: u32,
@@ -106,7 +107,7 @@ impl Flight {
     }
 
     /// So much is asked of the kernel now, and so many completions will come of it.
-    pub(super) fn asked(&mut self, operations: Operations, completions: u8) {
+    pub(super) fn asked(&mut self, operations: Operations, completions: u32) {
         assert!(!self.pending.meet(operations), "it is in flight already");
         self.pending |= operations;
         self.cancelled.remove(operations);

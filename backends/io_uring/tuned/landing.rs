@@ -51,7 +51,7 @@ impl Tuned {
             "a completion for a connection that is gone"
         );
         let flight = self.flight(id);
-        flight.due -= u8::from(!more);
+        flight.due -= u32::from(!more);
         if completion.is_notification() {
             self.settle(id);
             return false;
@@ -63,7 +63,7 @@ impl Tuned {
         if !more || operation != Operations::RECV {
             flight.pending.remove(operation);
         }
-        if operation == Operations::SHUTDOWN && flight.is_heard_out {
+        if operation == Operations::SHUTDOWN && mem::take(&mut flight.is_heard_out) {
             self.settle(id);
             return false;
         }
@@ -96,7 +96,7 @@ impl Tuned {
                 // It has failed, for otherwise it would be silent; and so are all that follow.
                 flight.chain = None;
                 // One completion of the chain has come, and none will come of the others.
-                flight.due = flight.due + 1 - chain.length() as u8;
+                flight.due = flight.due + 1 - chain.length() as u32;
                 flight.pending.remove(Operations::SHUTDOWN | Operations::CLOSE);
                 self.ring.fell_silent(chain.length());
             }
@@ -132,8 +132,12 @@ impl Tuned {
         let flight = *self.flight(id);
         if flight.is_closed && flight.due == 0 {
             self.server.closed(id);
-        } else if !flight.is_closed && self.server.client(id).connection.wants() == Next::Close {
-            self.close(id);
+        } else if !flight.is_closed {
+            // A receive goes on by itself; the others have waited, or see that they are in flight.
+            match self.server.client(id).connection.wants() {
+                Next::Recv => {}
+                next => self.advance(id, next),
+            }
         }
     }
 
@@ -165,6 +169,6 @@ impl Tuned {
 
     /// How many completions of connections are still to come, all together.
     pub(super) fn due(&self) -> usize {
-        self.server.clients.ids().map(|id| usize::from(self.flights[id.slot as usize].due)).sum()
+        self.server.clients.ids().map(|id| self.flights[id.slot as usize].due as usize).sum()
     }
 }

@@ -6,8 +6,12 @@ use crate::report::result::ArmKind;
 /// The share of failed requests above which an experiment is invalid.
 const FAILURES_BEARABLE: f64 = 0.001;
 
-/// How many connections that are to persist a server may end, for each request.
-const ENDS_BEARABLE: f64 = 0.1;
+/// How many connections that are to persist a server may end, for each request, before it is told,
+/// and before it is not judged. To connect again costs some three requests: a hundredth of them is a
+/// difference of three hundredths, which is one that is looked for. nginx ends one in 1,000 unless
+/// it is told otherwise.
+const ENDS_UNTOLD: f64 = 0.0001;
+const ENDS_BEARABLE: f64 = 0.005;
 
 /// Counters that say that a server had no buffer, or no place, for what came.
 const SCARCITY_COUNTERS: &[&str] = &["accept_pauses", "receive_buffers_exhausted"];
@@ -119,20 +123,21 @@ pub(super) fn requests_failed(evidence: &Evidence) -> Vec<Gate> {
 pub(super) fn connections_not_kept(evidence: &Evidence) -> Vec<Gate> {
     let ended = |arm| evidence.sum(arm, |round| round.client.connections_ended);
     let requests = |arm| evidence.sum(arm, |round| round.requests);
-    let too_many = |arm| ended(arm) as f64 > ENDS_BEARABLE * requests(arm) as f64;
-    let arms = evidence.arms_where(too_many);
+    let is_more = |arm, than: f64| ended(arm) as f64 > than * requests(arm) as f64;
+    let arms = evidence.arms_where(|arm| is_more(arm, ENDS_UNTOLD));
     if arms.is_empty() {
         return Vec::new();
     }
+    let bearable = arms.iter().all(|&arm| !is_more(arm, ENDS_BEARABLE));
     let each: Vec<String> =
         arms.iter().map(|&arm| format!("{} in {} requests", ended(arm), requests(arm))).collect();
     vec![Gate {
         kind: GateKind::ConnectionsNotKept,
-        effect: GateEffect::NotJudgeable,
+        effect: if bearable { GateEffect::Warning } else { GateEffect::NotJudgeable },
         metrics: Vec::new(),
         reason: format!(
-            "{} ended connections that were to persist ({}), so the load was not what was asked \
-             for",
+            "{} ended connections that were to persist ({}), so the load was not quite what was \
+             asked for",
             evidence.names(&arms),
             each.join(", ")
         ),

@@ -12,6 +12,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use super::super::answer::Mismatch;
 use super::super::answers::Taken;
 use super::super::failures::Failure;
+use super::super::kept::Kept;
 use super::super::lanes::{Begun, Lanes};
 use super::super::outcome::Times;
 use super::super::pacing::Pace;
@@ -88,7 +89,10 @@ impl Engine<'_> {
         let kept = self.kept.take();
         let is_kept = kept.is_some();
         let socket = match kept {
-            Some(socket) => socket,
+            Some(Kept { socket, left }) => {
+                self.lanes().goes_on(index, left);
+                socket
+            }
             None => {
                 let socket = sockets::open_and_connect(self.plan.target, &mut self.sources)?;
                 sockets::send_at_once(&socket)?;
@@ -247,16 +251,17 @@ impl Engine<'_> {
     }
 
     /// Ends what is still under way with resets, and keeps the other connections for the next run,
-    /// if they have no end of their own.
+    /// unless they have carried all that they were to carry.
     pub(super) fn give_lanes_up(&mut self) {
         self.tally.unfinished = self.lanes().under_way() as u64;
         for index in 0..self.lanes().count() {
             let lane = &self.lanes()[index];
-            let is_over = lane.ending_since_ns.is_some() || lane.is_limited();
+            let is_over = lane.ending_since_ns.is_some() || lane.is_last_request();
             match (lane.under_way(), is_over) {
                 (0, false) => {
+                    let left = lane.left();
                     if let Some(socket) = self.lanes()[index].ended() {
-                        self.kept.put(socket);
+                        self.kept.put(Kept { socket, left });
                     }
                 }
                 (0, true) => self.close_lane(index, drop),

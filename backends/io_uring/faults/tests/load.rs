@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use crate::backend::{Closing, EngineOptions, KeepAlive, Limits, Report, Variant, Worker, open};
 use crate::counters::SystemCall;
 use crate::deadlines::DeadlineLengths;
+use crate::error::BackendError;
 use crate::io_uring::faults::plan::{Accounts, Plan, set_plan, take_accounts};
 use crate::replies::Replies;
+use crate::server::TICK;
 use crate::stop::Stop;
 
 /// Long enough that whoever waits for so long has been forgotten.
@@ -93,8 +95,15 @@ impl Totals {
     }
 }
 
-/// Runs a case to its end.
-pub(super) fn run(case: &Case) -> Totals {
+/// A server on a faulty ring, on a thread of its own.
+struct Running {
+    address: SocketAddr,
+    stop: Stop,
+    ends: mpsc::Receiver<(Result<Report, BackendError>, Accounts)>,
+    thread: thread::JoinHandle<()>,
+}
+
+fn start(case: &Case) -> Running {
     let listener = TcpListener::bind((address_of_its_own(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Stop::new().unwrap();
@@ -108,13 +117,45 @@ pub(super) fn run(case: &Case) -> Totals {
         worker.keep_alive = Some(KeepAlive::new(replies.into()));
     }
     let (plan, options, variant) = (case.plan.clone(), case.options.clone(), case.variant);
-    let (sender, receiver) = mpsc::channel();
-    let server = thread::spawn(move || {
+    let (sender, ends) = mpsc::channel();
+    let thread = thread::spawn(move || {
         set_plan(plan);
         let result = open(variant, &options).and_then(|mut it| it.run(worker));
         sender.send((result, take_accounts())).unwrap();
     });
+    Running { address, stop, ends, thread }
+}
 
+/// Asks when the stop has come, while somebody else keeps the server busy until it has looked for
+/// those who are silent.
+pub(super) fn ask_at_the_stop(case: &Case) {
+    let Running { address, stop, ends, thread } = start(case);
+    let mut asks = TcpStream::connect(address).unwrap();
+    let mut goes_on = TcpStream::connect(address).unwrap();
+    goes_on.set_nodelay(true).unwrap();
+    goes_on.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n").unwrap();
+    stop.request();
+    asks.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let stopped = Instant::now();
+    while stopped.elapsed() < 3 * TICK {
+        goes_on.write_all(b"a").unwrap();
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(goes_on);
+    asks.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = Vec::new();
+    asks.read_to_end(&mut answer).expect("it comes to an end");
+    assert_eq!(answer.escape_ascii().to_string(), LAST_RESPONSE.escape_ascii().to_string());
+    let (result, accounts) = ends.recv_timeout(PATIENCE).expect("the server ends");
+    thread.join().unwrap();
+    let counters = result.unwrap().counters;
+    assert_eq!((counters.accepted, counters.cut_off), (2, 0), "{counters:?}");
+    assert_eq!((accounts.injected, accounts.operations_left), (1, 0));
+}
+
+/// Runs a case to its end.
+pub(super) fn run(case: &Case) -> Totals {
+    let Running { address, stop, ends, thread } = start(case);
     wait_to_be_put_out(address, case);
     let mut unanswered = 0;
     for _ in 0..ROUNDS {
@@ -124,10 +165,10 @@ pub(super) fn run(case: &Case) -> Totals {
     assert!(is_served_in_the_end(address, case), "{name}: a client after the fault is not served");
     let halves = ask_by_half(address, case);
     stop.request();
-    let Ok((result, accounts)) = receiver.recv_timeout(PATIENCE) else {
+    let Ok((result, accounts)) = ends.recv_timeout(PATIENCE) else {
         panic!("{name}: the server does not end, or has panicked");
     };
-    server.join().unwrap();
+    thread.join().unwrap();
     drop(halves);
     let report = result.unwrap_or_else(|error| panic!("{name}: the server ended: {error}"));
     balance(case, &report, accounts, address);
