@@ -18,3 +18,5 @@ mod program;
 mod schema;
 #[path = "report/several.rs"]
 mod several;
+#[path = "report/surroundings.rs"]
+mod surroundings;

@@ -1,12 +1,14 @@
 //! The same life on io_uring.
 
 pub mod capabilities;
+mod completion;
 mod drain;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faults;
 #[cfg(debug_assertions)]
 mod guarded_buffers;
 mod recv_slab;
+mod restriction;
 pub(crate) mod ring;
 mod single_shot;
 mod techniques;

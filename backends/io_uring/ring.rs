@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use std::time::Duration;
 // comes back.
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use crate::io_uring::faults::Queues;
-#[cfg(any(test, feature = "simulation"))]
-use crate::io_uring::faults::plan;
 #[cfg(not(any(test, feature = "simulation")))]
 pub(crate) use ::io_uring::IoUring as Queues;
-use ::io_uring::{IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
+use ::io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use crate::backend::EngineOptions;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
+pub(crate) use crate::io_uring::completion::Completion;
 use crate::io_uring::recv_slab::Loan;
+use crate::io_uring::restriction::{OPERATIONS, prove_and_restrict};
 use crate::io_uring::techniques::Waits;
 use crate::io_uring::techniques::direct_descriptors::Name;
 use crate::kernel;
@@ -33,78 +33,8 @@ use crate::socket::check;
 use crate::token::{Operation, Token};
 use crate::unsent::Unsent;
 
-/// Every operation that the server cannot do without; the ring is restricted to them, and to
-/// [`SHUTDOWN`].
-pub(crate) const OPERATIONS: &[(u8, &str)] = &[
-    (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
-    (opcode::Recv::CODE, "IORING_OP_RECV"),
-    (opcode::Send::CODE, "IORING_OP_SEND"),
-    (opcode::Close::CODE, "IORING_OP_CLOSE"),
-    (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
-    (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
-    (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
-];
-
-/// The one operation that came with Linux 5.11. Kernels before that do all others, and the
-/// system call of its name is there on every kernel.
-const SHUTDOWN: u8 = opcode::Shutdown::CODE;
-
 /// The kernel reads it when the tick is submitted, not when it is pushed: it must stay.
 static TICK_LENGTH: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
-
-/// What the kernel says with an answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Completion {
-    result: i32,
-    flags: u32,
-}
-
-impl Completion {
-    /// What a step that needed nothing of the kernel's, or that goes without saying, would say.
-    pub(crate) fn of(result: i32) -> Self {
-        Self { result, flags: 0 }
-    }
-
-    /// Whether others of the same operation follow (IORING_CQE_F_MORE).
-    pub(crate) fn more(self) -> bool {
-        cqueue::more(self.flags)
-    }
-
-    /// Whether it only says that the kernel no longer reads what was sent (IORING_CQE_F_NOTIF).
-    pub(crate) fn is_notification(self) -> bool {
-        cqueue::notif(self.flags)
-    }
-
-    /// The provided buffer that it was received into, if there is one.
-    pub(crate) fn buffer(self) -> Option<u16> {
-        cqueue::buffer_select(self.flags)
-    }
-
-    /// The errno, if it failed.
-    pub(crate) fn errno(self) -> Option<i32> {
-        (self.result < 0).then_some(-self.result)
-    }
-
-    /// The count or the descriptor, or the errno that came in its place.
-    pub(crate) fn result(self) -> io::Result<i32> {
-        if self.result < 0 {
-            Err(io::Error::from_raw_os_error(-self.result))
-        } else {
-            Ok(self.result)
-        }
-    }
-
-    /// The descriptor that an ACCEPT has made.
-    ///
-    /// # Safety
-    /// It must be a completion of an ACCEPT that makes descriptors of the process's, and be asked
-    /// once.
-    pub(crate) unsafe fn descriptor(self) -> io::Result<OwnedFd> {
-        // SAFETY: the kernel has made this descriptor, and nobody else owns it, as the caller
-        // vouches.
-        self.result().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-}
 
 pub(crate) struct Ring {
     /// Before the ring, since it may have the ring's descriptor registered.
@@ -469,63 +399,9 @@ impl Ring {
     }
 }
 
-/// The ring is still disabled: it is asked what it can do, bound to what the server needs, and
-/// then enabled. From there on even a process that was taken over cannot open a file through it,
-/// which matters since nothing that a ring does is seen by seccomp. Whether it does [`SHUTDOWN`].
-pub(crate) fn prove_and_restrict(
-    ring: &IoUring,
-    operations: &[(u8, &str)],
-    beside: Vec<Restriction>,
-) -> Result<bool, BackendError> {
-    let refused = |error| kernel::refusal("io_uring_register", error);
-    let submitter = ring.submitter();
-    let mut probe = Probe::new();
-    submitter.register_probe(&mut probe).map_err(refused)?;
-    for &(code, name) in operations {
-        if !does(&probe, code) {
-            return Err(kernel::operation_missing(name));
-        }
-    }
-    if !ring.params().is_feature_nodrop() || !ring.params().is_feature_fast_poll() {
-        return Err(kernel::operation_missing("IORING_FEAT_NODROP or IORING_FEAT_FAST_POLL"));
-    }
-    let shuts = does(&probe, SHUTDOWN);
-    let mut allowed: Vec<_> =
-        operations.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
-    if shuts {
-        allowed.push(Restriction::sqe_op(SHUTDOWN));
-    }
-    allowed.extend(beside);
-    submitter.register_restrictions(&mut allowed).map_err(refused)?;
-    submitter.register_enable_rings().map_err(refused)?;
-    Ok(shuts)
-}
-
-/// Whether the kernel has the operation, as far as the test that runs allows it.
-fn does(probe: &Probe, code: u8) -> bool {
-    #[cfg(any(test, feature = "simulation"))]
-    if plan().missing.contains(&code) {
-        return false;
-    }
-    probe.is_supported(code)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_server_does_not_need_is_denied() {
-        let mut ring = Ring::new(&EngineOptions::default()).unwrap();
-        let path = c"/etc/passwd";
-        let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build();
-        // SAFETY: the path is a static.
-        unsafe { ring.push(entry, Token::of_worker(Operation::Cancel)) };
-        ring.wait().unwrap();
-        let (_, completion) = ring.next().unwrap();
-        assert_eq!(completion.result().unwrap_err().raw_os_error(), Some(libc::EACCES));
-        assert_eq!(ring.in_flight(), 0);
-    }
 
     /// Far more asks than either queue has room for: none is lost, and each answer comes.
     #[test]

@@ -14,7 +14,8 @@ use super::{
 use crate::backend::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
 use crate::io_uring::capabilities::{accept, buffers, links, receive, send};
-use crate::io_uring::ring::{OPERATIONS, Ring, prove_and_restrict};
+use crate::io_uring::restriction::{OPERATIONS, prove_and_restrict};
+use crate::io_uring::ring::Ring;
 use crate::kernel;
 
 /// IORING_REGISTER_FILES2, IORING_UNREGISTER_RING_FDS, IORING_REGISTER_PBUF_RING,
