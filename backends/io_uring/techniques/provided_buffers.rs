@@ -62,7 +62,11 @@ impl ProvidedBuffers {
         let address = memory.as_ptr() as u64;
         // SAFETY: the mapping holds the ring. Where it goes before the kernel's ring does, it is
         // unregistered first, or leaked.
-        unsafe { ring.lend_buffer_ring(address, entries, GROUP) }?;
+        if let Err(error) = unsafe { ring.lend_buffer_ring(address, entries, GROUP) } {
+            // SAFETY: the kernel has not taken it.
+            unsafe { buffers.free() };
+            return Err(error);
+        }
         for buffer in 0..entries {
             buffers.give_back(buffer);
         }
