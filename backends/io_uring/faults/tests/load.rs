@@ -277,9 +277,11 @@ fn balance(case: &Case, report: &Report, accounts: Accounts, address: SocketAddr
     let calls = counters.system_calls.of(SystemCall::Shutdown);
     assert!(calls > 0 || case.plan.missing.is_empty(), "{name}: nobody was shut down by a call");
     assert!(accounts.injected > 0, "{name}: nothing went wrong: the case shows nothing");
-    // A spin would be events without end: each wait brings one at least.
+    // A spin would be events without end, or waits that bring none. A few of these there are: in
+    // an emulated 5.10 on a busy machine more than there were events. A spin makes thousands.
     let most = counters.accepted * 9 + 2 * accounts.injected + 2 * TICKS;
     assert!(counters.events <= most, "{name}: {} events, {most} expected", counters.events);
+    let most = 4 * most;
     assert!(counters.waits <= most, "{name}: {} waits, {most} expected", counters.waits);
     let left = descriptors_at(address);
     assert!(left.is_empty(), "{name}: descriptors left open: {left:?}");
