@@ -23,24 +23,25 @@ const CHURN: &[&str] = &[
 /// Both offer so much at the fixed working point: below what anybody here can do.
 const CHURN_RATE: &str = "15000";
 
-const TUNED: &[&str] = &["io_uring:tuned", "epoll:tuned"];
-
 /// One run of `ringpoll compare`.
 struct Comparison {
     name: &'static str,
-    /// The first arm: a yardstick with its flags, or an engine.
-    baseline: Baseline,
-    arms: &'static [&'static str],
+    /// What the others are held against.
+    baseline: Arm,
+    arms: &'static [Arm],
     load: &'static str,
     options: &'static [&'static str],
     set: &'static [&'static str],
 }
 
-enum Baseline {
+enum Arm {
+    /// With its flags.
     Yardstick(&'static str, &'static [&'static str]),
     Engine(&'static str),
 }
-use Baseline::{Engine, Yardstick};
+use Arm::{Engine, Yardstick};
+
+const TUNED: &[Arm] = &[Engine("io_uring:tuned"), Engine("epoll:tuned")];
 
 const ALL: &[Comparison] = &[
     Comparison {
@@ -54,7 +55,7 @@ const ALL: &[Comparison] = &[
     Comparison {
         name: "churn-epoll",
         baseline: Engine("epoll:tuned"),
-        arms: &["io_uring:tuned"],
+        arms: &[Engine("io_uring:tuned")],
         load: "churn",
         options: &["--rate", CHURN_RATE],
         set: CHURN,
@@ -70,7 +71,7 @@ const ALL: &[Comparison] = &[
     Comparison {
         name: "documents-level",
         baseline: Yardstick("bare_epoll", &[]),
-        arms: &["epoll:level"],
+        arms: &[Engine("epoll:level")],
         load: "churn",
         options: &["--preset", "documents"],
         // The backlog of the documents is 1, which would measure lost connections.
@@ -79,7 +80,7 @@ const ALL: &[Comparison] = &[
     Comparison {
         name: "documents-edge",
         baseline: Yardstick("bare_epoll", &["--edge"]),
-        arms: &["epoll:edge"],
+        arms: &[Engine("epoll:edge")],
         load: "churn",
         options: &["--preset", "documents"],
         set: &["server.backlog=4096"],
@@ -87,7 +88,7 @@ const ALL: &[Comparison] = &[
     Comparison {
         name: "keep-alive-epoll",
         baseline: Engine("epoll:tuned"),
-        arms: &["io_uring:tuned"],
+        arms: &[Engine("io_uring:tuned")],
         load: "keep-alive",
         options: &[],
         set: &[],
@@ -104,6 +105,50 @@ const ALL: &[Comparison] = &[
         name: "keep-alive-nginx",
         baseline: Yardstick("nginx_server", &["--keep-alive"]),
         arms: TUNED,
+        load: "keep-alive",
+        options: &[],
+        set: &[],
+    },
+    Comparison {
+        name: "pipelined-epoll",
+        baseline: Engine("epoll:tuned"),
+        arms: &[Engine("io_uring:tuned")],
+        load: "pipelined",
+        options: &[],
+        set: &[],
+    },
+    Comparison {
+        name: "large-epoll",
+        baseline: Engine("epoll:tuned"),
+        arms: &[Engine("io_uring:tuned")],
+        load: "large",
+        options: &[],
+        set: &[],
+    },
+    Comparison {
+        name: "churn-others",
+        baseline: Engine("io_uring:tuned"),
+        // All in one, so that none costs a run of its own. Each has the socket options that it can
+        // have; only nginx is told to do without, since with them it has figures of its own.
+        arms: &[
+            Engine("epoll:tuned"),
+            Yardstick("tokio_server", &["--defer-accept"]),
+            Yardstick("mio_server", &["--defer-accept"]),
+            Yardstick("monoio_server", &["--defer-accept"]),
+            Yardstick("nginx_server", &[]),
+        ],
+        load: "churn",
+        options: &["--rate", CHURN_RATE],
+        set: CHURN,
+    },
+    Comparison {
+        name: "keep-alive-others",
+        baseline: Engine("io_uring:tuned"),
+        arms: &[
+            Engine("epoll:tuned"),
+            Yardstick("mio_server", &["--keep-alive"]),
+            Yardstick("monoio_server", &["--keep-alive"]),
+        ],
         load: "keep-alive",
         options: &[],
         set: &[],
@@ -155,34 +200,16 @@ impl Results {
 
 impl Comparison {
     fn run(&self, programs: &Programs, budget: &str, file: &Path) -> Result<Value, String> {
-        let first = match self.baseline {
-            Yardstick("nginx_server", _) if programs.no_nginx.is_some() => {
-                return Err(programs.no_nginx.clone().unwrap_or_default());
-            }
-            Yardstick(name, flags) => {
-                let quoted = programs.command(name, flags).into_iter().map(|it| format!("'{it}'"));
-                format!("command:{}", quoted.collect::<Vec<_>>().join(" "))
-            }
-            Engine(engine) => engine.to_owned(),
-        };
-        let run = |with_load: bool| {
-            let mut command = Command::new(&programs.ringpoll);
-            command.arg("compare").arg(&first).args(self.arms).args(["--budget", budget]);
-            command.args(["--config", "/dev/null"]).args(self.options);
-            if with_load {
-                command.args(["--load", self.load]);
-            }
-            command.args(self.set.iter().flat_map(|&set| ["--set", set]));
-            command.arg("--json").arg(file).stdin(Stdio::null()).stdout(Stdio::null());
-            command.output().map_err(|error| format!("{}: {error}", programs.ringpoll.display()))
-        };
-        let mut output = run(true)?;
-        let refused =
-            String::from_utf8_lossy(&output.stderr).contains("unexpected argument '--load'");
-        if refused && self.load == "churn" {
-            // A program that knows one load alone, and it is this one.
-            output = run(false)?;
-        }
+        let mut command = Command::new(&programs.ringpoll);
+        command.arg("compare").arg(self.baseline.on_command_line(programs)?);
+        // Who is not installed is missed in its own rows only.
+        command.args(self.arms.iter().filter_map(|arm| arm.on_command_line(programs).ok()));
+        command.args(["--load", self.load, "--budget", budget, "--config", "/dev/null"]);
+        command.args(self.options).args(self.set.iter().flat_map(|&set| ["--set", set]));
+        command.arg("--json").arg(file).stdin(Stdio::null()).stdout(Stdio::null());
+        let output = command
+            .output()
+            .map_err(|error| format!("{}: {error}", programs.ringpoll.display()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("no word");
@@ -190,5 +217,24 @@ impl Comparison {
         }
         let json = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
+
+impl Arm {
+    /// As `ringpoll compare` is told of it.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    fn on_command_line(&self, programs: &Programs) -> Result<String, String> {
+        match *self {
+            Yardstick("nginx_server", _) if programs.no_nginx.is_some() => {
+                Err(programs.no_nginx.clone().unwrap_or_default())
+            }
+            Yardstick(name, flags) => {
+                let quoted = programs.command(name, flags).into_iter().map(|it| format!("'{it}'"));
+                Ok(format!("command:{}", quoted.collect::<Vec<_>>().join(" ")))
+            }
+            Engine(engine) => Ok(engine.to_owned()),
+        }
     }
 }

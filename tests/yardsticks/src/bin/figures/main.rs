@@ -3,7 +3,9 @@
 //! in turns.
 
 mod comparisons;
+mod figures;
 mod idle_memory;
+mod measured;
 mod programs;
 mod rows;
 mod same_answers;
@@ -19,7 +21,7 @@ use programs::Programs;
 /// Measures the figures that are to be reached, and says which of them are.
 #[derive(Parser)]
 struct Arguments {
-    /// The time for each of the eight comparisons, such as 60s.
+    /// The time for each of the comparisons, such as 60s.
     #[arg(long, value_name = "TIME", default_value = "40s")]
     budget: String,
     /// Take this program, instead of building the one that these sources are.

@@ -23,7 +23,8 @@ pub(crate) fn check(programs: &Programs) -> Result<(), String> {
             same(engine, &server, keep_alive, true).map_err(|error| named(engine, error))?;
         }
     }
-    let mut yardsticks = vec!["bare_epoll", "blocking", "tokio_server"];
+    let mut yardsticks =
+        vec!["bare_epoll", "blocking", "mio_server", "monoio_server", "tokio_server"];
     if programs.no_nginx.is_none() {
         yardsticks.push("nginx_server");
     }
