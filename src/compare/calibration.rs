@@ -6,11 +6,22 @@ use std::time::{Duration, Instant};
 use super::round::Course;
 use super::schedule::Heat;
 use crate::failure::Failure;
-use crate::report::result::Point;
+use crate::report::result::{Point, Round};
 
 /// The share of what the slowest arm and the client can do together that is offered to all. Far
 /// enough below that queues stay short, near enough that the server is at work.
 const SHARE: f64 = 0.6;
+
+/// At a fixed rate neither the server nor the client may be busier than this. A client that has to
+/// be there when each request is due needs more time than one that is always late, so what both
+/// reach at saturation does not tell.
+const BUSY: f64 = 0.9;
+
+/// By which the rate is lowered when it leaves no time.
+const LOWER: f64 = 0.8;
+
+/// How often, at the most: 0.8^8 is a sixth.
+const MOST_LOWERED: usize = 8;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -31,13 +42,7 @@ pub fn calibrate(course: &Course, given: Option<f64>) -> Result<Calibration, Fai
     let began = Instant::now();
     let mut slowest = f64::INFINITY;
     for arm in 0..course.contestants.len() {
-        let alone = Heat::alone(arm, Point::Saturated, course.slices(Point::Saturated).1);
-        let rounds = course.run(&alone, 0, 0.0, began)?;
-        let Some(round) = rounds.first() else {
-            return Err(Failure::Run(
-                "ringpoll compare: interrupted before anything was measured".to_owned(),
-            ));
-        };
+        let round = round_of(course, arm, Point::Saturated, 0.0, began)?;
         if round.requests == 0 {
             let label = &course.contestants[arm].description.label;
             let example =
@@ -54,14 +59,55 @@ pub fn calibrate(course: &Course, given: Option<f64>) -> Result<Calibration, Fai
     for arm in 0..course.contestants.len() {
         course.watch_at_rest(arm)?;
     }
-    let (requests_per_second, origin) = match given {
-        Some(rate) => (rate, "given by --rate".to_owned()),
-        None => (
-            two_digits(slowest * SHARE),
-            format!("{:.0} % of what the slowest arm reached", SHARE * 100.0),
-        ),
-    };
+    if let Some(rate) = given {
+        let origin = "given by --rate".to_owned();
+        return Ok(Calibration { requests_per_second: rate, origin, overhead });
+    }
+    let share = two_digits(slowest * SHARE);
+    let requests_per_second = lowered_until(share, |rate| leaves_time(course, rate, began))?;
+    let mut origin = format!("{:.0} % of what the slowest arm reached", SHARE * 100.0);
+    if requests_per_second < share {
+        origin = format!("{origin} is {share}, which left server or client no time");
+    }
     Ok(Calibration { requests_per_second, origin, overhead })
+}
+
+fn round_of(
+    course: &Course,
+    arm: usize,
+    point: Point,
+    rate: f64,
+    began: Instant,
+) -> Result<Round, Failure> {
+    let alone = Heat::alone(arm, point, course.slices(point).1);
+    course.run(&alone, 0, rate, began)?.pop().ok_or_else(|| {
+        Failure::Run("ringpoll compare: interrupted before anything was measured".to_owned())
+    })
+}
+
+/// Whether neither side is too busy at this rate, whichever arm it is.
+fn leaves_time(course: &Course, rate: f64, began: Instant) -> Result<bool, Failure> {
+    for arm in 0..course.contestants.len() {
+        let round = round_of(course, arm, Point::FixedRate, rate, began)?;
+        if round.server.busy.max(round.client.busy) > BUSY {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn lowered_until(
+    rate: f64,
+    mut is_good: impl FnMut(f64) -> Result<bool, Failure>,
+) -> Result<f64, Failure> {
+    let mut rate = rate;
+    for _ in 0..MOST_LOWERED {
+        if is_good(rate)? {
+            break;
+        }
+        rate = two_digits(rate * LOWER);
+    }
+    Ok(rate)
 }
 
 /// Rounds down to two digits that count: rates are easier to talk about, and to ask for again.
@@ -73,6 +119,21 @@ fn two_digits(rate: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_lowered_until_it_leaves_time_or_it_is_enough() {
+        let until = |most: f64| lowered_until(100_000.0, |rate| Ok(rate <= most)).unwrap();
+        assert_eq!(until(100_000.0), 100_000.0);
+        assert_eq!(until(99_999.0), 80_000.0);
+        assert_eq!(until(60_000.0), 51_000.0);
+        let mut asked = 0;
+        let never = lowered_until(1.0, |_| {
+            asked += 1;
+            Ok(false)
+        });
+        assert_eq!((never.unwrap(), asked), (1.0, MOST_LOWERED));
+        assert!(lowered_until(1.0, |_| Err(Failure::Run("no".to_owned()))).is_err());
+    }
 
     #[test]
     fn rates_are_round() {
