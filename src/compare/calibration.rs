@@ -15,12 +15,12 @@ const SHARE: f64 = 0.6;
 /// At a fixed rate neither the server nor the client may be busier than this. A client that has to
 /// be there when each request is due needs more time than one that is always late, so what both
 /// reach at saturation does not tell.
-const BUSY: f64 = 0.9;
+const BUSY: f64 = 0.95;
 
 /// By which the rate is lowered when it leaves no time.
-const LOWER: f64 = 0.8;
+const LOWER: f64 = 0.85;
 
-/// How often, at the most: 0.8^8 is a sixth.
+/// How often, at the most: 0.85^8 is a quarter.
 const MOST_LOWERED: usize = 8;
 
 /// What was found.
@@ -124,8 +124,8 @@ mod tests {
     fn a_rate_is_lowered_until_it_leaves_time_or_it_is_enough() {
         let until = |most: f64| lowered_until(100_000.0, |rate| Ok(rate <= most)).unwrap();
         assert_eq!(until(100_000.0), 100_000.0);
-        assert_eq!(until(99_999.0), 80_000.0);
-        assert_eq!(until(60_000.0), 51_000.0);
+        assert_eq!(until(99_999.0), 85_000.0);
+        assert_eq!(until(62_000.0), 61_000.0);
         let mut asked = 0;
         let never = lowered_until(1.0, |_| {
             asked += 1;
