@@ -60,6 +60,12 @@ fn prove(command: &str, directory: &Path) {
         let files = [format!("tests/{name}.rs"), format!("tests/{name}/main.rs")];
         let is_there = files.iter().any(|file| project().join(file).is_file());
         assert!(is_there, "{command}: there is no test {name}");
+    } else if let Some(manifest) = command.strip_prefix("cargo run --release --manifest-path ") {
+        // It takes ten minutes of a machine that does nothing else. That it works is tested there.
+        let run = fs::read_to_string(project().join(".ci/run")).unwrap();
+        let test = format!("cargo test --manifest-path {manifest} ");
+        assert!(run.contains(&test), "{command}: nothing tests it");
+        assert!(project().join(manifest).is_file(), "{command}: there is no such thing");
     } else if command.starts_with("cargo deny ") {
         assert!(project().join("deny.toml").is_file(), "{command}: nothing to check against");
     } else {
