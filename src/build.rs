@@ -3,8 +3,9 @@
 use std::process::Command;
 
 fn main() {
-    // Whether the tree is clean can change with any of these.
-    for path in [".git/HEAD", ".git/index", "src", "backends", "Cargo.toml", "Cargo.lock"] {
+    // Whether the tree is clean can change with any of these. A commit is seen in the log: the index
+    // is written anew by the very question below, and all would be built a second time.
+    for path in [".git/HEAD", ".git/logs/HEAD", "src", "backends", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
     let description = Command::new("git")
