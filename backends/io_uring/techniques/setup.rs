@@ -32,8 +32,9 @@ pub(crate) fn set_up(asked: &EngineOptions) -> Result<(Ring, EngineOptions), Bac
     leave_out_what_excludes_itself(&mut options);
     let ring = build(asked, &mut options).map_err(refused("io_uring_setup"))?;
     leave_out_what_is_missing(&ring, &mut options);
-    if options.shutdown == ShutdownBy::Ring && !options.techniques.direct_descriptors {
-        options.shutdown = asked.shutdown;
+    if options.techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
+        // shutdown(2) takes a descriptor, and there is none.
+        options.shutdown = ShutdownBy::Ring;
     }
     let techniques = &mut options.techniques;
     let registered = techniques.registered_ring.then(|| RegisteredRing::new(&ring).ok()).flatten();
@@ -63,14 +64,12 @@ pub(crate) fn set_up(asked: &EngineOptions) -> Result<(Ring, EngineOptions), Bac
 
 /// What cannot be had together, whatever the kernel.
 fn leave_out_what_excludes_itself(options: &mut EngineOptions) {
-    leave_out_ways_to_run_tasks(&mut options.techniques);
     let techniques = &mut options.techniques;
+    techniques.deferred_task_run &= !techniques.submission_queue_polling;
+    techniques.cooperative_task_run &=
+        !techniques.submission_queue_polling && !techniques.deferred_task_run;
     techniques.multishot_receive &= techniques.provided_buffers > 0;
     techniques.bundles &= techniques.provided_buffers > 0;
-    if techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
-        // shutdown(2) takes a descriptor, and there is none.
-        options.shutdown = ShutdownBy::Ring;
-    }
     // A chain must fit into the queue as a whole.
     let longest_chain = 3;
     techniques.linked_close &= options.submission_queue_entries >= longest_chain;
@@ -84,18 +83,12 @@ fn leave_out_what_has_no_use(options: &mut EngineOptions) {
     techniques.skip_success &= techniques.linked_close;
 }
 
-fn leave_out_ways_to_run_tasks(techniques: &mut Techniques) {
-    techniques.deferred_task_run &= !techniques.submission_queue_polling;
-    techniques.cooperative_task_run &=
-        !techniques.submission_queue_polling && !techniques.deferred_task_run;
-}
-
 /// Without the thread of the kernel's there is a choice again of what runs its tasks.
-fn give_polling_up(asked: &Techniques, techniques: &mut Techniques) {
-    techniques.submission_queue_polling = false;
-    techniques.deferred_task_run = asked.deferred_task_run;
-    techniques.cooperative_task_run = asked.cooperative_task_run;
-    leave_out_ways_to_run_tasks(techniques);
+fn without_polling(asked: &EngineOptions) -> EngineOptions {
+    let mut options = asked.clone();
+    options.techniques.submission_queue_polling = false;
+    leave_out_what_excludes_itself(&mut options);
+    options
 }
 
 fn build(asked: &EngineOptions, options: &mut EngineOptions) -> std::io::Result<IoUring> {
@@ -131,14 +124,14 @@ fn build(asked: &EngineOptions, options: &mut EngineOptions) -> std::io::Result<
                 if error.raw_os_error() == Some(libc::EPERM)
                     && techniques.submission_queue_polling =>
             {
-                give_polling_up(&asked.techniques, techniques);
+                *options = without_polling(asked);
             }
             // Before Linux 5.11 that thread knew no descriptors but registered ones.
             Ok(ring)
                 if techniques.submission_queue_polling
                     && !ring.params().is_feature_sqpoll_nonfixed() =>
             {
-                give_polling_up(&asked.techniques, techniques);
+                *options = without_polling(asked);
             }
             result => return result,
         }

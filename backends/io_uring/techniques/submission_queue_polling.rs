@@ -1,6 +1,6 @@
 //! `submission_queue_polling`: replaces the system call that submits. A kernel thread looks into
-//! the submission queue again and again (IORING_SETUP_SQPOLL; from Linux 5.11 with CAP_SYS_NICE, from 5.13 without
-//! privileges).
+//! the submission queue again and again (IORING_SETUP_SQPOLL; from Linux 5.11 with CAP_SYS_NICE,
+//! from 5.13 without privileges).
 //!
 //! Gain: with a processor to spare, fewer system calls in the server's thread. It burns that
 //! processor as long as there is work and for [`IDLE_MS`] after it; on a shared one it is by far
