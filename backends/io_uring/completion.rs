@@ -8,11 +8,17 @@ use ::io_uring::cqueue;
 /// What the kernel says with an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
+    /// The count or the descriptor, or the errno below zero.
     pub(super) result: i32,
-    pub(super) flags: u32,
+    flags: u32,
 }
 
 impl Completion {
+    /// What the kernel has said in so many words.
+    pub(super) fn new(result: i32, flags: u32) -> Self {
+        Self { result, flags }
+    }
+
     /// What a step that needed nothing of the kernel's, or that goes without saying, would say.
     pub(crate) fn of(result: i32) -> Self {
         Self { result, flags: 0 }
@@ -31,6 +37,11 @@ impl Completion {
     /// The provided buffer that it was received into, if there is one.
     pub(crate) fn buffer(self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
+    }
+
+    /// Whether that buffer goes on being filled by the next completion (IORING_CQE_F_BUF_MORE).
+    pub(super) fn buffer_more(self) -> bool {
+        cqueue::buffer_more(self.flags)
     }
 
     /// The errno, if it failed.

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) use crate::io_uring::faults::Queues;
 #[cfg(not(any(test, feature = "simulation")))]
 pub(crate) use ::io_uring::IoUring as Queues;
-use ::io_uring::{IoUring, cqueue, opcode, squeue, types};
+use ::io_uring::{IoUring, opcode, squeue, types};
 
 use crate::backend::EngineOptions;
 use crate::counters::{Counters, SystemCall, SystemCalls};
@@ -164,7 +164,7 @@ impl Ring {
     /// The end of a direction, or of both.
     pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32, token: Token) {
         if self.shutdown_by_call {
-            let completion = Completion { result: self.shut_now(fd, how), flags: 0 };
+            let completion = Completion::of(self.shut_now(fd, how));
             self.reaped.push_back((token, completion));
             return;
         }
@@ -363,10 +363,10 @@ impl Ring {
             self.overflows += 1;
         }
         for entry in self.ring.completion() {
-            let completion = Completion { result: entry.result(), flags: entry.flags() };
+            let completion = Completion::new(entry.result(), entry.flags());
             let token = Token::from_bits(entry.user_data());
             let token = token.expect("the kernel hands back only what it was given");
-            if !cqueue::more(completion.flags) {
+            if !completion.more() {
                 self.in_flight -= 1;
             }
             self.reaped.push_back((token, completion));

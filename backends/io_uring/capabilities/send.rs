@@ -91,6 +91,9 @@ fn notification(how: u16) -> Result<i32, Missing> {
     require(sent.more(), "no notification was promised")?;
     sockets::must_hear(far, &PAGE)?;
     let notification = trial.answer(send, "the notification of IORING_OP_SEND_ZC")?;
-    require(notification.notification(), "another completion came in place of the notification")?;
+    require(
+        notification.is_notification(),
+        "another completion came in place of the notification",
+    )?;
     Ok(notification.result)
 }

@@ -7,10 +7,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ::io_uring::{Builder, IoUring, cqueue, opcode, types};
+use ::io_uring::{Builder, IoUring, opcode, types};
 
 use super::ask::Ask;
 use super::{Answer, Missing, require, sockets};
+pub(super) use crate::io_uring::completion::Completion;
 
 /// How long anything may take that is bound to happen at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,35 +41,6 @@ const MEMORY_BYTES: usize = 64 * 1024;
 /// Aligned to the largest page that Linux has on any of the architectures of the io-uring crate.
 #[repr(C, align(65536))]
 struct Memory([u8; MEMORY_BYTES]);
-
-/// What the kernel says with an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Completion {
-    pub(super) result: i32,
-    flags: u32,
-}
-
-impl Completion {
-    /// Whether more completions of the same operation will come.
-    pub(super) fn more(self) -> bool {
-        cqueue::more(self.flags)
-    }
-
-    /// Which provided buffer was used.
-    pub(super) fn buffer(self) -> Option<u16> {
-        cqueue::buffer_select(self.flags)
-    }
-
-    /// Whether the buffer goes on being filled by the next completion.
-    pub(super) fn buffer_more(self) -> bool {
-        cqueue::buffer_more(self.flags)
-    }
-
-    /// Whether it says that a buffer is free again, and nothing else.
-    pub(super) fn notification(self) -> bool {
-        cqueue::notif(self.flags)
-    }
-}
 
 pub(super) struct Trial {
     pub(super) ring: IoUring,
@@ -235,7 +207,7 @@ impl Trial {
 
     fn take(&mut self) {
         for entry in self.ring.completion() {
-            let completion = Completion { result: entry.result(), flags: entry.flags() };
+            let completion = Completion::new(entry.result(), entry.flags());
             let id = entry.user_data();
             if !completion.more() {
                 self.in_flight.retain(|other| *other != id);
