@@ -62,12 +62,20 @@ pub enum Program {
 const FIXED: [(&str, &str); 2] =
     [("server.listen", "127.0.0.1:0"), ("server.print_requests", "false")];
 
-/// Reads all arms. None named means the best epoll engine against the best io_uring engine.
+/// None named means the best epoll engine against the best io_uring engine.
+const BEST: [&str; 2] = ["epoll", "io_uring"];
+
+/// How many arms there are if these are named.
+pub fn count(specs: &[String]) -> usize {
+    if specs.is_empty() { BEST.len() } else { specs.len() }
+}
+
+/// Reads all arms, or the best of either side.
 ///
 /// # Errors
 /// When one of them makes no sense: a usage error that names it.
 pub fn read(specs: &[String], common: &CommonSettings) -> Result<Vec<Contestant>, Failure> {
-    let best = ["epoll".to_owned(), "io_uring".to_owned()];
+    let best = BEST.map(str::to_owned);
     let specs = if specs.is_empty() { &best[..] } else { specs };
     if let [only] = specs {
         return Err(usage(format!(

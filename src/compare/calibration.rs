@@ -97,10 +97,9 @@ fn leaves_time(course: &Course, rate: f64, began: Instant) -> Result<bool, Failu
 }
 
 fn lowered_until(
-    rate: f64,
+    mut rate: f64,
     mut is_good: impl FnMut(f64) -> Result<bool, Failure>,
 ) -> Result<f64, Failure> {
-    let mut rate = rate;
     for _ in 0..MOST_LOWERED {
         if is_good(rate)? {
             break;

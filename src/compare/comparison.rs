@@ -122,7 +122,7 @@ fn case_of(
 
 fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
     let shape = LoadShape::default();
-    let arms = arguments.ladder.map_or(arguments.arms.len(), |ladder| ladder.steps().len());
+    let arms = arguments.ladder.map_or(arm::count(&arguments.arms), |it| it.steps().len());
     // The first has a second copy, to see the noise.
     let servers = arms + 1;
     LoadShape {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::client::{Client, Pace, Seen};
 use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, Control, Expected, FailureKind, KeptConnections, Life, LoadKind, Outcome, Plan,
-    Rate, Reference, Request,
+    self, Burst, Control, Expected, FailureKind, KeptConnections, LoadKind, Outcome, Plan, Rate,
+    Reference, Request,
 };
 use crate::report::result::{ClientUse, Failures, LoadDescription};
 
@@ -37,8 +37,7 @@ impl LoadClient {
     /// # Errors
     /// When it makes no sense.
     pub fn new(shape: LoadShape) -> Result<Self, String> {
-        let life = shape.kind.life(shape.depth, shape.seed);
-        let is_persistent = life.is_persistent();
+        let is_persistent = shape.life().is_persistent();
         if is_persistent && (shape.burst.is_some() || shape.fragments > 1) {
             let name = shape.kind;
             return Err(format!(
@@ -64,10 +63,6 @@ impl LoadClient {
         Self { shape, request, answers: RefCell::default(), kept: RefCell::default() }
     }
 
-    fn life(&self) -> Life {
-        self.shape.kind.life(self.shape.depth, self.shape.seed)
-    }
-
     fn kept(&self, target: SocketAddr) -> Arc<KeptConnections> {
         Arc::clone(self.kept.borrow_mut().entry(target).or_default())
     }
@@ -76,7 +71,7 @@ impl LoadClient {
         let closed_loop = self.shape.burst.unwrap_or(self.shape.connections);
         let (pace, connections) = match pace {
             Pace::AsFastAsAnswered => (load::Pace::AsFastAsAnswered, closed_loop),
-            Pace::RequestsPerSecond(rate) if self.life().is_persistent() => {
+            Pace::RequestsPerSecond(rate) if self.shape.life().is_persistent() => {
                 (load::Pace::Rate(Rate::per_second(rate)?), closed_loop)
             }
             Pace::RequestsPerSecond(rate) => {
@@ -85,7 +80,7 @@ impl LoadClient {
         };
         let large = self.shape.kind == LoadKind::Large;
         Ok(Plan {
-            life: self.life(),
+            life: self.shape.life(),
             expected: Expected::FirstAnswer { body_bytes: large.then_some(self.shape.bytes) },
             pace,
             connections,

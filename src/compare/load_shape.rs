@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LONG_LIFE, LoadKind};
+use crate::load::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LONG_LIFE, Life, LoadKind};
 use crate::report::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
@@ -52,10 +52,15 @@ impl Default for LoadShape {
 }
 
 impl LoadShape {
+    /// What its connections are like.
+    pub fn life(&self) -> Life {
+        self.kind.life(self.depth, self.seed)
+    }
+
     /// What the servers need for it.
     pub fn server_settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
-        if self.kind.life(self.depth, self.seed).is_persistent() {
+        if self.life().is_persistent() {
             settings.push(("server.keep_alive", "true".to_owned()));
         }
         if self.kind == LoadKind::Large {
@@ -67,18 +72,17 @@ impl LoadShape {
 
     /// The same in words, and as keys and values.
     pub fn description(&self) -> LoadDescription {
-        let shape = self;
-        let mut text = main_text(shape);
-        if shape.idle > 0 {
-            text += &format!(", {} idle beside it", shape.idle);
+        let mut text = main_text(self);
+        if self.idle > 0 {
+            text += &format!(", {} idle beside it", self.idle);
         }
-        if let Some(burst) = shape.burst {
-            let pause = milliseconds(shape.burst_pause);
+        if let Some(burst) = self.burst {
+            let pause = milliseconds(self.burst_pause);
             text += &format!(", in bursts of {burst}, {pause} ms apart");
         }
-        if shape.fragments > 1 {
-            let pause = milliseconds(shape.fragment_pause);
-            text += &format!(", requests in {} pieces, {pause} ms apart", shape.fragments);
+        if self.fragments > 1 {
+            let pause = milliseconds(self.fragment_pause);
+            text += &format!(", requests in {} pieces, {pause} ms apart", self.fragments);
         }
         let parameter = |key: &str, value: String| Setting {
             key: key.to_owned(),
@@ -86,23 +90,23 @@ impl LoadShape {
             origin: "load".to_owned(),
         };
         let mut parameters = vec![
-            parameter("connections", shape.connections.to_string()),
-            parameter("idle", shape.idle.to_string()),
-            parameter("burst", shape.burst.map_or_else(String::new, |it| it.to_string())),
-            parameter("burst_pause_ms", milliseconds(shape.burst_pause).to_string()),
-            parameter("fragments", shape.fragments.to_string()),
-            parameter("path", shape.path.clone()),
-            parameter("fragment_pause_ms", milliseconds(shape.fragment_pause).to_string()),
+            parameter("connections", self.connections.to_string()),
+            parameter("idle", self.idle.to_string()),
+            parameter("burst", self.burst.map_or_else(String::new, |it| it.to_string())),
+            parameter("burst_pause_ms", milliseconds(self.burst_pause).to_string()),
+            parameter("fragments", self.fragments.to_string()),
+            parameter("path", self.path.clone()),
+            parameter("fragment_pause_ms", milliseconds(self.fragment_pause).to_string()),
         ];
-        match shape.kind {
-            LoadKind::Pipelined => parameters.push(parameter("depth", shape.depth.to_string())),
-            LoadKind::Large => parameters.push(parameter("bytes", shape.bytes.to_string())),
-            LoadKind::Mixed => parameters.push(parameter("seed", shape.seed.to_string())),
+        match self.kind {
+            LoadKind::Pipelined => parameters.push(parameter("depth", self.depth.to_string())),
+            LoadKind::Large => parameters.push(parameter("bytes", self.bytes.to_string())),
+            LoadKind::Mixed => parameters.push(parameter("seed", self.seed.to_string())),
             LoadKind::Churn | LoadKind::KeepAlive | LoadKind::Idle => {}
         }
         let set = |(key, value)| parameter(key, value);
         let server_settings = self.server_settings().into_iter().map(set).collect();
-        LoadDescription { name: shape.kind.name().to_owned(), text, parameters, server_settings }
+        LoadDescription { name: self.kind.name().to_owned(), text, parameters, server_settings }
     }
 }
 

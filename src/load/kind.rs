@@ -66,7 +66,7 @@ impl LoadKind {
             return 0;
         }
         let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        DEFAULT_IDLE.min(limit / 2 / servers.max(1) as u64) as usize
+        DEFAULT_IDLE.min(limit / 2 / servers as u64) as usize
     }
 }
 

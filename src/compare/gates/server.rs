@@ -7,9 +7,9 @@ use crate::report::result::ArmKind;
 const FAILURES_BEARABLE: f64 = 0.001;
 
 /// How many connections that are to persist a server may end, for each request, before it is told,
-/// and before it is not judged. To connect again costs some three requests: a hundredth of them is a
-/// difference of three hundredths, which is one that is looked for. nginx ends one in 1,000 unless
-/// it is told otherwise.
+/// and before it is not judged. To connect again costs some three requests, so that a hundredth of
+/// them would be a difference of three hundredths, which is one that is looked for. nginx ends one
+/// in 1,000 unless it is told otherwise.
 const ENDS_UNTOLD: f64 = 0.0001;
 const ENDS_BEARABLE: f64 = 0.005;
 
