@@ -72,9 +72,12 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 }
 
 /// Several servers whose kernel threads poll leave no processor to anybody.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+static POLLS_ALONE: Mutex<()> = Mutex::new(());
+
+/// Until it is dropped, nobody else has this turn; whether the one before has failed is all the
+/// same.
+fn turn(of: &'static Mutex<()>) -> MutexGuard<'static, ()> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn trials(variant: Variant, ignored: bool) -> impl Iterator<Item = Trial> {
@@ -82,7 +85,7 @@ fn trials(variant: Variant, ignored: bool) -> impl Iterator<Item = Trial> {
         scenarios().filter(move |scenario| scenario.runs_on(arm)).map(move |scenario| {
             let name = format!("{arm}::{}", scenario.name);
             let test = move || {
-                let _alone = arm.burns_a_processor().then(alone);
+                let _alone = arm.burns_a_processor().then(|| turn(&POLLS_ALONE));
                 (scenario.run)(arm);
                 tally::count_test(variant);
                 Ok(())

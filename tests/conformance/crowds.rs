@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
 use crate::accounts::Accounts;
@@ -27,7 +27,7 @@ const CROWD: usize = 1000;
 /// One crowd at a time: each takes up to two descriptors for every connection.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::turn(&ONE)
 }
 
 fn all_are_answered(server: &Server, clients: Vec<Client>) {

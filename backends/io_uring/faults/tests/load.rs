@@ -103,6 +103,18 @@ struct Running {
     thread: thread::JoinHandle<()>,
 }
 
+impl Running {
+    /// Its stop was requested: how it has ended.
+    fn ended(self, name: &str) -> (Report, Accounts) {
+        let Ok((result, accounts)) = self.ends.recv_timeout(PATIENCE) else {
+            panic!("{name}: the server does not end, or has panicked");
+        };
+        self.thread.join().unwrap();
+        let report = result.unwrap_or_else(|error| panic!("{name}: the server ended: {error}"));
+        (report, accounts)
+    }
+}
+
 fn start(case: &Case) -> Running {
     let listener = TcpListener::bind((address_of_its_own(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -129,12 +141,12 @@ fn start(case: &Case) -> Running {
 /// Asks when the stop has come, while somebody else keeps the server busy until it has looked for
 /// those who are silent.
 pub(super) fn ask_at_the_stop(case: &Case) {
-    let Running { address, stop, ends, thread } = start(case);
-    let mut asks = TcpStream::connect(address).unwrap();
-    let mut goes_on = TcpStream::connect(address).unwrap();
+    let server = start(case);
+    let mut asks = TcpStream::connect(server.address).unwrap();
+    let mut goes_on = TcpStream::connect(server.address).unwrap();
     goes_on.set_nodelay(true).unwrap();
     goes_on.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n").unwrap();
-    stop.request();
+    server.stop.request();
     asks.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let stopped = Instant::now();
     while stopped.elapsed() < 3 * TICK {
@@ -146,16 +158,15 @@ pub(super) fn ask_at_the_stop(case: &Case) {
     let mut answer = Vec::new();
     asks.read_to_end(&mut answer).expect("it comes to an end");
     assert_eq!(answer.escape_ascii().to_string(), LAST_RESPONSE.escape_ascii().to_string());
-    let (result, accounts) = ends.recv_timeout(PATIENCE).expect("the server ends");
-    thread.join().unwrap();
-    let counters = result.unwrap().counters;
+    let (Report { counters, .. }, accounts) = server.ended(&case.name);
     assert_eq!((counters.accepted, counters.cut_off), (2, 0), "{counters:?}");
     assert_eq!((accounts.injected, accounts.operations_left), (1, 0));
 }
 
 /// Runs a case to its end.
 pub(super) fn run(case: &Case) -> Totals {
-    let Running { address, stop, ends, thread } = start(case);
+    let server = start(case);
+    let address = server.address;
     wait_to_be_put_out(address, case);
     let mut unanswered = 0;
     for _ in 0..ROUNDS {
@@ -164,13 +175,9 @@ pub(super) fn run(case: &Case) -> Totals {
     let name = &case.name;
     assert!(is_served_in_the_end(address, case), "{name}: a client after the fault is not served");
     let halves = ask_by_half(address, case);
-    stop.request();
-    let Ok((result, accounts)) = ends.recv_timeout(PATIENCE) else {
-        panic!("{name}: the server does not end, or has panicked");
-    };
-    thread.join().unwrap();
+    server.stop.request();
+    let (report, accounts) = server.ended(name);
     drop(halves);
-    let report = result.unwrap_or_else(|error| panic!("{name}: the server ended: {error}"));
     balance(case, &report, accounts, address);
     // Where there is a deadline, a slow machine puts out some of those who say something as well.
     let expired = report.counters.expired_receiving as usize - case.silent;
