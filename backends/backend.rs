@@ -1,5 +1,4 @@
-//! What an engine is given ([`Worker`]), what it gives back ([`Report`]), and how one is chosen
-//! ([`open`]).
+//! The input of an engine ([`Worker`]), its result ([`Report`]), and its selection ([`open`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,20 +8,20 @@ use std::time::Duration;
 use crate::connection::Next;
 use crate::counters::Counters;
 use crate::deadlines::DeadlineLengths;
-use crate::epoll::{EpollBackend, Style};
+use crate::epoll::{EpollBackend, EpollEngine};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::{IoUringBackend, Techniques};
-use crate::replies::Replies;
-use crate::slots::{ConnectionId, MOST_SLOTS};
+use crate::responses::Responses;
+use crate::slab::{ConnectionId, MAX_SLOTS};
 use crate::socket::Listener;
 use crate::stop::Stop;
 
-/// A server engine: it takes connections from a listener, reads a request from each, answers it
-/// and closes, until it is told to stop.
+/// A server engine: it accepts connections, receives requests, sends responses and closes, until
+/// its [`Stop`] is requested.
 ///
-/// Object safe on purpose: the one dynamic call is [`Backend::run`], once in a worker's lifetime.
+/// Dyn-compatible: the one dynamic call is [`Backend::run`], once in a worker's lifetime.
 pub trait Backend {
-    /// How the start line names it, such as `epoll, level triggered`.
+    /// Returns the name in words, such as `epoll, level-triggered`.
     fn name(&self) -> &'static str;
 
     /// The techniques in force, by name, where there are any to choose from: those that were asked
@@ -31,35 +30,35 @@ pub trait Backend {
         Vec::new()
     }
 
-    /// Serves until [`Worker::stop`] is requested and the connections have come to their end.
+    /// Serves until [`Worker::stop`] is requested and every connection is drained or closed.
     ///
-    /// It must be called on the thread that called [`open`]. SIGPIPE must be ignored, as Rust's
-    /// runtime does.
+    /// Must be called on the thread that called [`open`], since a ring belongs to one thread
+    /// (IORING_SETUP_SINGLE_ISSUER). SIGPIPE must be ignored, as Rust's runtime does.
     ///
     /// # Errors
-    /// Only for what fails before the first connection, or for a kernel that does what it cannot
-    /// do. No peer, and no error on a connection, ends it.
+    /// Returns an error only before the first connection, or if the kernel breaks its contract.
+    /// Neither a peer nor an error on a connection ends the run.
     fn run(&mut self, worker: Worker) -> Result<Report, BackendError>;
 }
 
-/// Which engine.
+/// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Variant {
-    /// `epoll:level`: the first of the documents.
+    /// `epoll:level`: level-triggered epoll, as the first reference program.
     EpollLevel,
-    /// `epoll:edge`: the second of the documents.
+    /// `epoll:edge`: edge-triggered epoll, as the second reference program.
     EpollEdge,
-    /// `epoll:tuned`: the same life without a step taken in vain.
+    /// `epoll:tuned`: system calls are tried first, and epoll is used after EAGAIN.
     EpollTuned,
-    /// `io_uring:single_shot`: the same life, one submission for each step.
+    /// `io_uring:single_shot`: one SQE for each step.
     IoUringSingleShot,
-    /// `io_uring:tuned`: the same life with all that pays of what io_uring has.
+    /// `io_uring:tuned`: with the [`Techniques`] of io_uring.
     IoUringTuned,
 }
 
 impl Variant {
-    /// All of them, in the order in which one reads them.
+    /// Every engine, in reading order.
     pub const ALL: &[Self] = &[
         Self::EpollLevel,
         Self::EpollEdge,
@@ -68,7 +67,7 @@ impl Variant {
         Self::IoUringTuned,
     ];
 
-    /// How it is asked for: `epoll:level`, `io_uring:tuned`.
+    /// Returns the name in options, such as `epoll:level`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EpollLevel => "epoll:level",
@@ -79,7 +78,7 @@ impl Variant {
         }
     }
 
-    /// Whether it needs a kernel and a sandbox that allow io_uring.
+    /// Returns true if the engine needs a kernel and a sandbox that allow io_uring.
     pub const fn is_io_uring(self) -> bool {
         matches!(self, Self::IoUringSingleShot | Self::IoUringTuned)
     }
@@ -92,68 +91,78 @@ impl fmt::Display for Variant {
 }
 
 impl FromStr for Variant {
-    type Err = BackendError;
+    type Err = ParseVariantError;
 
-    /// Takes the full names, and `epoll`, `io_uring` and `io-uring` for the best of each.
-    fn from_str(name: &str) -> Result<Self, BackendError> {
-        let full = name.replacen("io-uring", "io_uring", 1);
-        match full.as_str() {
+    /// Parses a full name, or `epoll`, `io_uring` or `io-uring` for the tuned engine of each.
+    fn from_str(name: &str) -> Result<Self, ParseVariantError> {
+        match name.replacen("io-uring", "io_uring", 1).as_str() {
             "epoll" => Ok(Self::EpollTuned),
             "io_uring" => Ok(Self::IoUringTuned),
-            full => {
-                Self::ALL.iter().copied().find(|variant| variant.name() == full).ok_or_else(|| {
-                    let names: Vec<_> = Self::ALL.iter().map(|variant| variant.name()).collect();
-                    BackendError::new(
-                        ErrorKind::Usage,
-                        format!("backend `{name}`"),
-                        "no such backend",
-                    )
-                    .with_remedy(format!("choose one of {}, epoll, io_uring", names.join(", ")))
-                })
-            }
+            full => Self::ALL
+                .iter()
+                .copied()
+                .find(|variant| variant.name() == full)
+                .ok_or_else(|| ParseVariantError { name: name.to_owned() }),
         }
     }
 }
 
-/// What an engine needs to know before it has a worker.
+/// The error of parsing a [`Variant`]: no engine has this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseVariantError {
+    name: String,
+}
+
+impl fmt::Display for ParseVariantError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = Variant::ALL.iter().map(|variant| variant.name()).collect();
+        let (name, names) = (&self.name, names.join(", "));
+        write!(formatter, "unknown backend `{name}`; choose one of {names}, epoll, io_uring")
+    }
+}
+
+impl std::error::Error for ParseVariantError {}
+
+/// Options of the engines.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// epoll: how many events one wait can bring.
+    /// epoll: most events that one wait returns (`maxevents` of epoll_wait(2)).
     pub events_per_wait: usize,
-    /// io_uring: how many submissions can stand in the queue, from 1 to 32,768; the kernel rounds
-    /// up to a power of two.
+    /// io_uring: entries of the submission queue, from 1 to 32,768; the kernel rounds up to a power
+    /// of two (io_uring_setup(2)).
     pub submission_queue_entries: u32,
-    /// io_uring: how many completions can stand in theirs, not fewer than submissions and up to
-    /// 65,536; `None` is 2,048 or twice the submissions, whichever is more. Where more come at
-    /// once the kernel has to find memory for them.
+    /// io_uring: entries of the completion queue, from the number of submissions to 65,536; `None`
+    /// is the larger of 2,048 and twice the submissions. Further completions are kept in kernel
+    /// memory until there is room (IORING_FEAT_NODROP).
     pub completion_queue_entries: Option<u32>,
-    /// The tuned engines: for how many microseconds they look again and again before they sleep;
-    /// 0 is not at all. It burns the processor it is on.
+    /// The tuned engines: microseconds of busy polling before they sleep; 0 disables it. It keeps
+    /// a CPU busy.
     pub busy_poll_us: u32,
-    /// The tuned engines: who tells the peer that nothing follows its answer.
+    /// The tuned engines: the way to shut down the send side after a response.
     pub shutdown: ShutdownBy,
-    /// io_uring:tuned: what it does differently from `io_uring:single_shot`.
+    /// `io_uring:tuned`: its differences to `io_uring:single_shot`.
     pub techniques: Techniques,
 }
 
-/// Who tells the peer that nothing follows. It says the same in each case, as long as the peer
-/// has said no more than its request.
+/// The way to shut down the send side. The peer sees no difference unless it sends more than its
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ShutdownBy {
-    /// IORING_OP_SHUTDOWN (Linux 5.11), which the kernel always hands to a worker thread. epoll
-    /// has no ring, and takes it for [`ShutdownBy::Call`].
+    /// IORING_OP_SHUTDOWN (Linux 5.11), which the kernel always runs on an io-wq worker thread. On
+    /// epoll the same as [`ShutdownBy::Call`].
     Ring,
     /// shutdown(2), on both interfaces.
     Call,
-    /// Nobody but the close, where it follows at once and all that has come has been read. Bytes
-    /// that come in between turn it into a reset, which can overtake the answer.
+    /// Left to the close, if that follows at once and no byte is unread. Bytes that arrive in
+    /// between make the close send a reset, which can destroy the response.
     Close,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
-            // What the documents ask for, by CPython's default.
+            // The reference programs', which is CPython's default.
             events_per_wait: 1023,
             submission_queue_entries: 256,
             completion_queue_entries: None,
@@ -164,20 +173,20 @@ impl Default for EngineOptions {
     }
 }
 
-/// Room for more completions at once than epoll is asked for events; with 256 submissions it still
-/// fits into the 64 KiB that an unprivileged process may lock by default.
-const COMPLETIONS_AT_LEAST: u32 = 2048;
+/// More than the default of events in one wait. With 256 submissions the ring still fits into the
+/// default RLIMIT_MEMLOCK of 64 KiB.
+const MIN_COMPLETIONS: u32 = 2048;
 
 impl EngineOptions {
-    /// The length of the completion queue in force.
+    /// Returns the entries of the completion queue.
     pub(crate) fn completions(&self) -> u32 {
         let twice = self.submission_queue_entries.saturating_mul(2);
-        self.completion_queue_entries.unwrap_or(twice.max(COMPLETIONS_AT_LEAST))
+        self.completion_queue_entries.unwrap_or(twice.max(MIN_COMPLETIONS))
     }
 
     fn check(&self) -> Result<(), BackendError> {
         let (submissions, completions) = (self.submission_queue_entries, self.completions());
-        let wrong = if self.events_per_wait == 0 {
+        let problem = if self.events_per_wait == 0 {
             "events_per_wait must not be 0"
         } else if !(1..=32_768).contains(&submissions) {
             "submission_queue_entries must be from 1 to 32,768"
@@ -186,38 +195,38 @@ impl EngineOptions {
         } else {
             return Ok(());
         };
-        Err(BackendError::new(ErrorKind::Usage, "engine options", wrong))
+        Err(BackendError::new(ErrorKind::Usage, "engine options", problem))
     }
 }
 
-/// Makes an engine ready, on the thread that will run it: a ring belongs to its thread.
+/// Sets up an engine, on the thread that will run it: a ring belongs to its thread.
 ///
 /// # Errors
-/// [`ErrorKind::BackendRefused`] when the kernel does not let this process have it. Nothing else
-/// is used in its place: falling back is the caller's decision, never this crate's.
-/// [`ErrorKind::Usage`] when the options make no sense.
+/// [`ErrorKind::BackendRefused`] if the kernel or a sandbox refuses it. There is no fallback to
+/// another engine: that is the caller's decision. [`ErrorKind::Usage`] if an option is invalid.
 pub fn open(variant: Variant, options: &EngineOptions) -> Result<Box<dyn Backend>, BackendError> {
     options.check()?;
     Ok(match variant {
-        Variant::EpollLevel => Box::new(EpollBackend::new(Style::Level, options)),
-        Variant::EpollEdge => Box::new(EpollBackend::new(Style::Edge, options)),
-        Variant::EpollTuned => Box::new(EpollBackend::new(Style::Tuned, options)),
+        Variant::EpollLevel => Box::new(EpollBackend::new(EpollEngine::Level, options)),
+        Variant::EpollEdge => Box::new(EpollBackend::new(EpollEngine::Edge, options)),
+        Variant::EpollTuned => Box::new(EpollBackend::new(EpollEngine::Tuned, options)),
         Variant::IoUringSingleShot => Box::new(IoUringBackend::single_shot(options)?),
         Variant::IoUringTuned => Box::new(IoUringBackend::tuned(options)?),
     })
 }
 
-/// Bounds on everything that could grow. All that they bound is allocated at startup.
+/// Limits of everything that a peer can make grow. The memory is allocated at startup.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at the same time; the others wait in the listener's queue.
+    /// Most open connections; further ones wait in the accept queue.
     pub connections: usize,
-    /// The longest request head, in bytes; a longer one is answered with 431.
+    /// Longest request head, in bytes; a longer one is refused with 431.
     pub request_head_bytes: usize,
-    /// How much one receive can bring, in bytes; cut to [`Limits::turn_bytes`].
+    /// Size of a receive buffer, in bytes; at most [`Limits::read_budget_bytes`].
     pub receive_buffer_bytes: usize,
-    /// How much is taken from one connection before the others have their turn, in bytes.
-    pub turn_bytes: usize,
+    /// Most bytes received from one connection in one iteration of the event loop, so that others
+    /// are not starved.
+    pub read_budget_bytes: usize,
 }
 
 impl Default for Limits {
@@ -226,82 +235,83 @@ impl Default for Limits {
             connections: 1000,
             request_head_bytes: 8 * 1024,
             receive_buffer_bytes: 1024,
-            turn_bytes: 16 * 1024,
+            read_budget_bytes: 16 * 1024,
         }
     }
 }
 
 impl Limits {
-    /// What a receive buffer needs to hold.
+    /// Returns the size of a receive buffer.
     pub(crate) fn receive_bytes(&self) -> usize {
-        self.receive_buffer_bytes.min(self.turn_bytes)
+        self.receive_buffer_bytes.min(self.read_budget_bytes)
     }
 }
 
-/// How a connection that has been answered is closed.
+/// The way to close a connection after its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Closing {
-    /// Both directions are shut down at once. Bytes of the peer's that nobody has read turn into
-    /// a reset, which can destroy the answer on its way.
+    /// Shuts down both directions and closes. If bytes of the peer are unread, the kernel sends a
+    /// reset, which can destroy the response (RFC 1122, 4.2.2.13).
     AtOnce,
-    /// Only the sending direction is shut down; what the peer still sends is read and thrown
-    /// away until it closes, [`DeadlineLengths::linger`] passes, or this many bytes have come.
-    /// Where that deadline is zero, a peer that does neither is waited for without end.
+    /// Shuts down the send side, and discards what the peer still sends until it closes,
+    /// [`DeadlineLengths::linger`] passes, or the limit is reached. With that timeout disabled, a
+    /// peer that never closes holds its slot.
     Lingering {
-        /// How many bytes are thrown away at the most.
+        /// Most bytes to discard.
         bytes: usize,
     },
 }
 
-/// What is served on connections that persist: HTTP/1.1, with requests one behind the other.
+/// Keep-alive connections: HTTP/1.1 with pipelining.
 #[derive(Clone, Debug)]
 pub struct KeepAlive {
-    /// All answers; they take the place of [`Worker::response`].
-    pub replies: Arc<Replies>,
-    /// The answer to the last of so many requests says that nothing follows; 0 is no limit.
+    /// The responses, used instead of [`Worker::response`].
+    pub responses: Arc<Responses>,
+    /// Most requests on a connection: the last response has `Connection: close`; 0 is no limit.
     pub requests_per_connection: u64,
-    /// The longest body of a request, which is skipped, in bytes; a longer one is answered with
-    /// 413.
+    /// Longest request body, which is skipped, in bytes; a longer one is refused with 413.
     pub request_body_bytes: u64,
 }
 
 impl KeepAlive {
-    /// No limit of requests, and bodies of up to 1 MiB.
-    pub fn new(replies: Arc<Replies>) -> Self {
-        Self { replies, requests_per_connection: 0, request_body_bytes: 1024 * 1024 }
+    /// Makes the defaults: no limit of requests, and bodies of up to 1 MiB.
+    pub fn new(responses: Arc<Responses>) -> Self {
+        Self { responses, requests_per_connection: 0, request_body_bytes: 1024 * 1024 }
     }
 }
 
-/// One worker: one thread, one listener, one engine.
+/// The input of one engine: a listener, the response, limits and timeouts. Made by [`Worker::new`].
+#[non_exhaustive]
 pub struct Worker {
-    /// Where connections come from. It belongs to this worker alone.
+    /// The listener, which belongs to this worker only.
     pub listener: Listener,
-    /// What ends the run.
+    /// Ends the run when it is requested.
     pub stop: Stop,
-    /// The bytes that answer every request.
+    /// The response to every request.
     pub response: Arc<[u8]>,
-    /// Connections that persist, if they do; `None` closes behind each answer, whatever was asked.
+    /// Keep-alive connections; `None` closes after each response (HTTP/1.0).
     pub keep_alive: Option<KeepAlive>,
-    /// What nobody may exceed.
+    /// Limits of connections and requests.
     pub limits: Limits,
-    /// How long each may take.
+    /// Timeouts of connections.
     pub deadlines: DeadlineLengths,
-    /// How connections are closed.
+    /// The way to close a connection.
     pub closing: Closing,
-    /// Whether the end of the stream leaves in the segment of the answer's last bytes, at no call
-    /// of its own (MSG_MORE in `send(2)`); it saves two segments of ten.
+    /// Sends the FIN in the segment of the response's last bytes (MSG_MORE, send(2)), which saves
+    /// segments.
     pub send_more: bool,
-    /// How long those who are being served at the stop may take to come to their end; as coarse
-    /// as the one-second tick.
+    /// Time for open connections to end after the stop, with the resolution of the tick of one
+    /// second.
     pub drain_timeout: Duration,
-    /// Told each step of each connection; for tests and for the curious.
+    /// Receives each event of each connection; for tests and for tracing.
     pub recorder: Option<Box<dyn Recorder>>,
-    /// Given each request that came whole; this is where the documents print.
+    /// Receives each complete request; the reference programs print it.
     pub request_log: Option<Box<dyn RequestLog>>,
 }
 
 impl Worker {
-    /// A worker with the default limits and deadlines, and a close at once.
+    /// Makes a worker with the default limits and timeouts, and [`Closing::AtOnce`].
     pub fn new(listener: impl Into<Listener>, stop: Stop, response: impl Into<Arc<[u8]>>) -> Self {
         Self {
             listener: listener.into(),
@@ -318,85 +328,85 @@ impl Worker {
         }
     }
 
-    fn longest_answer(&self) -> usize {
-        let replies = self.keep_alive.as_ref().map_or(0, |it| it.replies.longest());
-        replies.max(self.response.len())
+    fn max_response_bytes(&self) -> usize {
+        let keep_alive = self.keep_alive.as_ref().map_or(0, |it| it.responses.max_bytes());
+        keep_alive.max(self.response.len())
     }
 
     /// # Errors
-    /// [`ErrorKind::Usage`] where a limit leaves no room to work in, or the process would die of
-    /// a peer that goes away.
+    /// [`ErrorKind::Usage`] if a limit is invalid, or SIGPIPE is not ignored.
     pub(crate) fn check(&self) -> Result<(), BackendError> {
         let limits = &self.limits;
-        let longest_head = limits.request_head_bytes.checked_add(limits.turn_bytes);
+        let longest_head = limits.request_head_bytes.checked_add(limits.read_budget_bytes);
         let room = longest_head.and_then(|longest| longest.checked_mul(limits.connections));
-        let wrong = if !(1..=MOST_SLOTS).contains(&limits.connections) {
+        let problem = if !(1..=MAX_SLOTS).contains(&limits.connections) {
             "limits.connections must be from 1 to 16,777,216"
         } else if limits.request_head_bytes < 2 {
-            "limits.request_head_bytes must be 2 at least, the length of the shortest end"
-        } else if limits.receive_buffer_bytes == 0 || limits.turn_bytes == 0 {
-            "limits.receive_buffer_bytes and limits.turn_bytes must not be 0"
+            "limits.request_head_bytes must be at least 2, the length of the shortest end"
+        } else if limits.receive_buffer_bytes == 0 || limits.read_budget_bytes == 0 {
+            "limits.receive_buffer_bytes and limits.read_budget_bytes must not be 0"
         } else if self.response.is_empty() {
             "the response must not be empty"
-        } else if self.longest_answer().max(limits.receive_bytes()) > i32::MAX as usize {
+        } else if self.max_response_bytes().max(limits.receive_bytes()) > i32::MAX as usize {
             "the response and the receive buffer must be shorter than 2 GiB"
         } else if room.is_none_or(|bytes| bytes > isize::MAX as usize) {
-            "so many connections with so long requests do not fit into the address space"
-        } else if sigpipe_kills() {
-            "SIGPIPE must be ignored, since sending to a peer that has gone raises it"
+            "limits.connections × limits.request_head_bytes exceeds the address space"
+        } else if sigpipe_terminates() {
+            "SIGPIPE must be ignored, since a send to a closed connection raises it"
         } else {
             return Ok(());
         };
-        Err(BackendError::new(ErrorKind::Usage, "worker", wrong))
+        Err(BackendError::new(ErrorKind::Usage, "worker", problem))
     }
 }
 
-/// Whether SIGPIPE still ends the process. Rust's runtime ignores it before `main`; a program
-/// that is not Rust's must do so itself.
-fn sigpipe_kills() -> bool {
+/// Returns true if SIGPIPE would end the process. Rust's runtime ignores it before `main`; a
+/// program in another language must do so itself.
+fn sigpipe_terminates() -> bool {
     // SAFETY: all-zero bytes are a valid sigaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: nothing is changed, and the old action is written to a struct that lives through
-    // the call.
-    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) };
-    asked == 0 && action.sa_sigaction == libc::SIG_DFL
+    // SAFETY: no action is set, and the current one is written to a struct that outlives the call.
+    let result = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) };
+    result == 0 && action.sa_sigaction == libc::SIG_DFL
 }
 
-/// A participle of the life: what has just been answered.
+/// An event in the lifecycle of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// A connection was taken from the listener.
+#[non_exhaustive]
+pub enum LifecycleEvent {
+    /// The connection was accepted.
     Accepted,
-    /// So many bytes came; 0 is the end of the peer's stream.
+    /// This many bytes were received; 0 is the end of the peer's stream.
     Received(usize),
-    /// So many bytes of the answer were handed over.
+    /// The kernel accepted this many bytes of the response.
     Sent(usize),
-    /// The end of the stream was told, or could not be told any more.
-    Shut,
-    /// The step failed: this errno. A close follows.
+    /// The shutdown ended, with success or an error.
+    Shutdown,
+    /// A step failed with this errno. A close follows.
     Failed(i32),
-    /// A deadline passed, or the drain did. A close follows, and nothing else.
+    /// A deadline passed, of the connection or of the drain. A close follows.
     Expired,
-    /// Everything has been given back.
+    /// The descriptor is closed and the slot is free.
     Closed,
 }
 
-/// Is told each step of each connection, in order.
+/// Receives each event of each connection, in order.
 pub trait Recorder: Send {
-    /// `next` is what the connection wants after it; `None` after the last step.
-    fn record(&mut self, id: ConnectionId, step: Step, next: Option<Next>);
+    /// Records an event; `next` is the step that follows, `None` after the last event.
+    fn record(&mut self, id: ConnectionId, event: LifecycleEvent, next: Option<Next>);
 }
 
-/// Is given each request that came whole, with whatever came behind it in the same piece.
+/// Receives each complete request, with the bytes that arrived after it in the same piece.
 pub trait RequestLog: Send {
-    /// Must not wait: the loop stands still meanwhile. Returns false if it dropped the request.
+    /// Logs a request. Must not block, since the event loop waits for it. Returns false if it
+    /// dropped the request.
     fn request(&mut self, bytes: &[u8]) -> bool;
 }
 
-/// What a worker did.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// Everything that was counted.
+    /// The counters.
     pub counters: Counters,
 }

@@ -1,27 +1,27 @@
-//! One connection's life as a state machine that does no I/O: it knows no descriptor, no system
-//! call and no clock. It is told what happened and answers what is to be done [`Next`].
+//! The states of one connection, without I/O: no descriptor, no system call, no clock. Each event
+//! goes in, and the [`Next`] step comes out.
 //!
-//! Both engines drive the same machine, so whatever they differ in, it is never the life itself.
+//! Every engine drives this state machine, so their connections cannot differ in their lifecycle.
 
 use crate::request_head::RequestHead;
 
-/// What a connection wants of its engine. Each is one *ask* of the ten steps.
-#[must_use = "a connection that is not advanced hangs for ever"]
+/// The step that a connection needs next: one of the engine's `start_*` functions.
+#[must_use = "a connection whose next step is not started hangs"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
-    /// Bytes from the peer.
+    /// Receive from the peer.
     Recv,
-    /// The unsent rest of the answer to go to the peer.
+    /// Send the pending output.
     Send,
-    /// The end of the stream to be told to the peer.
+    /// Shut down the send side, so that the peer sees the end of the stream.
     Shutdown,
-    /// Everything to be given back.
+    /// Close the descriptor and free the slot.
     Close,
 }
 
-/// Which bytes go back to the peer.
+/// The response to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum ResponseKind {
     /// The response that the server was started with.
     Response,
     /// 431: the head is longer than the limit.
@@ -30,38 +30,38 @@ pub enum Reply {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The end of the request has not come yet.
+    /// Waits for the end of the request head.
     Receiving,
-    /// The answer is known; a part of it is not sent.
+    /// Sends the response.
     Sending,
-    /// All is sent, and the peer is being told that nothing follows.
+    /// The response is sent; the send side is being shut down.
     ShuttingDown,
-    /// The peer has been told; what it still sends is read and thrown away, so that closing
-    /// cannot turn into a reset that destroys the answer on its way.
+    /// Discards what the peer still sends. Unread bytes at close(2) would make the kernel send a
+    /// reset, which can destroy a response that the peer has not read yet.
     Lingering,
-    /// Nothing counts any more except that everything is given back.
+    /// Only the close is left.
     Closing,
 }
 
-/// What bounds a connection's life; the same for all of them.
+/// The limits that are the same for all connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// How long a request head may be, its end included, in bytes.
+pub struct ConnectionLimits {
+    /// Longest request head, its end included, in bytes.
     pub request_head_bytes: usize,
-    /// How many bytes are read and thrown away after the answer before the connection is closed
-    /// all the same; `None` closes at once, as the documents do.
+    /// Most bytes that a lingering close discards; `None` closes at once, as the reference
+    /// programs do.
     pub lingering_close_bytes: Option<usize>,
 }
 
-/// The machine. See [`Next`] for what it answers.
+/// The state machine of one HTTP/1.0 connection: one request, one response.
 #[derive(Clone, Debug)]
 pub struct Connection {
     phase: Phase,
     head: RequestHead,
-    reply: Reply,
+    response: ResponseKind,
     request_bytes: usize,
     sent_bytes: usize,
-    drained_bytes: usize,
+    lingered_bytes: usize,
 }
 
 impl Default for Connection {
@@ -69,59 +69,59 @@ impl Default for Connection {
         Self {
             phase: Phase::Receiving,
             head: RequestHead::default(),
-            reply: Reply::Response,
+            response: ResponseKind::Response,
             request_bytes: 0,
             sent_bytes: 0,
-            drained_bytes: 0,
+            lingered_bytes: 0,
         }
     }
 }
 
 impl Connection {
-    /// Bytes came; none at all is the end of the peer's stream.
-    pub fn received(&mut self, bytes: &[u8], rules: &Rules) -> Next {
+    /// Handles received bytes; an empty slice is the end of the peer's stream.
+    pub fn on_received(&mut self, bytes: &[u8], limits: &ConnectionLimits) -> Next {
         match self.phase {
             Phase::Receiving if bytes.is_empty() => self.close(),
-            Phase::Receiving => self.request_grew(bytes, rules),
-            // HTTP/1.0: one request, one answer. What follows the request changes nothing, and
-            // neither does a peer that has nothing more to say but still listens.
-            Phase::Sending | Phase::ShuttingDown | Phase::Closing => self.wants(),
-            Phase::Lingering => self.drained(bytes.len(), rules),
+            Phase::Receiving => self.on_request_bytes(bytes, limits),
+            // HTTP/1.0: one request, one response. Further bytes change nothing, nor does a
+            // half-close: the peer may still be reading.
+            Phase::Sending | Phase::ShuttingDown | Phase::Closing => self.next(),
+            Phase::Lingering => self.on_lingering(bytes.len(), limits),
         }
     }
 
-    /// The decision depends on the stream alone, never on how it was cut: a head is too large
-    /// when its end does not lie within the limit.
-    fn request_grew(&mut self, bytes: &[u8], rules: &Rules) -> Next {
+    /// A head is too large when its end is not within the limit. That depends on the stream alone,
+    /// not on how it is split.
+    fn on_request_bytes(&mut self, bytes: &[u8], limits: &ConnectionLimits) -> Next {
         let end = self.head.scan(bytes).map(|end| self.request_bytes + end);
         self.request_bytes += bytes.len();
         match end {
-            Some(end) if end <= rules.request_head_bytes => self.reply(Reply::Response),
-            None if self.request_bytes < rules.request_head_bytes => Next::Recv,
-            _ => self.reply(Reply::HeadTooLarge),
+            Some(end) if end <= limits.request_head_bytes => self.respond(ResponseKind::Response),
+            None if self.request_bytes < limits.request_head_bytes => Next::Recv,
+            _ => self.respond(ResponseKind::HeadTooLarge),
         }
     }
 
-    fn reply(&mut self, reply: Reply) -> Next {
-        self.reply = reply;
+    fn respond(&mut self, response: ResponseKind) -> Next {
+        self.response = response;
         self.phase = Phase::Sending;
         Next::Send
     }
 
-    fn drained(&mut self, count: usize, rules: &Rules) -> Next {
-        self.drained_bytes += count;
-        if count > 0 && self.drained_bytes < rules.lingering_close_bytes.unwrap_or(0) {
+    fn on_lingering(&mut self, count: usize, limits: &ConnectionLimits) -> Next {
+        self.lingered_bytes += count;
+        if count > 0 && self.lingered_bytes < limits.lingering_close_bytes.unwrap_or(0) {
             return Next::Recv;
         }
         self.close()
     }
 
-    /// `count` bytes of the answer, which is `length` bytes long, were taken over by the kernel.
-    pub fn sent(&mut self, count: usize, length: usize) -> Next {
+    /// Handles that the kernel accepted `count` bytes of a response of `length` bytes.
+    pub fn on_sent(&mut self, count: usize, length: usize) -> Next {
         match self.phase {
             Phase::Sending => {
                 self.sent_bytes += count;
-                assert!(self.sent_bytes <= length, "more sent than there was");
+                assert!(self.sent_bytes <= length, "more bytes sent than pending");
                 if self.sent_bytes < length {
                     return Next::Send;
                 }
@@ -132,10 +132,10 @@ impl Connection {
         }
     }
 
-    /// The peer has been told that nothing follows, or it cannot be told any more.
-    pub fn shut(&mut self, rules: &Rules) -> Next {
+    /// Handles the end of the shutdown, whether it succeeded or not.
+    pub fn on_shutdown(&mut self, limits: &ConnectionLimits) -> Next {
         match self.phase {
-            Phase::ShuttingDown if rules.lingering_close_bytes.is_some() => {
+            Phase::ShuttingDown if limits.lingering_close_bytes.is_some() => {
                 self.phase = Phase::Lingering;
                 Next::Recv
             }
@@ -143,14 +143,14 @@ impl Connection {
         }
     }
 
-    /// Nothing more is wanted of the peer: an error, a deadline, the end of the server.
+    /// Ends the connection: an error, a deadline, or the end of the server.
     pub fn close(&mut self) -> Next {
         self.phase = Phase::Closing;
         Next::Close
     }
 
-    /// What its [`crate::conversation`] wants is what it wants.
-    pub(crate) fn converse(&mut self, next: Next) -> Next {
+    /// Takes the state that [`crate::http11::Http11`] decided.
+    pub(crate) fn set_next(&mut self, next: Next) -> Next {
         self.phase = match next {
             Next::Recv => Phase::Receiving,
             Next::Send => Phase::Sending,
@@ -160,13 +160,13 @@ impl Connection {
         next
     }
 
-    /// Whether nothing has been said of its end yet.
-    pub(crate) fn is_conversing(&self) -> bool {
+    /// Returns true while requests and responses are exchanged.
+    pub(crate) fn is_exchanging(&self) -> bool {
         matches!(self.phase, Phase::Receiving | Phase::Sending)
     }
 
-    /// What it wants as it stands; what it was last told changes nothing.
-    pub fn wants(&self) -> Next {
+    /// Returns the step of the present state.
+    pub fn next(&self) -> Next {
         match self.phase {
             Phase::Receiving | Phase::Lingering => Next::Recv,
             Phase::Sending => Next::Send,
@@ -175,27 +175,27 @@ impl Connection {
         }
     }
 
-    /// Which reply the request has earned.
-    pub fn chosen_reply(&self) -> Reply {
-        self.reply
+    /// Returns the response to the request.
+    pub fn response(&self) -> ResponseKind {
+        self.response
     }
 
-    /// How much of the answer has been sent, in bytes.
+    /// Returns how many bytes of the response are sent.
     pub fn sent_bytes(&self) -> usize {
         self.sent_bytes
     }
 
-    /// How much of the request has come, in bytes.
+    /// Returns how many bytes of the request are received.
     pub fn request_bytes(&self) -> usize {
         self.request_bytes
     }
 
-    /// Whether the request is still on its way, and nothing has been decided.
+    /// Returns true until the request head is complete or refused.
     pub fn is_receiving(&self) -> bool {
         self.phase == Phase::Receiving
     }
 
-    /// Whether nothing is left but to give everything back.
+    /// Returns true if only the close is left.
     pub fn is_closing(&self) -> bool {
         self.phase == Phase::Closing
     }
@@ -205,72 +205,74 @@ impl Connection {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { request_head_bytes: 8, lingering_close_bytes: None };
-    const LINGERING: Rules = Rules { request_head_bytes: 8, lingering_close_bytes: Some(10) };
+    const LIMITS: ConnectionLimits =
+        ConnectionLimits { request_head_bytes: 8, lingering_close_bytes: None };
+    const LINGERING: ConnectionLimits =
+        ConnectionLimits { request_head_bytes: 8, lingering_close_bytes: Some(10) };
 
     #[test]
-    fn the_documents_life() {
+    fn reference_lifecycle() {
         let mut connection = Connection::default();
-        assert_eq!(connection.received(b"GET\r", &RULES), Next::Recv);
-        assert_eq!(connection.received(b"\n\r\n", &RULES), Next::Send);
-        assert_eq!(connection.chosen_reply(), Reply::Response);
-        assert_eq!(connection.sent(100, 114), Next::Send);
-        assert_eq!(connection.sent(14, 114), Next::Shutdown);
-        assert_eq!(connection.shut(&RULES), Next::Close);
+        assert_eq!(connection.on_received(b"GET\r", &LIMITS), Next::Recv);
+        assert_eq!(connection.on_received(b"\n\r\n", &LIMITS), Next::Send);
+        assert_eq!(connection.response(), ResponseKind::Response);
+        assert_eq!(connection.on_sent(100, 114), Next::Send);
+        assert_eq!(connection.on_sent(14, 114), Next::Shutdown);
+        assert_eq!(connection.on_shutdown(&LIMITS), Next::Close);
     }
 
     #[test]
-    fn the_limit_depends_on_the_stream_and_not_on_its_cuts() {
-        for (stream, reply) in [
-            (&b"123456\n\n"[..], Reply::Response),
-            (b"1234567\n\n", Reply::HeadTooLarge),
-            (b"12345678", Reply::HeadTooLarge),
-            (b"1\n\n4567890123", Reply::Response),
+    fn head_limit_does_not_depend_on_how_the_stream_is_split() {
+        for (stream, response) in [
+            (&b"123456\n\n"[..], ResponseKind::Response),
+            (b"1234567\n\n", ResponseKind::HeadTooLarge),
+            (b"12345678", ResponseKind::HeadTooLarge),
+            (b"1\n\n4567890123", ResponseKind::Response),
         ] {
             for cut in 0..stream.len() {
                 let mut connection = Connection::default();
                 let (first, second) = stream.split_at(cut);
                 let mut next = Next::Recv;
                 for piece in [first, second].iter().filter(|piece| !piece.is_empty()) {
-                    next = connection.received(piece, &RULES);
+                    next = connection.on_received(piece, &LIMITS);
                 }
-                assert_eq!(next, Next::Send, "{stream:?} cut at {cut}");
-                assert_eq!(connection.chosen_reply(), reply, "{stream:?} cut at {cut}");
+                assert_eq!(next, Next::Send, "{stream:?} split at {cut}");
+                assert_eq!(connection.response(), response, "{stream:?} split at {cut}");
             }
         }
     }
 
     #[test]
-    fn the_end_of_the_stream_closes_only_what_has_no_request() {
+    fn end_of_stream_closes_only_without_a_request() {
         let mut connection = Connection::default();
-        assert_eq!(connection.received(b"", &RULES), Next::Close);
+        assert_eq!(connection.on_received(b"", &LIMITS), Next::Close);
         let mut connection = Connection::default();
-        assert_eq!(connection.received(b"\n\n", &RULES), Next::Send);
-        assert_eq!(connection.received(b"", &RULES), Next::Send, "it is still answered");
+        assert_eq!(connection.on_received(b"\n\n", &LIMITS), Next::Send);
+        assert_eq!(connection.on_received(b"", &LIMITS), Next::Send, "the response is still sent");
     }
 
     #[test]
-    fn a_lingering_close_ends_with_the_peer_or_at_the_limit() {
+    fn lingering_close_ends_at_end_of_stream_or_limit() {
         let lingering = || {
             let mut connection = Connection::default();
-            assert_eq!(connection.received(b"\n\n", &LINGERING), Next::Send);
-            assert_eq!(connection.sent(1, 1), Next::Shutdown);
-            assert_eq!(connection.shut(&LINGERING), Next::Recv);
+            assert_eq!(connection.on_received(b"\n\n", &LINGERING), Next::Send);
+            assert_eq!(connection.on_sent(1, 1), Next::Shutdown);
+            assert_eq!(connection.on_shutdown(&LINGERING), Next::Recv);
             connection
         };
         let mut connection = lingering();
-        assert_eq!(connection.received(b"123456789", &LINGERING), Next::Recv);
-        assert_eq!(connection.received(b"", &LINGERING), Next::Close);
+        assert_eq!(connection.on_received(b"123456789", &LINGERING), Next::Recv);
+        assert_eq!(connection.on_received(b"", &LINGERING), Next::Close);
         let mut connection = lingering();
-        assert_eq!(connection.received(b"1234567890", &LINGERING), Next::Close);
+        assert_eq!(connection.on_received(b"1234567890", &LINGERING), Next::Close);
     }
 
     #[test]
-    fn whatever_comes_after_the_decision_to_close_only_closes() {
+    fn every_event_after_close_leads_to_close() {
         let mut connection = Connection::default();
         assert_eq!(connection.close(), Next::Close);
-        assert_eq!(connection.received(b"\n\n", &RULES), Next::Close);
-        assert_eq!(connection.sent(1, 2), Next::Close);
-        assert_eq!(connection.shut(&RULES), Next::Close);
+        assert_eq!(connection.on_received(b"\n\n", &LIMITS), Next::Close);
+        assert_eq!(connection.on_sent(1, 2), Next::Close);
+        assert_eq!(connection.on_shutdown(&LIMITS), Next::Close);
     }
 }

@@ -1,21 +1,21 @@
-//! What a worker did, counted always and formatted never: a counter is an addition to a field,
-//! and reading it is left to whoever gets the [`crate::Report`].
+//! Counters of one worker. Counting is an addition to a field; formatting is left to the reader of
+//! the [`crate::Report`].
 
 use std::ops::AddAssign;
 
 macro_rules! system_calls {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// The system calls of a running worker's loop. Those that make, adjust and close the
-        /// listener and the ring come before or after it, and are not counted.
+        /// The system calls of a worker's event loop. Those that set up and close the listener and
+        /// the ring are not counted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum SystemCall { $($(#[$doc])* $variant,)* }
 
         impl SystemCall {
-            /// All of them, in the order in which they are reported.
+            /// Every system call, in the order of reports.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The name under which strace shows it on x86-64.
+            /// Returns the name that strace(1) prints on x86-64.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -46,28 +46,26 @@ system_calls! {
     IoUringEnter = "io_uring_enter",
 }
 
-/// How often each system call was made, failed ones included. Exact, since every call goes
-/// through a wrapper that counts it.
+/// Counts of system calls, failed ones included. Every call goes through a wrapper that counts it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemCalls([u64; SYSTEM_CALLS]);
 
 impl SystemCalls {
-    /// One more.
     pub(crate) fn count(&mut self, call: SystemCall) {
         self.0[call as usize] += 1;
     }
 
-    /// How often this one was made.
+    /// Returns the count of one system call.
     pub fn of(&self, call: SystemCall) -> u64 {
         self.0[call as usize]
     }
 
-    /// All together.
+    /// Returns the sum of all counts.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// Those that were made, with their names.
+    /// Iterates over the names and counts of those that are not zero.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         SystemCall::ALL
             .iter()
@@ -84,20 +82,19 @@ impl AddAssign<&Self> for SystemCalls {
     }
 }
 
-/// How many events came at once: the number of waits that brought 0, 1, 2–3, 4–7, 8–15… events.
+/// Histogram of the events returned by one wait: 0, 1, 2–3, 4–7, 8–15…
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchSizes([u64; Self::BUCKETS]);
 
 impl BatchSizes {
     const BUCKETS: usize = 16;
 
-    /// One more wait, which brought so many.
     pub(crate) fn count(&mut self, events: usize) {
         let bucket = (usize::BITS - events.leading_zeros()) as usize;
         self.0[bucket.min(Self::BUCKETS - 1)] += 1;
     }
 
-    /// The smallest number of events of each bucket, and how many waits fell into it.
+    /// Iterates over the buckets: the smallest number of events, and the count of waits.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.0.iter().enumerate().map(|(bucket, &waits)| ((1 << bucket) >> 1, waits))
     }
@@ -105,19 +102,19 @@ impl BatchSizes {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident,)*) => {
-        /// What one worker counted, or, added up, what all of them did.
+        /// Counters of one worker, or the sum of several.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Counters {
             $($(#[$doc])* pub $field: u64,)*
             /// System calls by name.
             pub system_calls: SystemCalls,
-            /// Events a wait.
+            /// Events for each wait.
             pub batch_sizes: BatchSizes,
         }
 
         impl Counters {
-            /// Every plain counter with its name, in the order in which they are reported.
+            /// Iterates over the names and values of the plain counters, in the order of reports.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field),)*].into_iter()
             }
@@ -136,76 +133,77 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections taken from the listener.
+    /// Connections accepted.
     accepted,
-    /// Connections given back.
+    /// Connections closed, their slots freed.
     closed,
-    /// Requests that came whole and within the limit.
+    /// Complete requests within the limit.
     requests,
-    /// Answers handed to the kernel to the last byte.
-    answered,
-    /// Requests answered with 431.
-    heads_too_large,
-    /// Requests on connections that persist that were refused with another status.
+    /// Responses that the kernel accepted to the last byte.
+    responses,
+    /// Requests refused with 431.
+    request_heads_too_large,
+    /// keep_alive: requests refused with another status.
     refused,
-    /// Bytes from peers, those thrown away after the answer included.
+    /// Bytes received, those discarded by a lingering close included.
     received_bytes,
-    /// Bytes to peers.
+    /// Bytes sent.
     sent_bytes,
-    /// Sends that took less than was offered.
+    /// Sends that accepted fewer bytes than were pending.
     short_sends,
-    /// Connections that ended before their request did.
-    ended_early,
-    /// Connections closed for an error of theirs: a reset, a time-out, no route.
+    /// Connections whose stream ended before a request was complete.
+    premature_eof,
+    /// Connections closed after an error of their own: ECONNRESET, ETIMEDOUT, EHOSTUNREACH…
     connection_errors,
-    /// Errors of accept; the queue stays as it is, and is tried again.
+    /// Errors of accept; the queued connections are accepted later.
     accept_errors,
-    /// Times that accepting paused, for want of a slot or of a descriptor.
+    /// Pauses of accepting, for lack of a slot or a descriptor.
     accept_pauses,
-    /// Connections closed because a deadline passed: nothing came, or the head did not end.
+    /// Deadlines passed: no first byte, an incomplete request head or body.
     expired_receiving,
-    /// The same: no other request came on a connection that persists.
+    /// Deadlines passed: no further request on a keep-alive connection.
     expired_idle,
-    /// The same: the peer did not take its answer.
+    /// Deadlines passed: the peer did not read its response.
     expired_sending,
-    /// The same: the peer did not close after its answer.
+    /// Deadlines passed: the peer did not close after its response.
     expired_lingering,
-    /// The same: the connection as a whole took too long.
-    expired_life,
-    /// Connections that were open at the stop and came to their own end.
+    /// Deadlines passed: the lifetime of a connection.
+    expired_lifetime,
+    /// Connections open at the stop that ended by themselves.
     drained,
-    /// Connections that were open at the stop and cut off: silent ones, and all at the deadline.
-    cut_off,
-    /// Connections that the kernel did not let go of in time, after all were cut off.
-    not_given_back,
+    /// Connections open at the stop that were closed: idle ones, and all at the drain deadline.
+    force_closed,
+    /// io_uring: connections with operations in flight after the stop's last deadline. Their memory
+    /// is leaked, since the kernel may still use it.
+    leaked,
     /// Waits for events or completions.
     waits,
-    /// Events or completions that they brought, those of the worker itself included: the stop,
-    /// and on io_uring the tick and the answers to cancels.
+    /// Events or completions, those of the worker itself included: the stop, and on io_uring the
+    /// tick and the cancels.
     events,
-    /// epoll: events for a connection that an earlier event of the same batch had closed.
+    /// epoll: events for a connection that an earlier event of the same wait closed.
     stale_events,
-    /// io_uring: waits that found the completion queue overflown. Nothing is lost by it.
+    /// io_uring: waits after which the CQ had overflowed. Nothing is lost (IORING_FEAT_NODROP).
     completion_queue_overflows,
-    /// io_uring: pushes that found the submission queue full.
+    /// io_uring: SQEs that found the submission queue full.
     submission_queue_full,
-    /// io_uring: enters that the kernel put off (EAGAIN, EBUSY).
-    enters_put_off,
-    /// io_uring: operations asked to be cancelled.
+    /// io_uring: enters that failed with EAGAIN or EBUSY and were retried.
+    enters_retried,
+    /// io_uring: cancels submitted.
     cancels,
-    /// io_uring: receives that found no provided buffer, and waited for one.
-    provided_buffers_missing,
-    /// Printed requests dropped, since nobody read them fast enough.
+    /// io_uring: receives that failed with ENOBUFS and waited for a provided buffer.
+    provided_buffers_exhausted,
+    /// Requests not printed, since standard output was not read fast enough.
     prints_dropped,
 }
 
 impl Counters {
-    /// System calls for each request that was answered; `None` before the first.
+    /// Returns the system calls for each response; `None` before the first.
     pub fn system_calls_per_request(&self) -> Option<f64> {
-        (self.answered > 0).then(|| self.system_calls.total() as f64 / self.answered as f64)
+        (self.responses > 0).then(|| self.system_calls.total() as f64 / self.responses as f64)
     }
 
-    /// Events for each wait that brought any; `None` before the first.
+    /// Returns the events for each wait that returned any; `None` before the first.
     pub fn events_per_wait(&self) -> Option<f64> {
         let empty = self.batch_sizes.0[0];
         let waits = self.batch_sizes.0.iter().sum::<u64>() - empty;
@@ -218,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_fall_into_their_buckets() {
+    fn batch_sizes_have_power_of_two_buckets() {
         let mut sizes = BatchSizes::default();
         for events in [0, 1, 2, 3, 4, 7, 8, 1 << 20] {
             sizes.count(events);
@@ -229,7 +227,7 @@ mod tests {
 
     #[test]
     fn counters_add_up() {
-        let mut one = Counters { requests: 2, answered: 2, ..Counters::default() };
+        let mut one = Counters { requests: 2, responses: 2, ..Counters::default() };
         one.system_calls.count(SystemCall::Sendto);
         let mut sum = Counters::default();
         sum += &one;

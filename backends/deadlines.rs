@@ -1,52 +1,52 @@
-//! Deadlines, coarse and cheap. Everybody has the same length of time for the same thing, so a
-//! queue in the order of the starts is a queue in the order of the ends: starting and stopping
-//! are O(1), and a sweep looks at nobody whose time has not come.
+//! Deadlines, coarse and cheap. A timeout has the same length for every connection, so a queue in
+//! the order of starts is also in the order of ends: start and stop are O(1), and a sweep visits
+//! only the connections that have expired.
 
 use std::time::Duration;
 
-/// What a connection is given time for. One at a time, beside the whole of its life.
+/// A limited wait. One at a time holds for a connection, and the lifetime in addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadline {
     /// For the first byte of a request.
     Idle,
     /// From the first byte of a request to the end of its head.
     RequestHead,
-    /// For the peer to take some of the answer.
+    /// For the peer to read some of the response.
     Send,
-    /// For the peer to close, once it has been told that nothing follows.
+    /// For the peer to close, after the send side was shut down.
     Linger,
-    /// For the first byte of another request, on a connection that persists.
+    /// For the first byte of a further request, on a keep-alive connection.
     KeepAlive,
-    /// From the end of a request's head to that of its body.
+    /// From the end of a request's head to the end of its body.
     RequestBody,
-    /// For all of it together.
-    Life,
+    /// For the connection as a whole.
+    Lifetime,
 }
 
-/// How long a connection may take for each part of its life; zero is for ever. Looked at on the
-/// worker's tick, so each may take up to two seconds longer.
+/// Timeouts of a connection; zero disables one. They are checked on the worker's tick of one
+/// second, so each may be up to two seconds longer.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLengths {
     /// For the first byte of a request, from the accept.
     pub idle: Duration,
     /// For the end of a request's head, from its first byte. More bytes do not restart it.
     pub request_head: Duration,
-    /// For the peer to take some of the answer; whatever it takes restarts it.
+    /// For the peer to read some of the response; progress restarts it.
     pub send: Duration,
-    /// For the peer to close, once it has been told that nothing follows. What it still sends
-    /// does not restart it. It counts only where closing is [`crate::Closing::Lingering`].
+    /// For the peer to close, after the send side was shut down. Further bytes do not restart it.
+    /// Used only with [`crate::Closing::Lingering`].
     pub linger: Duration,
-    /// For the first byte of another request, on a connection that persists.
+    /// For the first byte of a further request, on a keep-alive connection.
     pub keep_alive: Duration,
-    /// For the end of a request's body, from that of its head; on a connection that persists.
+    /// For the end of a request's body, from the end of its head; with keep-alive.
     pub request_body: Duration,
-    /// For all of it together, from the accept. A connection that persists is told with its next
-    /// answer that nothing follows, and has the same time once more.
-    pub life: Duration,
+    /// For the connection as a whole, from the accept. A keep-alive connection then gets
+    /// `Connection: close` with its next response, and the same time once more to end.
+    pub lifetime: Duration,
 }
 
 impl DeadlineLengths {
-    /// No deadlines at all, as in the documents.
+    /// No timeouts, as in the reference programs.
     pub const NONE: Self = Self {
         idle: Duration::ZERO,
         request_head: Duration::ZERO,
@@ -54,13 +54,11 @@ impl DeadlineLengths {
         linger: Duration::ZERO,
         keep_alive: Duration::ZERO,
         request_body: Duration::ZERO,
-        life: Duration::ZERO,
+        lifetime: Duration::ZERO,
     };
 }
 
 impl Default for DeadlineLengths {
-    /// 15 seconds to begin, 10 for the head, 30 to take some of the answer, 2 to close, 15 to begin
-    /// again, 30 for a body, and five minutes for everything.
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(15),
@@ -69,23 +67,23 @@ impl Default for DeadlineLengths {
             linger: Duration::from_secs(2),
             keep_alive: Duration::from_secs(15),
             request_body: Duration::from_secs(30),
-            life: Duration::from_secs(300),
+            lifetime: Duration::from_secs(300),
         }
     }
 }
 
-const NOBODY: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 
-/// A slot's place in one queue.
+/// A slot's link in one queue.
 #[derive(Clone, Copy)]
-struct Place {
+struct QueueLink {
     previous: u32,
     next: u32,
     ends_ms: u64,
     queue: Option<Deadline>,
 }
 
-const NO_PLACE: Place = Place { previous: NOBODY, next: NOBODY, ends_ms: 0, queue: None };
+const UNLINKED: QueueLink = QueueLink { previous: NONE, next: NONE, ends_ms: 0, queue: None };
 
 #[derive(Clone, Copy)]
 struct Queue {
@@ -97,79 +95,88 @@ struct Queue {
 /// The queues of all slots of one worker.
 pub(crate) struct Deadlines {
     queues: [Queue; 7],
-    /// Where a slot stands among the phases, which exclude each other.
-    phases: Box<[Place]>,
-    /// Where a slot stands in the queue of lives.
-    lives: Box<[Place]>,
+    /// Links of all deadlines but the lifetime; at most one of them holds for a slot.
+    phases: Box<[QueueLink]>,
+    lifetimes: Box<[QueueLink]>,
 }
 
 impl Deadlines {
-    /// Room for so many slots, allocated here and never again.
+    /// Allocates the links of `slots` connections.
     pub(crate) fn new(slots: usize, lengths: &DeadlineLengths) -> Self {
         let queue = |length: Duration| Queue {
-            first: NOBODY,
-            last: NOBODY,
-            // Zero is for ever, and less than a millisecond is not zero.
+            first: NONE,
+            last: NONE,
+            // Rounded up: less than a millisecond is not zero, which disables the timeout.
             length_ms: u64::try_from(length.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
         };
-        let DeadlineLengths { idle, request_head, send, linger, keep_alive, request_body, life } =
-            *lengths;
         Self {
-            queues: [idle, request_head, send, linger, keep_alive, request_body, life].map(queue),
-            phases: vec![NO_PLACE; slots].into_boxed_slice(),
-            lives: vec![NO_PLACE; slots].into_boxed_slice(),
+            // In the order of [`Deadline`].
+            queues: [
+                lengths.idle,
+                lengths.request_head,
+                lengths.send,
+                lengths.linger,
+                lengths.keep_alive,
+                lengths.request_body,
+                lengths.lifetime,
+            ]
+            .map(queue),
+            phases: vec![UNLINKED; slots].into_boxed_slice(),
+            lifetimes: vec![UNLINKED; slots].into_boxed_slice(),
         }
     }
 
-    /// The time for `deadline` starts now; that for another phase stops.
+    /// Starts a deadline now. Any other than the lifetime replaces the one that holds.
     pub(crate) fn start(&mut self, deadline: Deadline, slot: u32, now_ms: u64) {
-        self.leave(slot, deadline == Deadline::Life);
+        self.unlink(slot, deadline == Deadline::Lifetime);
         let queue = &mut self.queues[deadline as usize];
         if queue.length_ms == 0 {
             return;
         }
-        let places = if deadline == Deadline::Life { &mut self.lives } else { &mut self.phases };
+        let links =
+            if deadline == Deadline::Lifetime { &mut self.lifetimes } else { &mut self.phases };
         let last = std::mem::replace(&mut queue.last, slot);
-        match places.get_mut(last as usize) {
-            Some(place) => place.next = slot,
+        match links.get_mut(last as usize) {
+            Some(link) => link.next = slot,
             None => queue.first = slot,
         }
-        places[slot as usize] = Place {
+        links[slot as usize] = QueueLink {
             previous: last,
-            next: NOBODY,
+            next: NONE,
             ends_ms: now_ms.saturating_add(queue.length_ms),
             queue: Some(deadline),
         };
     }
 
-    /// No deadline holds for that slot any more.
+    /// Stops all deadlines of a slot.
     pub(crate) fn stop(&mut self, slot: u32) {
-        self.leave(slot, false);
-        self.leave(slot, true);
+        self.unlink(slot, false);
+        self.unlink(slot, true);
     }
 
-    fn leave(&mut self, slot: u32, life: bool) {
-        let places = if life { &mut self.lives } else { &mut self.phases };
-        let place = std::mem::replace(&mut places[slot as usize], NO_PLACE);
-        let Some(deadline) = place.queue else { return };
+    fn unlink(&mut self, slot: u32, is_lifetime: bool) {
+        let links = if is_lifetime { &mut self.lifetimes } else { &mut self.phases };
+        let link = std::mem::replace(&mut links[slot as usize], UNLINKED);
+        let Some(deadline) = link.queue else { return };
         let queue = &mut self.queues[deadline as usize];
-        match places.get_mut(place.previous as usize) {
-            Some(previous) => previous.next = place.next,
-            None => queue.first = place.next,
+        match links.get_mut(link.previous as usize) {
+            Some(previous) => previous.next = link.next,
+            None => queue.first = link.next,
         }
-        match places.get_mut(place.next as usize) {
-            Some(next) => next.previous = place.previous,
-            None => queue.last = place.previous,
+        match links.get_mut(link.next as usize) {
+            Some(next) => next.previous = link.previous,
+            None => queue.last = link.previous,
         }
     }
 
-    /// A slot whose time is over, and what it was for. All of the slot's deadlines stop.
+    /// Removes one slot whose deadline has passed, and returns it with that deadline. All
+    /// deadlines of the slot stop.
     pub(crate) fn pop_expired(&mut self, now_ms: u64) -> Option<(u32, Deadline)> {
         for index in 0..self.queues.len() {
             let slot = self.queues[index].first;
-            let life = index == Deadline::Life as usize;
-            let places = if life { &self.lives } else { &self.phases };
-            let Some(&Place { ends_ms, queue: Some(deadline), .. }) = places.get(slot as usize)
+            let is_lifetime = index == Deadline::Lifetime as usize;
+            let links = if is_lifetime { &self.lifetimes } else { &self.phases };
+            let Some(&QueueLink { ends_ms, queue: Some(deadline), .. }) = links.get(slot as usize)
             else {
                 continue;
             };
@@ -193,11 +200,11 @@ mod tests {
         linger: Duration::from_secs(2),
         keep_alive: Duration::from_secs(7),
         request_body: Duration::from_secs(20),
-        life: Duration::from_secs(100),
+        lifetime: Duration::from_secs(100),
     };
 
     #[test]
-    fn those_whose_time_has_come_come_out_in_order() {
+    fn expired_slots_are_returned_in_order() {
         let mut deadlines = Deadlines::new(4, &LENGTHS);
         deadlines.start(Deadline::Idle, 0, 0);
         deadlines.start(Deadline::Idle, 1, 1);
@@ -211,28 +218,32 @@ mod tests {
     }
 
     #[test]
-    fn a_life_runs_beside_the_phases_and_ends_them() {
+    fn lifetime_is_independent_of_other_deadlines_and_ends_them() {
         let mut deadlines = Deadlines::new(1, &LENGTHS);
-        deadlines.start(Deadline::Life, 0, 0);
+        deadlines.start(Deadline::Lifetime, 0, 0);
         for second in 0..99 {
             deadlines.start(Deadline::Send, 0, second * 1000);
             assert_eq!(deadlines.pop_expired(second * 1000), None);
         }
-        assert_eq!(deadlines.pop_expired(100_000), Some((0, Deadline::Life)));
-        assert_eq!(deadlines.pop_expired(u64::MAX), None, "the phase stopped with the life");
+        assert_eq!(deadlines.pop_expired(100_000), Some((0, Deadline::Lifetime)));
+        assert_eq!(
+            deadlines.pop_expired(u64::MAX),
+            None,
+            "the other deadline stopped with the lifetime"
+        );
     }
 
     #[test]
-    fn zero_is_for_ever() {
+    fn zero_disables_a_timeout() {
         let mut deadlines = Deadlines::new(1, &DeadlineLengths::NONE);
         deadlines.start(Deadline::Idle, 0, 0);
-        deadlines.start(Deadline::Life, 0, 0);
+        deadlines.start(Deadline::Lifetime, 0, 0);
         assert_eq!(deadlines.pop_expired(u64::MAX), None);
     }
 
-    /// Against a plain list of (slot, deadline, end), over seeded random histories.
+    /// Compares with a list of (slot, deadline, end) over seeded random sequences.
     #[test]
-    fn the_queues_agree_with_a_plain_list() {
+    fn queues_agree_with_a_list() {
         const PHASES: [Deadline; 6] = [
             Deadline::Idle,
             Deadline::RequestHead,
@@ -261,15 +272,15 @@ mod tests {
                     list.retain(|entry| entry.0 != slot);
                 }
                 1 => {
-                    deadlines.start(Deadline::Life, slot, now_ms);
-                    list.retain(|entry| (entry.0, entry.1) != (slot, Deadline::Life));
-                    list.push((slot, Deadline::Life, now_ms + 100_000));
+                    deadlines.start(Deadline::Lifetime, slot, now_ms);
+                    list.retain(|entry| (entry.0, entry.1) != (slot, Deadline::Lifetime));
+                    list.push((slot, Deadline::Lifetime, now_ms + 100_000));
                 }
                 _ => {
                     let phase = PHASES[random(6) as usize];
                     let length = deadlines.queues[phase as usize].length_ms;
                     deadlines.start(phase, slot, now_ms);
-                    list.retain(|entry| entry.0 != slot || entry.1 == Deadline::Life);
+                    list.retain(|entry| entry.0 != slot || entry.1 == Deadline::Lifetime);
                     list.push((slot, phase, now_ms + length));
                 }
             }
@@ -279,8 +290,11 @@ mod tests {
                 assert!(held.is_some_and(|entry| entry.2 <= now_ms));
                 list.retain(|entry| entry.0 != slot);
             }
-            assert!(list.iter().all(|entry| entry.2 > now_ms), "one was forgotten");
+            assert!(
+                list.iter().all(|entry| entry.2 > now_ms),
+                "an expired deadline was not returned"
+            );
         }
-        assert!(expired > 1_000, "the check must meet ends: {expired}");
+        assert!(expired > 1_000, "too few deadlines expired: {expired}");
     }
 }

@@ -1,40 +1,41 @@
-//! Errors that end a worker, or keep it from starting. What a peer does is never among them.
+//! Errors that end a worker or prevent its start. Nothing that a peer does is one.
 
 use std::{fmt, io};
 
-/// What kind of trouble it is, for those who must choose an exit code or another backend.
+/// The kind of an error, for the choice of an exit code or another backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The kernel, its settings or a sandbox refuse the backend that was asked for.
+    /// The kernel, its settings or a sandbox refuse the backend.
     BackendRefused,
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     Address,
-    /// The machine has no room left: descriptors, memory, watches.
+    /// A resource is exhausted: descriptors, memory, epoll watches.
     Resources,
-    /// What was asked for makes no sense: an unknown backend, a limit of zero.
+    /// An option is invalid: an unknown backend, a limit of zero.
     Usage,
-    /// A system call failed in a way that it cannot on a healthy system.
+    /// A system call failed for no known reason.
     Unexpected,
 }
 
-/// An operation that failed, why it probably did, and what can be done about it.
+/// A failed operation, its likely cause, and what to try.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BackendError {
-    /// What kind of trouble it is.
+    /// The kind of the error.
     pub kind: ErrorKind,
-    /// What was being done, as a system call or in words: `io_uring_setup`, `bind 127.0.0.1:80`.
+    /// The operation: a system call or words, such as `io_uring_setup`, `listen on 127.0.0.1:80`.
     pub operation: String,
-    /// The kernel's own word, where there is one.
+    /// The error of the system call, if one failed.
     pub source: Option<io::Error>,
-    /// The likely cause, in a sentence without a full stop.
+    /// The likely cause, without a full stop.
     pub cause: String,
-    /// What to do about it, in a sentence without a full stop; empty where nothing is known.
+    /// The remedy, without a full stop; empty if nothing is known.
     pub remedy: String,
 }
 
 impl BackendError {
-    /// An error without a kernel's word or a remedy, which the two functions below add.
+    /// Makes an error without a source or a remedy.
     pub fn new(kind: ErrorKind, operation: impl Into<String>, cause: impl Into<String>) -> Self {
         Self {
             kind,
@@ -45,21 +46,21 @@ impl BackendError {
         }
     }
 
-    /// The same with the kernel's own word.
+    /// Adds the error of the system call.
     #[must_use]
     pub fn with_source(mut self, source: io::Error) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// The same with what can be done about it.
+    /// Adds what to try.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
         self
     }
 
-    /// A system call failed where a healthy system gives it no reason to.
+    /// Makes the error of a system call that was not expected to fail.
     pub(crate) fn unexpected(operation: &str, source: io::Error) -> Self {
         let kind = match source.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOSPC | libc::ENOBUFS) => {
@@ -68,7 +69,7 @@ impl BackendError {
             _ => ErrorKind::Unexpected,
         };
         let cause = match kind {
-            ErrorKind::Resources => "the process or the machine has reached a limit",
+            ErrorKind::Resources => "a limit of the process or the machine is reached",
             _ => "the kernel refused a call that it normally allows",
         };
         Self::new(kind, operation, cause).with_source(source)
@@ -76,10 +77,11 @@ impl BackendError {
 }
 
 impl fmt::Display for BackendError {
-    /// One line: `operation: the kernel's word: the cause; the remedy`.
+    /// Formats one line, `operation: cause; remedy`. The alternate form `{:#}` has the source too:
+    /// `operation: source: cause; remedy`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: ", self.operation)?;
-        if let Some(source) = &self.source {
+        if let (Some(source), true) = (&self.source, formatter.alternate()) {
             write!(formatter, "{source}: ")?;
         }
         write!(formatter, "{}", self.cause)?;
@@ -90,5 +92,27 @@ impl fmt::Display for BackendError {
     }
 }
 
-// The kernel's word is a part of the line already, so it is not a source to be printed after it.
-impl std::error::Error for BackendError {}
+impl std::error::Error for BackendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    #[test]
+    fn source_is_returned_and_printed_in_the_alternate_form_only() {
+        let source = io::Error::from_raw_os_error(libc::EPERM);
+        let error = BackendError::new(ErrorKind::BackendRefused, "io_uring_setup", "denied")
+            .with_source(source)
+            .with_remedy("allow it");
+        let source = error.source().expect("there is one");
+        assert!(source.to_string().starts_with("Operation not permitted"), "{source}");
+        assert_eq!(error.to_string(), "io_uring_setup: denied; allow it");
+        assert_eq!(format!("{error:#}"), format!("io_uring_setup: {source}: denied; allow it"));
+        assert!(BackendError::new(ErrorKind::Usage, "x", "y").source().is_none());
+    }
+}

@@ -1,25 +1,8 @@
-//! The same small server on two engines, epoll and io_uring, written side by side.
+//! A small HTTP server for Linux on two kernel interfaces, epoll(7) and io_uring(7).
 //!
-//! # The map: read in this order
-//!
-//! 1. `lifecycle.rs`: the ten steps, five asks and five answers. Verbs *ask*, participles are
-//!    *answers*.
-//! 2. `connection.rs`: the life itself, a state machine that does no I/O.
-//! 3. `epoll/level.rs`: with epoll, the work is done in the *answer*.
-//! 4. `epoll/edge.rs` beside it: what triggering changes.
-//! 5. `io_uring/single_shot.rs` beside it: with io_uring, the work moves into the *ask*.
-//! 6. `server.rs`: what is the same for all; `server/time.rs`: its deadlines, and the stop.
-//!    `server/persistent.rs` beside it, with `conversation.rs`, `replies.rs` and `http/`: the same
-//!    life for as many requests as the peer likes, where [`Worker::keep_alive`] asks for it.
-//! 7. `epoll/tuned.rs` and `io_uring/tuned.rs`: the same ten steps once more, as fast as each
-//!    interface can take them; `io_uring/techniques/` has a file for each thing that io_uring
-//!    offers, with what it replaces and what it gains.
-//! 8. The parts: `token`, `slots`, `request_head`, `deadlines`, `counters`, `socket`, `stop`,
-//!    `kernel`, `error`, `unsent`; `epoll/syscalls.rs`; `io_uring/ring.rs`, `recv_slab.rs`,
-//!    `drain.rs`.
-//! 9. [`capabilities`]: what the io_uring of this kernel can do, found by doing it.
-//!
-//! # A server in a few lines
+//! Every [`Variant`] has the same connection lifecycle, limits and deadlines, and its engine is
+//! written to be read next to the others. A worker is one thread with one listener: it accepts,
+//! receives a request, sends a fixed response, and closes or keeps the connection alive.
 //!
 //! ```
 //! use ringpoll_backends::{EngineOptions, Stop, Variant, Worker, open};
@@ -33,58 +16,92 @@
 //! let worker = Worker::new(listener, stop.clone(), *b"HTTP/1.0 200 OK\r\n\r\nhello");
 //!
 //! let server = std::thread::spawn(move || {
-//!     let variant: Variant = "epoll:level".parse()?; // or "epoll:edge", "io_uring:single_shot"
-//!     let mut backend = open(variant, &EngineOptions::default())?; // on the thread that runs it
+//!     // Or `"io_uring:tuned".parse()?`. A ring belongs to the thread that opens it.
+//!     let mut backend = open(Variant::EpollLevel, &EngineOptions::default())?;
 //!     backend.run(worker)
 //! });
 //!
 //! let mut client = TcpStream::connect(address)?;
 //! client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-//! let mut answer = String::new();
-//! client.read_to_string(&mut answer)?;
-//! assert!(answer.ends_with("hello"));
+//! let mut response = String::new();
+//! client.read_to_string(&mut response)?;
+//! assert!(response.ends_with("hello"));
 //!
 //! stop.request();
 //! assert_eq!(server.join().unwrap()?.counters.requests, 1);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Where io_uring is unavailable, [`open`] returns [`ErrorKind::BackendRefused`] with the cause and
+//! a remedy; the caller decides whether to use epoll. [`capabilities`] probes every operation and
+//! flag of this kernel's io_uring.
+//!
+//! # Map of the files, in reading order
+//!
+//! 1. `lifecycle.rs`: the ten functions of every engine, five `start_*` and five `on_*`.
+//! 2. `connection.rs`: the states of a connection, without I/O; `request_head.rs`: finds the end of
+//!    a request head.
+//! 3. `epoll/level.rs`: the system call is made in `on_*`. `epoll/edge.rs`: edge-triggered.
+//!    `epoll/syscalls.rs`: the counted system calls.
+//! 4. `io_uring/single_shot.rs`: the operation is submitted in `start_*`.
+//! 5. `server.rs`: the part that all engines share; `server/time.rs`: deadlines and the stop;
+//!    `server/keep_alive.rs`, `http11.rs`, `responses.rs`, `http/`: keep-alive connections.
+//! 6. `epoll/tuned.rs`, `io_uring/tuned.rs`, `io_uring/tuned/`: the ten functions with fewer system
+//!    calls. `io_uring/techniques/`: one file for each io_uring feature they use.
+//! 7. `io_uring/ring.rs`: the ring; `io_uring/completion.rs`: CQE results;
+//!    `io_uring/recv_slab.rs`, `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns
+//!    while a RECV is in flight; `io_uring/restriction.rs`: restricts the ring's operations;
+//!    `io_uring/teardown.rs`: cancels and reaps what is in flight.
+//! 8. `backend.rs`: options, [`Worker`], [`open`]; `counters.rs`, `deadlines.rs`, `error.rs`,
+//!    `kernel.rs`: reasons why io_uring is refused; `pending_output.rs`, `request_copies.rs`,
+//!    `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
+//! 9. `io_uring/capabilities.rs`, `io_uring/capabilities/`: the probes of [`capabilities`].
+//! 10. Tests: `simulation.rs`, `simulation/`: a simulated kernel; `io_uring/faults.rs`,
+//!     `io_uring/faults/`: faults injected into a real ring; `test_process.rs`: a process for one
+//!     test.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("ringpoll-backends supports Linux only: epoll and io_uring are Linux interfaces");
 
 mod backend;
+#[doc(hidden)] // For the fuzz targets.
 pub mod connection;
-mod conversation;
 mod counters;
 mod deadlines;
 mod epoll;
 mod error;
-pub mod http;
+mod http;
+mod http11;
 mod io_uring;
 pub mod kernel;
 mod lifecycle;
-#[cfg(test)]
-mod own_process;
-mod replies;
+mod pending_output;
 mod request_copies;
+#[doc(hidden)] // For the fuzz targets.
 pub mod request_head;
+mod responses;
 mod server;
+#[doc(hidden)] // For the fuzz targets.
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
-pub mod slots;
+mod slab;
 mod socket;
 mod stop;
-pub mod token;
-mod unsent;
+#[cfg(test)]
+mod test_process;
+mod token;
 
 pub use backend::{
-    Backend, Closing, EngineOptions, KeepAlive, Limits, Recorder, Report, RequestLog, ShutdownBy,
-    Step, Variant, Worker, open,
+    Backend, Closing, EngineOptions, KeepAlive, LifecycleEvent, Limits, ParseVariantError,
+    Recorder, Report, RequestLog, ShutdownBy, Variant, Worker, open,
 };
 pub use connection::Next;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
 pub use io_uring::{Techniques, capabilities};
-pub use replies::Replies;
-pub use slots::ConnectionId;
+pub use responses::Responses;
+pub use slab::ConnectionId;
 pub use socket::{ListenOptions, Listener};
 pub use stop::Stop;

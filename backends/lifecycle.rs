@@ -1,101 +1,77 @@
-//! The ten steps of a connection, five asks and five answers, and how one leads to the next.
+//! The lifecycle of a connection: five steps of two halves.
 //!
-//! | ask        | answer     | epoll does the work in the answer | io_uring does it in the ask |
-//! |------------|------------|-----------------------------------|-----------------------------|
-//! | `accept`   | `accepted` | readable → `accept4`              | ACCEPT → a descriptor       |
-//! | `recv`     | `received` | readable → `recv`                 | RECV → a count              |
-//! | `send`     | `sent`     | writable → `send`                 | SEND → a count              |
-//! | `shutdown` | `shut`     | `shutdown` → HUP                  | SHUTDOWN → a result         |
-//! | `close`    | `closed`   | `close` → at once                 | CLOSE → a result            |
-
-use std::io;
+//! `start_x` says that a step is wanted; `on_x` handles that it is possible (epoll) or done
+//! (io_uring). With epoll the system call is made in `on_x`; with io_uring it is made by `start_x`.
+//! Every engine has these ten functions, in this order:
+//!
+//! | step                             | epoll (readiness)           | io_uring (completion)    |
+//! |----------------------------------|-----------------------------|--------------------------|
+//! | `start_accept` → `on_accept`     | listener readable → accept4 | ACCEPT → a descriptor    |
+//! | `start_recv` → `on_recv`         | readable → recv             | RECV → a byte count      |
+//! | `start_send` → `on_send`         | writable → send             | SEND → a byte count      |
+//! | `start_shutdown` → `on_shutdown` | shutdown(SHUT_WR), at once¹ | SHUTDOWN → done          |
+//! | `start_recv` → `on_recv`         | readable → recv, discard    | RECV → discard           |
+//! | `start_close` → `on_close`       | EPOLL_CTL_DEL, close        | cancel, CLOSE → done     |
+//!
+//! The second receive is the lingering close, which is the default: after SHUT_WR the engine
+//! discards what the peer still sends until the peer closes, since unread bytes at close(2) make
+//! the kernel send a reset that can destroy the response (RFC 1122, 4.2.2.13).
+//!
+//! ¹ The reference programs do not linger: they call shutdown(SHUT_RDWR), and EPOLLHUP reports
+//! that both directions are closed.
 
 use crate::connection::Next;
 use crate::server::Server;
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
-/// An engine. Every implementation has its functions in this order.
+/// The part of an event loop that is the same for every engine.
 pub(crate) trait Lifecycle {
-    /// What the kernel says with an answer: epoll, the mask of events; io_uring, the result.
-    type Event: Copy;
-
-    /// What all engines share.
     fn server(&mut self) -> &mut Server;
 
-    /// Asks for connections, if one more can be taken in. Asking twice is asking once: it is done
-    /// at the end of every turn.
-    fn accept(&mut self) -> io::Result<()>;
-    fn accepted(&mut self, event: Self::Event);
+    /// Starts the step that the connection needs next.
+    fn start_next(&mut self, id: ConnectionId, next: Next);
 
-    fn recv(&mut self, id: ConnectionId);
-    fn received(&mut self, id: ConnectionId, event: Self::Event) -> Next;
+    /// Starts to accept if a connection can be admitted; otherwise stops. Repeated calls are free.
+    fn resume_accept(&mut self);
 
-    fn send(&mut self, id: ConnectionId);
-    fn sent(&mut self, id: ConnectionId, event: Self::Event) -> Next;
-
-    fn shutdown(&mut self, id: ConnectionId);
-    fn shut(&mut self, id: ConnectionId, event: Self::Event) -> Next;
-
-    fn close(&mut self, id: ConnectionId);
-    fn closed(&mut self, id: ConnectionId, event: Self::Event);
-
-    /// The stop was heard: whatever is still asked of the listener is taken back.
+    /// Withdraws what is registered or in flight for the listener, since the worker is stopping.
     fn stop_accepting(&mut self);
 
-    /// After it, nobody new can come: those who wait are taken, until the queue says that it is
-    /// empty or there is no slot.
-    fn accept_waiting(&mut self);
+    /// Accepts connections that are established already, until the listener's queue is empty or
+    /// every slot is taken. Called only after [`Lifecycle::stop_accepting`].
+    fn accept_queued(&mut self);
 
-    /// One answer of the kernel, told apart by what was asked.
-    fn answer(&mut self, token: Token, event: Self::Event) {
-        let id = token.id;
-        let next = match token.operation {
-            Operation::Accept => return self.accepted(event),
-            Operation::Recv => self.received(id, event),
-            Operation::Send => self.sent(id, event),
-            Operation::Shutdown => self.shut(id, event),
-            Operation::Close => return self.closed(id, event),
-            Operation::Stop => return self.stop(),
-            Operation::Tick | Operation::Cancel => return,
-        };
-        self.advance(id, next);
+    /// Ends a step: starts the next one, then logs the request if the step completed one. The log
+    /// follows the system call, as in the reference programs.
+    fn end_step(&mut self, token: Token, next: Next) {
+        self.start_next(token.id, next);
         if token.operation == Operation::Recv && next == Next::Send {
-            self.server().log_request(id);
+            self.server().log_request(token.id);
         }
     }
 
-    /// What the connection wants next is asked for.
-    fn advance(&mut self, id: ConnectionId, next: Next) {
-        match next {
-            Next::Recv => self.recv(id),
-            Next::Send => self.send(id),
-            Next::Shutdown => self.shutdown(id),
-            Next::Close => self.close(id),
-        }
-    }
-
-    /// The worker was told to stop, unless it was the watching that failed.
-    fn stop(&mut self) {
+    /// Handles an event of the stop descriptor, which may be an error of watching it.
+    fn on_stop(&mut self) {
         if self.server().stop_requested() && !self.server().is_stopping() {
-            self.server().stop();
+            self.server().begin_stop();
             self.stop_accepting();
         }
     }
 
-    /// All answers of one wait have been looked at. Once a second those whose time is over are
-    /// closed; and accepting goes on if it can, paused though it may have been until now.
-    fn end_turn(&mut self) {
-        if self.server().ticked() {
+    /// Ends an iteration of the event loop: every event or completion of one wait is handled. Once
+    /// a tick, closes the connections whose deadline has passed.
+    fn end_iteration(&mut self) {
+        if self.server().take_tick() {
             while let Some(id) = self.server().next_expired() {
-                self.advance(id, Next::Close);
+                self.start_next(id, Next::Close);
             }
             self.server().resume_accepting();
         }
         if self.server().is_stopping() {
-            self.accept_waiting();
-        } else if self.accept().is_err() {
-            self.server().pause_accepting();
+            self.accept_queued();
+        } else {
+            self.resume_accept();
         }
     }
 }

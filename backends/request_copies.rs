@@ -1,7 +1,6 @@
-//! What has come of each request, kept only where requests are logged: the engines themselves
-//! need no more of a request than the two bits that [`crate::request_head`] remembers.
+//! Copies of requests for the request log. Without one, no byte of a request is stored.
 
-/// One buffer a slot, allocated together and touched only when used.
+/// One buffer for each slot, in one allocation.
 pub(crate) struct RequestCopies {
     bytes: Box<[u8]>,
     lengths: Box<[usize]>,
@@ -9,7 +8,6 @@ pub(crate) struct RequestCopies {
 }
 
 impl RequestCopies {
-    /// Room for `longest` bytes in each of so many slots.
     pub(crate) fn new(slots: usize, longest: usize) -> Self {
         Self {
             // Zeroed memory comes from the kernel unbacked: pages appear as they are written.
@@ -19,7 +17,7 @@ impl RequestCopies {
         }
     }
 
-    /// More came. What exceeds the room is not kept.
+    /// Appends received bytes, up to the size of the buffer.
     pub(crate) fn append(&mut self, slot: u32, piece: &[u8]) {
         let length = &mut self.lengths[slot as usize];
         let kept = piece.len().min(self.longest - *length);
@@ -28,13 +26,11 @@ impl RequestCopies {
         *length += kept;
     }
 
-    /// All that has come.
-    pub(crate) fn of(&self, slot: u32) -> &[u8] {
+    pub(crate) fn get(&self, slot: u32) -> &[u8] {
         let start = slot as usize * self.longest;
         &self.bytes[start..start + self.lengths[slot as usize]]
     }
 
-    /// The slot is given to somebody else.
     pub(crate) fn clear(&mut self, slot: u32) {
         self.lengths[slot as usize] = 0;
     }
@@ -45,13 +41,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_joined_bounded_and_forgotten() {
+    fn pieces_are_joined_limited_and_cleared() {
         let mut copies = RequestCopies::new(2, 4);
         copies.append(1, b"ab");
         copies.append(0, b"x");
         copies.append(1, b"cde");
-        assert_eq!((copies.of(0), copies.of(1)), (&b"x"[..], &b"abcd"[..]));
+        assert_eq!((copies.get(0), copies.get(1)), (&b"x"[..], &b"abcd"[..]));
         copies.clear(1);
-        assert_eq!((copies.of(0), copies.of(1)), (&b"x"[..], &b""[..]));
+        assert_eq!((copies.get(0), copies.get(1)), (&b"x"[..], &b""[..]));
     }
 }

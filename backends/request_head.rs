@@ -1,8 +1,7 @@
-//! Finds the end of a request: `\n\n` or `\n\r\n`, wherever it stands and however it was cut up
-//! on its way. Each byte is looked at once, and nothing but two bits of memory is kept between
-//! two pieces.
+//! Finds the end of a request, `\n\n` or `\n\r\n` as in the reference programs, however the stream
+//! is split. Each byte is scanned once, and two bits of state are kept between pieces.
 
-/// How much of an end has been seen.
+/// The part of an end that was just seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Seen {
     #[default]
@@ -11,15 +10,15 @@ enum Seen {
     LineFeedCarriageReturn,
 }
 
-/// The state of one search; [`Default`] starts a new one.
+/// The state of a scan; [`Default`] starts one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestHead {
     seen: Seen,
 }
 
 impl RequestHead {
-    /// Looks at the next piece. Returns how many of its bytes belong to the head, up to and
-    /// including the end, or `None` when the end has not come yet.
+    /// Scans the next piece. Returns the number of its bytes up to and including the end of the
+    /// head; `None` if it has no end.
     pub fn scan(&mut self, piece: &[u8]) -> Option<usize> {
         for (index, byte) in piece.iter().enumerate() {
             self.seen = match (byte, self.seen) {
@@ -40,15 +39,15 @@ impl RequestHead {
 mod tests {
     use super::*;
 
-    /// The definition, taken literally: the first place where either end stands in the whole.
+    /// The definition, literally: the first place of either end in the stream.
     fn end_in_the_whole(bytes: &[u8]) -> Option<usize> {
         (0..=bytes.len())
             .find(|&end| bytes[..end].ends_with(b"\n\n") || bytes[..end].ends_with(b"\n\r\n"))
     }
 
-    /// All strings over {\n, \r, x} up to nine bytes, each cut in each place.
+    /// All strings over {\n, \r, x} of up to nine bytes, each split at each place.
     #[test]
-    fn every_string_in_every_cut() {
+    fn every_short_string_for_every_split() {
         let mut found = 0;
         for length in 0..=9u32 {
             for number in 0..3usize.pow(length) {
@@ -60,10 +59,10 @@ mod tests {
                     let mut head = RequestHead::default();
                     let (first, second) = bytes.split_at(cut);
                     let end = head.scan(first).or_else(|| Some(cut + head.scan(second)?));
-                    assert_eq!(end, expected, "{bytes:?} cut at {cut}");
+                    assert_eq!(end, expected, "{bytes:?} split at {cut}");
                 }
             }
         }
-        assert!(found > 10_000, "the check must meet ends: {found}");
+        assert!(found > 10_000, "too few strings have an end: {found}");
     }
 }

@@ -1,8 +1,8 @@
-//! What is the same for all engines: the table of connections, the replies, the limits, the clock
-//! of a turn, and the counting. An engine asks the kernel; when it knows what happened, it tells
-//! the server, which answers what comes [`Next`].
+//! The part of a worker that is the same for every engine: the slab of connections, the responses,
+//! limits, deadlines, accept control, the stop, and the counters. An engine makes the system calls
+//! and passes each result to the server, which returns the [`Next`] step.
 
-mod persistent;
+mod keep_alive;
 mod time;
 
 use std::io;
@@ -11,58 +11,58 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Closing, Recorder, Report, RequestLog, Step, Worker};
-use crate::connection::{Connection, Next, Reply, Rules};
+use crate::backend::{Closing, LifecycleEvent, Recorder, Report, RequestLog, Worker};
+use crate::connection::{Connection, ConnectionLimits, Next, ResponseKind};
 use crate::counters::{Counters, SystemCalls};
 use crate::deadlines::{Deadline, Deadlines};
 use crate::error::BackendError;
-use crate::replies::Replies;
+use crate::pending_output::PendingOutput;
 use crate::request_copies::RequestCopies;
-// Tests put a simulated kernel in the place of the real one.
+use crate::responses::Responses;
+// Tests replace the kernel by a simulated one.
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;
-use crate::slots::{ConnectionId, Slots};
+use crate::slab::{ConnectionId, Slab};
 use crate::socket::Listener;
 use crate::stop::Stop;
 use crate::token::{Operation, Token};
-use crate::unsent::Unsent;
-use persistent::Persistent;
+use keep_alive::KeepAliveState;
 pub(crate) use time::TICK;
 use time::{Stopping, coarse_clock_ms};
 
-/// How many connections in a row may have been given up by their peers before accepting pauses.
-const PATIENCE: u32 = 64;
+/// Consecutive ECONNABORTED after which accepting pauses, so that they cannot occupy the loop.
+const MAX_ABORTED_ACCEPTS: u32 = 64;
 
 pub(crate) const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
     Content-Type: text/plain\r\nContent-Length: 36\r\n\r\n\
     The request head exceeds the limit.\n";
 
-/// One connection, as an engine sees it.
-pub(crate) struct Client {
-    /// Taken by the close step, and by nobody else.
+/// An open connection, as an engine uses it.
+pub(crate) struct ConnectionEntry {
+    /// `None` once the close owns it, or if it is a direct descriptor.
     fd: Option<OwnedFd>,
     pub(crate) connection: Connection,
-    /// epoll: what the descriptor is registered for; `None` before the first time.
-    /// io_uring: what is in flight; `None` between an answer and the next ask.
+    /// epoll: the step that interest is registered for; `None` before the first registration.
+    /// io_uring: the operation in flight; `None` between a completion and the next submission.
     pub(crate) pending: Option<Operation>,
     accepted_ms: u64,
-    /// Whether it is to be counted as drained: the stop is waiting for it to come to its own end.
+    /// Counted as drained if it ends by itself: the stop waits for it.
     is_draining: bool,
-    /// Whether the stop has put an end behind its silence.
-    is_heard_out: bool,
+    /// The receive side was closed by the stop, since the connection was idle.
+    receive_closed: bool,
 }
 
-impl Client {
-    /// Its descriptor; -1, which every call refuses, once its close has been asked for.
+impl ConnectionEntry {
+    /// Returns the descriptor; -1, which every system call refuses, once the close owns it.
     pub(crate) fn fd(&self) -> RawFd {
-        self.fd.as_ref().map_or(-1, |fd| fd.as_raw_fd())
+        self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 }
 
 pub(crate) struct Server {
-    pub(crate) clients: Slots<Client>,
+    pub(crate) connections: Slab<ConnectionEntry>,
     pub(crate) counters: Counters,
-    /// `None` once the stop has emptied its queue.
+    /// `None` once the stop has emptied the accept queue.
     pub(crate) listener: Option<Listener>,
     stop: Stop,
     accept_paused: bool,
@@ -70,35 +70,36 @@ pub(crate) struct Server {
     stopping: Stopping,
     drain_timeout: Duration,
     response: Arc<[u8]>,
-    /// Where connections persist, what that takes.
-    persistent: Option<Persistent>,
-    rules: Rules,
-    /// The flags of a send that the end of the stream follows.
+    /// With keep-alive, its state for each slot.
+    keep_alive: Option<KeepAliveState>,
+    connection_limits: ConnectionLimits,
+    /// Flags of the send that the end of the stream follows.
     last_send_flags: i32,
-    turn_bytes: usize,
+    read_budget_bytes: usize,
     deadlines: Deadlines,
     now_ms: u64,
     next_tick_ms: u64,
-    to_cut_off: Vec<ConnectionId>,
-    /// Those whom only their engine can hear out, since it alone has their descriptors.
-    to_hear_out: Vec<ConnectionId>,
-    /// Calls of this server's own, which no engine makes.
+    to_force_close: Vec<ConnectionId>,
+    /// Connections whose receive side the engine must close, since only the ring has their
+    /// descriptors.
+    to_half_close: Vec<ConnectionId>,
+    /// System calls that the server makes itself.
     system_calls: SystemCalls,
     recorder: Option<Box<dyn Recorder>>,
     request_log: Option<(Box<dyn RequestLog>, RequestCopies)>,
 }
 
 impl Server {
-    /// Allocates all that the limits allow, so that nothing has to be allocated later.
+    /// Allocates everything that the limits allow.
     pub(crate) fn new(worker: Worker) -> Self {
         let limits = worker.limits;
         let copies = |log| {
-            let longest = limits.request_head_bytes + limits.turn_bytes;
+            let longest = limits.request_head_bytes + limits.read_budget_bytes;
             (log, RequestCopies::new(limits.connections, longest))
         };
         let now_ms = coarse_clock_ms();
         Self {
-            clients: Slots::with_capacity(limits.connections),
+            connections: Slab::with_capacity(limits.connections),
             counters: Counters::default(),
             listener: Some(worker.listener),
             stop: worker.stop,
@@ -107,8 +108,8 @@ impl Server {
             stopping: Stopping::No,
             drain_timeout: worker.drain_timeout,
             response: worker.response,
-            persistent: worker.keep_alive.map(|it| Persistent::new(it, &limits)),
-            rules: Rules {
+            keep_alive: worker.keep_alive.map(|it| KeepAliveState::new(it, &limits)),
+            connection_limits: ConnectionLimits {
                 request_head_bytes: limits.request_head_bytes,
                 lingering_close_bytes: match worker.closing {
                     Closing::AtOnce => None,
@@ -116,135 +117,140 @@ impl Server {
                 },
             },
             last_send_flags: if worker.send_more { libc::MSG_MORE } else { 0 },
-            turn_bytes: limits.turn_bytes,
+            read_budget_bytes: limits.read_budget_bytes,
             deadlines: Deadlines::new(limits.connections, &worker.deadlines),
             now_ms,
             next_tick_ms: now_ms + TICK.as_millis() as u64,
-            to_cut_off: Vec::with_capacity(limits.connections),
-            to_hear_out: Vec::new(),
+            to_force_close: Vec::with_capacity(limits.connections),
+            to_half_close: Vec::new(),
             system_calls: SystemCalls::default(),
             recorder: worker.recorder,
             request_log: worker.request_log.map(copies),
         }
     }
 
-    // ── What an engine looks up ──────────────────────────────────────────────────────────────
+    // ── Queries of the engines ───────────────────────────────────────────────────────────────
 
-    /// The client of that name. An engine asks only for those that it has not closed.
-    pub(crate) fn client(&mut self, id: ConnectionId) -> &mut Client {
-        self.clients.get_mut(id).expect("an engine names only the clients that are there")
+    /// Returns an open connection.
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> &mut ConnectionEntry {
+        self.connections.get_mut(id).expect("an engine uses ids of open connections only")
     }
 
-    /// That client's descriptor.
     pub(crate) fn fd(&mut self, id: ConnectionId) -> RawFd {
-        self.client(id).fd()
+        self.connection(id).fd()
     }
 
-    /// The same for the close step, which alone may end it.
+    /// Takes the descriptor for the close.
     pub(crate) fn take_fd(&mut self, id: ConnectionId) -> OwnedFd {
-        self.client(id).fd.take().expect("a client is closed once")
+        self.connection(id).fd.take().expect("a connection is closed once")
     }
 
-    /// Whether another request may follow an answer.
-    pub(crate) fn persists(&self) -> bool {
-        self.persistent.is_some()
+    /// Returns true if a further request may follow a response.
+    pub(crate) fn is_keep_alive(&self) -> bool {
+        self.keep_alive.is_some()
     }
 
-    /// Whether the peer's end is waited for before the close.
+    /// Returns true if the close waits for the peer's end of stream.
     pub(crate) fn lingers(&self) -> bool {
-        self.rules.lingering_close_bytes.is_some()
+        self.connection_limits.lingering_close_bytes.is_some()
     }
 
-    /// What is left to send to that client.
-    pub(crate) fn unsent(&self, id: ConnectionId) -> Unsent<'_> {
-        let client = self.clients.get(id).expect("an engine sends only to clients that are there");
-        if let Some(persistent) = &self.persistent {
-            return persistent.unsent(id, self.last_send_flags);
+    /// Returns the bytes to send next.
+    pub(crate) fn pending_output(&self, id: ConnectionId) -> PendingOutput<'_> {
+        let entry = self.connections.get(id).expect("an engine uses ids of open connections only");
+        if let Some(keep_alive) = &self.keep_alive {
+            return keep_alive.pending_output(id, self.last_send_flags);
         }
-        let reply = reply_bytes(&self.response, client.connection.chosen_reply());
-        Unsent { bytes: &reply[client.connection.sent_bytes()..], flags: self.last_send_flags }
+        let bytes = response_bytes(&self.response, entry.connection.response());
+        PendingOutput {
+            bytes: &bytes[entry.connection.sent_bytes()..],
+            flags: self.last_send_flags,
+        }
     }
 
-    /// What ends a connection: both directions at once, or ours alone, to linger for theirs.
+    /// Returns the argument of shutdown(2): both directions, or only the send side to linger.
     pub(crate) fn shutdown_how(&self) -> i32 {
-        match self.rules.lingering_close_bytes {
+        match self.connection_limits.lingering_close_bytes {
             None => libc::SHUT_RDWR,
             Some(_) => libc::SHUT_WR,
         }
     }
 
-    /// The descriptor that becomes readable when the stop is requested.
+    /// Returns the descriptor that is readable after the stop is requested.
     pub(crate) fn stop_fd(&self) -> RawFd {
         self.stop.fd()
     }
 
-    /// Whether that token names a connection that is gone.
+    /// Returns true, and counts, if the token is of a connection that is closed.
     pub(crate) fn is_stale(&mut self, token: Token) -> bool {
-        let stale = !token.operation.is_of_worker() && self.clients.get(token.id).is_none();
+        let stale = !token.operation.is_of_worker() && self.connections.get(token.id).is_none();
         self.counters.stale_events += u64::from(stale);
         stale
     }
 
-    /// How much one connection may bring before the others have their turn.
-    pub(crate) fn turn_bytes(&self) -> usize {
-        self.turn_bytes
+    pub(crate) fn read_budget_bytes(&self) -> usize {
+        self.read_budget_bytes
     }
 
-    /// The answers, to be kept alive for as long as a send of one may be in flight.
-    pub(crate) fn response(&self) -> (Arc<[u8]>, Option<Arc<Replies>>) {
-        (Arc::clone(&self.response), self.persistent.as_ref().map(Persistent::replies))
+    /// Returns the responses, to keep alive while a send may be in flight.
+    pub(crate) fn response(&self) -> (Arc<[u8]>, Option<Arc<Responses>>) {
+        (Arc::clone(&self.response), self.keep_alive.as_ref().map(KeepAliveState::responses))
     }
 
     // ── Accepting ────────────────────────────────────────────────────────────────────────────
 
-    /// Whether one more connection can be taken in.
-    pub(crate) fn may_accept(&self) -> bool {
-        let cut_off = matches!(self.stopping, Stopping::CutOff(_));
-        self.listener.is_some() && !cut_off && !self.accept_paused && !self.clients.is_full()
+    /// Returns true if a connection can be admitted.
+    pub(crate) fn can_accept(&self) -> bool {
+        let is_force_closing = matches!(self.stopping, Stopping::ForceClosing(_));
+        self.listener.is_some()
+            && !is_force_closing
+            && !self.accept_paused
+            && !self.connections.is_full()
     }
 
-    /// The listener's descriptor; -1, which every call refuses, once it is closed.
+    /// Returns the listener's descriptor; -1, which every system call refuses, once it is closed.
     pub(crate) fn listener_fd(&self) -> RawFd {
-        self.listener.as_ref().map_or(-1, |listener| listener.as_raw_fd())
+        self.listener.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// A connection was taken from the listener; it has no descriptor of the process's where the
-    /// ring alone knows it.
-    pub(crate) fn accepted(&mut self, fd: impl Into<Option<OwnedFd>>) -> ConnectionId {
-        let client = Client {
+    /// Admits a new connection; `None` for a direct descriptor, which only the ring has.
+    pub(crate) fn on_accepted(&mut self, fd: impl Into<Option<OwnedFd>>) -> ConnectionId {
+        let entry = ConnectionEntry {
             fd: fd.into(),
             connection: Connection::default(),
             pending: None,
             accepted_ms: self.now_ms,
             is_draining: self.is_stopping(),
-            is_heard_out: false,
+            receive_closed: false,
         };
-        let Ok(id) = self.clients.insert(client) else {
+        let Ok(id) = self.connections.insert(entry) else {
             unreachable!("an engine accepts only while there is a slot");
         };
         self.accept_errors_in_a_row = 0;
         self.counters.accepted += 1;
-        if self.persistent.is_some() {
-            self.begin_conversation(id);
+        if self.keep_alive.is_some() {
+            self.begin_keep_alive(id);
         }
-        if self.clients.is_full() {
+        if self.connections.is_full() {
             self.counters.accept_pauses += 1;
         }
-        self.deadlines.start(Deadline::Life, id.slot, self.now_ms);
+        self.deadlines.start(Deadline::Lifetime, id.slot, self.now_ms);
         self.deadlines.start(Deadline::Idle, id.slot, self.now_ms);
-        self.record(id, Step::Accepted, Some(Next::Recv));
+        self.record(id, LifecycleEvent::Accepted, Some(Next::Recv));
         id
     }
 
-    /// The listener gave no connection. Where that concerns one connection, which its peer has
-    /// given up, the next one may follow. Anything else concerns the process or the machine, and
-    /// trying again at once would spin: then accepting pauses until a connection ends, or the tick.
-    pub(crate) fn accept_failed(&mut self, error: &io::Error) {
+    /// Handles an error of accept. ECONNABORTED concerns one connection, so accepting goes on.
+    /// Others, such as EMFILE, concern the process or the machine, and an immediate retry would
+    /// spin: accepting pauses until a connection closes, or the tick.
+    pub(crate) fn on_accept_error(&mut self, error: &io::Error) {
         match error.raw_os_error().unwrap_or(0) {
             libc::EAGAIN if self.is_stopping() => self.listener = None,
             libc::EAGAIN | libc::EINTR => {}
             libc::ECANCELED if self.is_stopping() => {}
-            libc::ECONNABORTED | libc::EPROTO if self.accept_errors_in_a_row < PATIENCE => {
+            libc::ECONNABORTED | libc::EPROTO
+                if self.accept_errors_in_a_row < MAX_ABORTED_ACCEPTS =>
+            {
                 self.counters.accept_errors += 1;
                 self.accept_errors_in_a_row += 1;
             }
@@ -255,7 +261,6 @@ impl Server {
         }
     }
 
-    /// `ioctl(FIONBIO)` on the listener, as the engine wants it.
     pub(crate) fn make_listener_nonblocking(&self, nonblocking: bool) -> Result<(), BackendError> {
         let Some(listener) = &self.listener else { return Ok(()) };
         listener
@@ -263,186 +268,183 @@ impl Server {
             .map_err(|error| BackendError::unexpected("ioctl FIONBIO", error))
     }
 
-    /// No accept is asked for until [`Server::resume_accepting`].
     pub(crate) fn pause_accepting(&mut self) {
         self.counters.accept_pauses += u64::from(!self.accept_paused);
         self.accept_paused = true;
     }
 
-    /// Something has changed: a connection ended, or time passed.
     pub(crate) fn resume_accepting(&mut self) {
         self.accept_paused = false;
     }
 
-    // ── What happened on a connection ────────────────────────────────────────────────────────
+    // ── Events of a connection ───────────────────────────────────────────────────────────────
 
-    /// Bytes came; none is the end of the peer's stream.
-    pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8]) -> Next {
+    /// Handles received bytes; an empty slice is the end of the peer's stream.
+    pub(crate) fn on_received(&mut self, id: ConnectionId, bytes: &[u8]) -> Next {
         self.counters.received_bytes += bytes.len() as u64;
-        if self.persistent.is_some() && self.client(id).connection.is_conversing() {
-            return self.heard(id, bytes);
+        if self.keep_alive.is_some() && self.connection(id).connection.is_exchanging() {
+            return self.on_keep_alive_received(id, bytes);
         }
-        let rules = self.rules;
-        let connection = &mut self.client(id).connection;
+        let limits = self.connection_limits;
+        let connection = &mut self.connection(id).connection;
         if connection.is_closing() {
-            return connection.wants();
+            return connection.next();
         }
         let was_receiving = connection.is_receiving();
         let is_first = connection.request_bytes() == 0;
-        let next = connection.received(bytes, &rules);
-        let reply = connection.chosen_reply();
+        let next = connection.on_received(bytes, &limits);
+        let response = connection.response();
         if let Some((_, copies)) = &mut self.request_log {
             copies.append(id.slot, bytes);
         }
         match next {
-            Next::Send if was_receiving => self.decided(id, reply),
+            Next::Send if was_receiving => self.on_request(id, response),
             Next::Recv if was_receiving && is_first => {
                 self.deadlines.start(Deadline::RequestHead, id.slot, self.now_ms);
             }
-            Next::Close => self.ended(id, was_receiving),
+            Next::Close => self.on_end_of_stream(id, was_receiving),
             _ => {}
         }
-        self.record(id, Step::Received(bytes.len()), Some(next));
+        self.record(id, LifecycleEvent::Received(bytes.len()), Some(next));
         next
     }
 
-    /// The end of the stream: the peer's own, or ours behind its silence.
-    fn ended(&mut self, id: ConnectionId, was_receiving: bool) {
-        let client = self.client(id);
-        let is_cut_off = was_receiving && client.is_heard_out;
-        client.is_draining &= !is_cut_off;
-        self.counters.cut_off += u64::from(is_cut_off);
-        self.counters.ended_early += u64::from(was_receiving && !is_cut_off);
+    /// Handles the end of the stream, the peer's own or that of a receive side closed by the stop.
+    fn on_end_of_stream(&mut self, id: ConnectionId, was_receiving: bool) {
+        let entry = self.connection(id);
+        let is_force_closed = was_receiving && entry.receive_closed;
+        entry.is_draining &= !is_force_closed;
+        self.counters.force_closed += u64::from(is_force_closed);
+        self.counters.premature_eof += u64::from(was_receiving && !is_force_closed);
         self.deadlines.stop(id.slot);
     }
 
-    fn decided(&mut self, id: ConnectionId, reply: Reply) {
-        match reply {
-            Reply::Response => self.counters.requests += 1,
-            Reply::HeadTooLarge => self.counters.heads_too_large += 1,
+    fn on_request(&mut self, id: ConnectionId, response: ResponseKind) {
+        match response {
+            ResponseKind::Response => self.counters.requests += 1,
+            ResponseKind::HeadTooLarge => self.counters.request_heads_too_large += 1,
         }
         self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
     }
 
-    /// So much of what was left to send is now the kernel's.
-    pub(crate) fn sent(&mut self, id: ConnectionId, count: usize) -> Next {
+    /// Handles that the kernel accepted `count` bytes of the pending output.
+    pub(crate) fn on_sent(&mut self, id: ConnectionId, count: usize) -> Next {
         self.counters.sent_bytes += count as u64;
-        if self.persistent.is_some() && self.client(id).connection.is_conversing() {
-            return self.told(id, count);
+        if self.keep_alive.is_some() && self.connection(id).connection.is_exchanging() {
+            return self.on_keep_alive_sent(id, count);
         }
-        let client = self.clients.get_mut(id).expect("an engine sends to who is there");
-        if client.connection.is_closing() {
-            return client.connection.wants();
+        let entry =
+            self.connections.get_mut(id).expect("an engine uses ids of open connections only");
+        if entry.connection.is_closing() {
+            return entry.connection.next();
         }
-        let length = reply_bytes(&self.response, client.connection.chosen_reply()).len();
-        let next = client.connection.sent(count, length);
+        let length = response_bytes(&self.response, entry.connection.response()).len();
+        let next = entry.connection.on_sent(count, length);
         if next == Next::Send {
             self.counters.short_sends += 1;
             self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
         } else {
-            self.counters.answered += 1;
+            self.counters.responses += 1;
         }
-        self.record(id, Step::Sent(count), Some(next));
+        self.record(id, LifecycleEvent::Sent(count), Some(next));
         next
     }
 
-    /// The end of the stream was told, or could not be told. A lingering close lingers all the
-    /// same: what has come and is unread would otherwise reset the answer.
-    pub(crate) fn shut(&mut self, id: ConnectionId) -> Next {
-        let rules = self.rules;
-        let connection = &mut self.client(id).connection;
+    /// Handles the end of the shutdown. A lingering close lingers after an error too, since unread
+    /// bytes would make the close send a reset, which can destroy the response.
+    pub(crate) fn on_shutdown(&mut self, id: ConnectionId) -> Next {
+        let limits = self.connection_limits;
+        let connection = &mut self.connection(id).connection;
         if connection.is_closing() {
-            return connection.wants();
+            return connection.next();
         }
-        let next = connection.shut(&rules);
+        let next = connection.on_shutdown(&limits);
         if next == Next::Recv {
             self.deadlines.start(Deadline::Linger, id.slot, self.now_ms);
         } else {
             self.deadlines.stop(id.slot);
         }
-        self.record(id, Step::Shut, Some(next));
+        self.record(id, LifecycleEvent::Shutdown, Some(next));
         next
     }
 
-    /// The step failed. What only asks for patience is asked again; anything else is the end of
-    /// this connection, and of no other.
-    pub(crate) fn failed(&mut self, id: ConnectionId, error: &io::Error) -> Next {
+    /// Handles an error of a step: EAGAIN and EINTR repeat it, any other ends this connection.
+    pub(crate) fn on_error(&mut self, id: ConnectionId, error: &io::Error) -> Next {
         if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) {
-            return self.client(id).connection.wants();
+            return self.connection(id).connection.next();
         }
-        self.given_up(id, error)
+        self.abort(id, error)
     }
 
-    /// The step failed for good, or could not even be asked for.
-    pub(crate) fn given_up(&mut self, id: ConnectionId, error: &io::Error) -> Next {
-        if !self.client(id).connection.is_closing() {
+    /// Ends a connection after an error that no retry can mend.
+    pub(crate) fn abort(&mut self, id: ConnectionId, error: &io::Error) -> Next {
+        if !self.connection(id).connection.is_closing() {
             self.end(id);
             self.counters.connection_errors += 1;
             let errno = error.raw_os_error().unwrap_or(0);
-            self.record(id, Step::Failed(errno), Some(Next::Close));
+            self.record(id, LifecycleEvent::Failed(errno), Some(Next::Close));
         }
         Next::Close
     }
 
-    /// The connection does not come to its own end: nothing but its close can follow.
+    /// Ends a connection that did not end by itself: only its close follows.
     fn end(&mut self, id: ConnectionId) {
-        let client = self.client(id);
-        let _ = client.connection.close();
-        client.is_draining = false;
+        let entry = self.connection(id);
+        let _ = entry.connection.close();
+        entry.is_draining = false;
         self.deadlines.stop(id.slot);
     }
 
-    /// Everything has been given back: the slot is free.
-    pub(crate) fn closed(&mut self, id: ConnectionId) {
-        let client = self.clients.remove(id).expect("an engine closes a client once");
+    /// Frees the slot of a closed connection.
+    pub(crate) fn on_closed(&mut self, id: ConnectionId) {
+        let entry = self.connections.remove(id).expect("an engine closes a connection once");
         self.deadlines.stop(id.slot);
         if let Some((_, copies)) = &mut self.request_log {
             copies.clear(id.slot);
         }
         self.counters.closed += 1;
-        self.counters.drained += u64::from(client.is_draining);
+        self.counters.drained += u64::from(entry.is_draining);
         self.resume_accepting();
-        self.record(id, Step::Closed, None);
+        self.record(id, LifecycleEvent::Closed, None);
     }
 
-    /// The request came whole, and sending its answer has been asked for: this is the moment at
-    /// which the documents print it.
+    /// Logs the request that the last receive completed, after the first system call of its
+    /// response, as the reference programs do.
     pub(crate) fn log_request(&mut self, id: ConnectionId) {
         let Some((log, copies)) = &mut self.request_log else { return };
-        let Some(client) = self.clients.get(id) else { return };
-        let is_whole = match &mut self.persistent {
-            None => client.connection.chosen_reply() == Reply::Response,
-            Some(persistent) => persistent.take_unlogged(id),
+        let Some(entry) = self.connections.get(id) else { return };
+        let is_complete = match &mut self.keep_alive {
+            None => entry.connection.response() == ResponseKind::Response,
+            Some(keep_alive) => keep_alive.take_unlogged(id),
         };
-        if is_whole && !log.request(copies.of(id.slot)) {
+        if is_complete && !log.request(copies.get(id.slot)) {
             self.counters.prints_dropped += 1;
         }
-        if self.persistent.is_some() {
+        if self.keep_alive.is_some() {
             copies.clear(id.slot);
         }
     }
 
-    fn record(&mut self, id: ConnectionId, step: Step, next: Option<Next>) {
+    fn record(&mut self, id: ConnectionId, event: LifecycleEvent, next: Option<Next>) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.record(id, step, next);
+            recorder.record(id, event, next);
         }
     }
 
-    /// The run is over, and this is what was counted, the engine's own calls included.
+    /// Returns the report of a run that has ended; `system_calls` are those of the engine.
     pub(crate) fn take_report(&mut self, system_calls: &SystemCalls) -> Report {
         let mut counters = mem::take(&mut self.counters);
-        counters.not_given_back = self.clients.len() as u64;
+        counters.leaked = self.connections.len() as u64;
         counters.system_calls = mem::take(&mut self.system_calls);
         counters.system_calls += system_calls;
         Report { counters }
     }
 }
 
-/// The whole of that reply.
-fn reply_bytes(response: &Arc<[u8]>, reply: Reply) -> &[u8] {
-    match reply {
-        Reply::Response => response,
-        Reply::HeadTooLarge => HEAD_TOO_LARGE,
+fn response_bytes(response: &Arc<[u8]>, kind: ResponseKind) -> &[u8] {
+    match kind {
+        ResponseKind::Response => response,
+        ResponseKind::HeadTooLarge => HEAD_TOO_LARGE,
     }
 }
 
@@ -451,7 +453,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_431_says_its_own_length() {
+    fn head_too_large_has_its_content_length() {
         let text = std::str::from_utf8(HEAD_TOO_LARGE).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");

@@ -1,91 +1,91 @@
-//! For tests only: the engines, and everything below them, on a simulated kernel.
+//! Simulated kernel for tests: runs the engines deterministically against seeded faults.
 //!
-//! A history is a string of bytes. It says how the worker is set up, who comes, in which pieces
-//! everybody speaks and listens, who leaves and when, which calls and operations fail, in which
-//! order events and completions come, how time passes, and when the stop is requested: anything
-//! that the interfaces of the kernel allow. The simulated kernel checks each call for what it may
-//! do, [`watch`] each step of each connection, and at the end everything must have been given
-//! back, and everybody must have been answered who has given no reason not to be.
+//! A history is a string of bytes. It determines the setup of the worker, the peers and their
+//! reads, writes and disconnects, which calls and operations fail, the order of events and
+//! completions, the passing of time, and when the stop is requested: anything that the interfaces
+//! of the kernel allow. The simulated kernel checks that each call is allowed, `checker.rs` checks
+//! each lifecycle event of each connection, and at the end every descriptor and operation must be
+//! released, and every peer must have its response unless it gave a reason to go without.
 //!
-//! The engines are the real ones: only the calls at their edge go elsewhere, on the one thread
-//! that asks for it.
+//! The engines are the real ones. Only their system calls are redirected, on the thread that
+//! installed a simulated kernel.
 
+mod actions;
 pub(crate) mod calls;
+mod checker;
 mod choices;
 mod epoll;
 mod kernel;
-mod life;
+mod model;
 mod peer;
 mod ring;
 mod script;
 mod setup;
 #[cfg(test)]
 mod tests;
-mod watch;
-mod world;
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 pub use choices::bytes_of_seed;
-pub use kernel::{Met, tell_histories};
+pub use kernel::{Coverage, trace_histories};
 pub(crate) use ring::SimulatedRing;
 
 use crate::backend::{Backend, KeepAlive, Variant, Worker, open};
 use crate::io_uring::IoUringBackend;
 use crate::io_uring::faults::Queues;
 use crate::io_uring::ring::Ring;
-use crate::replies::Replies;
+use crate::responses::Responses;
 use crate::stop::Stop;
+use checker::Checker;
 use choices::Choices;
 use kernel::Kernel;
 use setup::Setup;
-use watch::Watch;
 
-/// Runs the history that follows from these bytes, to its end.
+/// Runs the history that these bytes determine, and returns what it covered.
 ///
 /// # Panics
-/// If the engine does what it may not.
-pub fn run_history(variant: Variant, bytes: &[u8]) -> Met {
+/// If a check fails.
+pub fn run_history(variant: Variant, bytes: &[u8]) -> Coverage {
     let mut choices = Choices::new(bytes);
     let setup = Setup::choose(&mut choices);
-    let stop = Stop::new().expect("there are descriptors left");
-    // Any descriptor will do: it is only adjusted and closed.
-    let listener = OwnedFd::from(UnixDatagram::unbound().expect("there are descriptors left"));
-    let number = listener.as_raw_fd();
+    let stop = Stop::new().expect("a free descriptor");
+    // Any descriptor will do: the worker only sets options on it and closes it.
+    let listener = OwnedFd::from(UnixDatagram::unbound().expect("a free descriptor"));
+    let listener_fd = listener.as_raw_fd();
     let mut worker = Worker::new(TcpListener::from(listener), stop.clone(), setup.response.clone());
     worker.limits = setup.limits.clone();
     worker.deadlines = setup.deadlines;
     worker.closing = setup.closing;
     if setup.keep_alive {
-        let replies = Replies::new(setup.response.clone()).expect("it is a response");
-        worker.keep_alive = Some(KeepAlive::new(replies.into()));
+        let responses = Responses::new(setup.response.clone()).expect("it is a response");
+        worker.keep_alive = Some(KeepAlive::new(responses.into()));
     }
     worker.drain_timeout = setup.drain_timeout;
-    worker.recorder = Some(Box::new(Watch));
+    worker.recorder = Some(Box::new(Checker));
     if setup.logs_requests {
-        worker.request_log = Some(Box::new(Watch));
+        worker.request_log = Some(Box::new(Checker));
     }
     let (options, shutdown_by_call) = (setup.options.clone(), setup.shutdown_by_call);
-    let kernel = Kernel::new(choices, setup, number, stop);
-    kernel.tell(format_args!("{:#?}", kernel.setup));
+    let kernel = Kernel::new(choices, setup, listener_fd, stop);
+    kernel.trace(format_args!("{:#?}", kernel.setup));
     kernel.install();
     let _installed = Installed;
     let mut backend: Box<dyn Backend> = if variant.is_io_uring() {
-        let ring = Ring::over(Queues::Simulated(SimulatedRing::default()), 64);
+        let ring = Ring::on_queues(Queues::Simulated(SimulatedRing::default()), 64);
         let ring = ring.with_shutdown_by_call(shutdown_by_call);
-        Box::new(IoUringBackend::over(ring, variant == Variant::IoUringTuned, &options))
+        Box::new(IoUringBackend::on_ring(ring, variant == Variant::IoUringTuned, &options))
     } else {
-        open(variant, &options).expect("epoll is there")
+        open(variant, &options).expect("epoll is available")
     };
-    let report = backend.run(worker).expect("nothing ends a run but the stop");
+    let report = backend.run(worker).expect("only the stop ends a run");
     let mut kernel = Kernel::uninstall();
-    kernel.ended(&report);
-    kernel.met
+    kernel.check_end(&report);
+    kernel.coverage
 }
 
-/// Takes the simulated kernel away from the thread, also when a check has failed.
+/// Removes the simulated kernel from the thread on drop, also after a panic.
 struct Installed;
 
 impl Drop for Installed {

@@ -1,4 +1,4 @@
-//! The listener: made, bound and closed here, with the calls of the documents in their order.
+//! The listening socket, set up with the reference programs' system calls in their order.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener};
@@ -6,44 +6,41 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::error::{BackendError, ErrorKind};
-// Tests put a simulated kernel in the place of the real one.
+// Tests replace the kernel by a simulated one.
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;
 
-/// How a listener is made.
+/// Options of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
-    /// Where; port 0 lets the kernel choose one.
+    /// Address to listen on; with port 0 the kernel chooses a free port.
     pub address: SocketAddr,
-    /// How many connections may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+    /// Longest accept queue; the kernel limits it to `net.core.somaxconn` (listen(2)).
     pub backlog: u32,
-    /// Whether other workers listen on the same address, each with a listener of its own
-    /// (`SO_REUSEPORT`, Linux 3.9).
+    /// Lets other workers listen on the same address (`SO_REUSEPORT`, Linux 3.9).
     pub reuse_port: bool,
-    /// The send buffer of every accepted connection, in bytes; `None` leaves it to the kernel,
-    /// which then adapts it. The kernel doubles what it is told, and has a least value.
+    /// Send buffer of each accepted connection, in bytes; `None` leaves it to the kernel's
+    /// autotuning. The kernel doubles the value, and has a minimum (`SO_SNDBUF`, socket(7)).
     pub send_buffer_bytes: Option<u32>,
-    /// Whether small answers leave at once, also when earlier ones have not been acknowledged
-    /// (`TCP_NODELAY`, tcp(7)).
+    /// Sends small segments at once, without Nagle's algorithm (`TCP_NODELAY`, tcp(7)).
     pub no_delay: bool,
-    /// For how many seconds a connection may keep silent before it is there to be accepted; zero
-    /// does not wait for its first bytes (`TCP_DEFER_ACCEPT`, tcp(7)). The kernel rounds it up to
-    /// a number of retransmissions. Meanwhile it costs no descriptor and no slot, and a stop does
-    /// not know of it.
+    /// Defers the accept of a connection until its first bytes, for at most this many seconds; zero
+    /// disables it (`TCP_DEFER_ACCEPT`, tcp(7)). The kernel rounds it up to a number of
+    /// retransmissions. A deferred connection uses no descriptor and no slot; a stop drops it.
     pub defer_accept_s: u32,
-    /// Whether the first bytes of a connection are acknowledged at once, as the kernel does of
-    /// itself (`TCP_QUICKACK`, tcp(7)). If not, the answer acknowledges them, which saves a
-    /// segment; a peer that sends its request in small pieces and waits for each to be
-    /// acknowledged (Nagle's algorithm) may lose up to 40 ms by it.
+    /// Acknowledges the first bytes of a connection at once, which is the kernel's default
+    /// (`TCP_QUICKACK`, tcp(7)). Otherwise the response acknowledges them, which saves a segment. A
+    /// peer that sends its request in small pieces (Nagle's algorithm) is then delayed by up to
+    /// 40 ms, the kernel's delayed acknowledgement.
     pub quick_ack: bool,
-    /// How long to try again while the address is in use: the ring of a killed process holds its
-    /// listener for some milliseconds more.
+    /// Retries bind(2) for this long after EADDRINUSE: the ring of a killed process keeps its
+    /// listener open until the kernel has torn it down.
     pub address_in_use_retry: Duration,
 }
 
 impl ListenOptions {
-    /// A backlog of 4096, nothing shared, the kernel's buffers and habits, two seconds of trying
-    /// again.
+    /// Returns the defaults: a backlog of 4096, the kernel's socket options, and two seconds of
+    /// retries.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -58,7 +55,7 @@ impl ListenOptions {
     }
 }
 
-/// A listening TCP socket. It is closed when dropped.
+/// A listening TCP socket, closed on drop.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
@@ -77,17 +74,17 @@ impl AsRawFd for Listener {
 }
 
 impl Listener {
-    /// Makes a socket that listens: `socket`, `setsockopt`, `bind`, `listen`.
+    /// Makes a listening socket: `socket`, `setsockopt`, `bind`, `listen`.
     ///
     /// # Errors
-    /// [`ErrorKind::Address`] when the address is in use, not this machine's, or forbidden.
+    /// [`ErrorKind::Address`] if the address is in use, not local, or forbidden;
+    /// [`ErrorKind::Resources`] if the process has no descriptor left.
     pub fn bind(options: &ListenOptions) -> Result<Self, BackendError> {
         retrying(options, || Self::try_listen(options))
     }
 
-    /// Whether that address can be listened on, found out without listening: nobody can connect
-    /// meanwhile. Where `SO_REUSEPORT` shares an address between workers, this is what tells
-    /// another server on it from one of them.
+    /// Checks that the address can be bound, without listening, so that no client can connect. With
+    /// `SO_REUSEPORT` this distinguishes another server on the address from our own workers.
     ///
     /// # Errors
     /// Those of [`Listener::bind`].
@@ -101,7 +98,7 @@ impl Listener {
         // SAFETY: listen takes no pointers.
         check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })?;
         if !options.quick_ack {
-            // Accepted connections inherit it; set before listen(2), it would be forgotten there.
+            // Accepted connections inherit it. listen(2) resets what was set before it.
             listener.set_option(libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)?;
         }
         Ok(listener)
@@ -115,7 +112,7 @@ impl Listener {
         // SAFETY: socket takes no pointers.
         let socket =
             check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-        // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+        // SAFETY: the kernel has just returned this descriptor; nothing else owns it.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         let listener = Self { socket };
         listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
@@ -131,7 +128,7 @@ impl Listener {
         Ok(listener)
     }
 
-    /// What is set here holds for each accepted connection, at no call of its own.
+    /// Sets options that accepted connections inherit, so that they need no system call each.
     fn set_inherited_options(&self, options: &ListenOptions) -> io::Result<()> {
         if let Some(bytes) = options.send_buffer_bytes {
             let bytes = bytes.min(i32::MAX as u32) as i32;
@@ -144,7 +141,7 @@ impl Listener {
     }
 
     fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
-        // SAFETY: the pointer is to an int that lives through the call, and its size is said.
+        // SAFETY: the pointer is to an int that lives through the call, and its size is passed.
         check(unsafe {
             libc::setsockopt(
                 self.as_raw_fd(),
@@ -168,7 +165,7 @@ impl Listener {
                     sin_zero: [0; 8],
                 };
                 let length = size_of::<libc::sockaddr_in>() as u32;
-                // SAFETY: the address lives through the call, and its size is said.
+                // SAFETY: the address lives through the call, and its size is passed.
                 check(unsafe { libc::bind(socket, (&raw const raw).cast(), length) })?;
             }
             SocketAddr::V6(address) => {
@@ -180,34 +177,34 @@ impl Listener {
                     sin6_scope_id: address.scope_id(),
                 };
                 let length = size_of::<libc::sockaddr_in6>() as u32;
-                // SAFETY: the address lives through the call, and its size is said.
+                // SAFETY: the address lives through the call, and its size is passed.
                 check(unsafe { libc::bind(socket, (&raw const raw).cast(), length) })?;
             }
         }
         Ok(())
     }
 
-    /// The address in force: the port is the real one where 0 was asked for.
+    /// Returns the bound address, with the port that the kernel chose for port 0.
     ///
     /// # Errors
-    /// Those of getsockname(2); a listener gives it no reason to fail.
+    /// Those of getsockname(2).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         // SAFETY: all-zero bytes are a valid sockaddr_storage.
         let mut raw: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::sockaddr_storage>() as u32;
-        // SAFETY: both pointers live through the call, and the length says how much room there is.
+        // SAFETY: both pointers live through the call, and the length is the size of the storage.
         check(unsafe {
             libc::getsockname(self.as_raw_fd(), (&raw mut raw).cast(), &raw mut length)
         })?;
         match i32::from(raw.ss_family) {
             libc::AF_INET => {
-                // SAFETY: the family says which of its forms the storage, made for all, holds.
+                // SAFETY: the family says that the storage holds a sockaddr_in.
                 let raw = unsafe { &*(&raw const raw).cast::<libc::sockaddr_in>() };
                 let address = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
                 Ok(SocketAddrV4::new(address, u16::from_be(raw.sin_port)).into())
             }
             libc::AF_INET6 => {
-                // SAFETY: as above.
+                // SAFETY: the family says that the storage holds a sockaddr_in6.
                 let raw = unsafe { &*(&raw const raw).cast::<libc::sockaddr_in6>() };
                 let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
                 let port = u16::from_be(raw.sin6_port);
@@ -217,8 +214,8 @@ impl Listener {
         }
     }
 
-    /// `ioctl(FIONBIO)`: whether accept4(2) waits. epoll wants it not to; io_uring must leave it
-    /// waiting, since on a descriptor that does not wait an ACCEPT ends with EAGAIN.
+    /// Sets O_NONBLOCK by `ioctl(FIONBIO)`. epoll needs it; on io_uring an ACCEPT on a nonblocking
+    /// listener completes with EAGAIN instead of waiting (axboe/liburing 364).
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         let flag = i32::from(nonblocking);
         // SAFETY: FIONBIO reads one int, which lives through the call.
@@ -226,12 +223,12 @@ impl Listener {
         Ok(())
     }
 
-    /// Shuts the door without emptying the hall: connections that wait to be accepted stay,
-    /// no new one gets in. Closing the listener instead would reset those that wait.
+    /// Refuses new connections and keeps the accept queue; closing the listener would reset the
+    /// queued connections.
     ///
-    /// A classic socket filter that drops everything does it: the kernel asks it of each packet
-    /// for the listener, the last one of a handshake included (socket(7), SO_ATTACH_FILTER).
-    pub(crate) fn refuse_newcomers(&self) -> io::Result<()> {
+    /// A classic BPF filter drops every packet for the listener, the last one of a handshake
+    /// included (socket(7), SO_ATTACH_FILTER).
+    pub(crate) fn refuse_new_connections(&self) -> io::Result<()> {
         let mut drop_all = libc::sock_filter { code: libc::BPF_RET as u16, jt: 0, jf: 0, k: 0 };
         let program = libc::sock_fprog { len: 1, filter: &raw mut drop_all };
         // SAFETY: the program and its one instruction live through the call, which copies them.
@@ -248,31 +245,30 @@ impl Listener {
     }
 }
 
-/// Puts an end of the stream behind what has come on a connection so far: that can still be
-/// received, and whoever waits for more is woken (shutdown(2), SHUT_RD). Unlike a close it loses
-/// nothing that the kernel has taken, even if nobody has looked at it yet.
-pub(crate) fn hear_no_more(connection: RawFd) {
-    // SAFETY: shutdown takes no pointers. It fails only where the connection has come to its end,
-    // and whoever waits is woken by that.
+/// Closes the receive side (shutdown(2), SHUT_RD). Bytes already received can still be read; after
+/// them comes the end of the stream, and a wait for more ends. Unlike close(2) it loses nothing.
+pub(crate) fn half_close_receive(connection: RawFd) {
+    // SAFETY: shutdown takes no pointers. It fails only on a connection that has ended, where a
+    // wait ends as well.
     unsafe { libc::shutdown(connection, libc::SHUT_RD) };
 }
 
-/// Turns the -1 of a system call into its errno.
+/// Converts the result of a system call: -1 is the errno.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Makes a listener, again and again while its address is in use and there is patience left.
+/// Makes a listener, and retries while its address is in use.
 fn retrying(
     options: &ListenOptions,
     make: impl Fn() -> io::Result<Listener>,
 ) -> Result<Listener, BackendError> {
-    let patience = Instant::now().checked_add(options.address_in_use_retry);
+    let deadline = Instant::now().checked_add(options.address_in_use_retry);
     loop {
         match make() {
             Err(error)
                 if error.raw_os_error() == Some(libc::EADDRINUSE)
-                    && patience.is_none_or(|end| Instant::now() < end) =>
+                    && deadline.is_none_or(|end| Instant::now() < end) =>
             {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -285,7 +281,7 @@ fn address_error(address: SocketAddr, error: io::Error) -> BackendError {
     let (kind, cause, remedy) = match error.raw_os_error() {
         Some(libc::EADDRINUSE) => (
             ErrorKind::Address,
-            "another process listens there",
+            "another process listens on it",
             "stop it, or listen on another port",
         ),
         Some(libc::EADDRNOTAVAIL) => (
@@ -300,7 +296,7 @@ fn address_error(address: SocketAddr, error: io::Error) -> BackendError {
         ),
         Some(libc::EAFNOSUPPORT) => (
             ErrorKind::Address,
-            "this kernel has that address family switched off",
+            "this address family is disabled in the kernel",
             "listen on an IPv4 address",
         ),
         _ => {
@@ -326,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_says_its_real_port_and_refuses_to_share_it() {
+    fn listener_reports_its_port_and_does_not_share_it() {
         let listener = Listener::bind(&loopback()).unwrap();
         let address = listener.local_address().unwrap();
         assert_ne!(address.port(), 0);
@@ -337,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_machine_is_told_apart() {
+    fn foreign_address_has_its_own_cause() {
         let address = "192.0.2.1:8080".parse().unwrap();
         let error = Listener::bind(&ListenOptions { address, ..loopback() }).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Address);
@@ -345,16 +341,16 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_are_refused_and_those_who_wait_stay() {
+    fn new_connections_are_refused_and_queued_ones_stay() {
         let listener = Listener::bind(&loopback()).unwrap();
         let address = listener.local_address().unwrap();
-        let _waiting = TcpStream::connect(address).unwrap();
-        listener.refuse_newcomers().unwrap();
+        let _queued = TcpStream::connect(address).unwrap();
+        listener.refuse_new_connections().unwrap();
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let listener = TcpListener::from(listener.socket);
         listener.set_nonblocking(true).unwrap();
-        assert!(listener.accept().is_ok(), "who waited is served");
+        assert!(listener.accept().is_ok(), "the queued connection is accepted");
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

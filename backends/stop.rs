@@ -1,5 +1,5 @@
-//! How a worker is told to stop: an eventfd(2) that both loops watch, so that a worker which
-//! waits for nothing but quiet clients wakes up.
+//! The stop of workers: an eventfd(2) that every event loop watches, so that a worker without any
+//! traffic wakes up.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::BackendError;
 use crate::socket::check;
 
-/// Asks every worker that holds a clone of it to stop. It cannot be taken back.
+/// Requests every worker that holds a clone of it to stop. A request cannot be revoked.
 #[derive(Clone, Debug)]
 pub struct Stop {
     shared: Arc<Shared>,
@@ -17,35 +17,35 @@ pub struct Stop {
 
 #[derive(Debug)]
 struct Shared {
-    /// Never read: it stays readable, so that each of the workers that share it hears of it.
+    /// Never read: it stays readable for all workers that share it.
     eventfd: OwnedFd,
-    /// Whether it is true: an event alone may also be an error of the watching.
+    /// Tells a request from an error of watching the eventfd.
     requested: AtomicBool,
 }
 
 impl Stop {
-    /// Makes one that has not been asked for.
+    /// Makes a stop that is not requested yet.
     ///
     /// # Errors
-    /// When the process or the machine is out of descriptors.
+    /// [`crate::ErrorKind::Resources`] if there is no descriptor left (eventfd(2)).
     pub fn new() -> Result<Self, BackendError> {
         // SAFETY: eventfd takes no pointers.
         let eventfd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
             .map_err(|error| BackendError::unexpected("eventfd", error))?;
-        // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+        // SAFETY: the kernel has just returned this descriptor; nothing else owns it.
         let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
         let requested = AtomicBool::new(false);
         Ok(Self { shared: Arc::new(Shared { eventfd, requested }) })
     }
 
-    /// Asks for the stop: accept no more, let those who are being served come to their end.
+    /// Requests the stop: workers refuse new connections and drain those that are open.
     pub fn request(&self) {
         self.shared.requested.store(true, Ordering::Release);
         let one = 1u64.to_ne_bytes();
         loop {
             // SAFETY: the eight bytes live through the call.
             let written = unsafe { libc::write(self.fd(), one.as_ptr().cast(), one.len()) };
-            // EAGAIN would mean a full counter, which is as readable as one that took the write.
+            // EAGAIN would mean a full counter, which is readable as well.
             let interrupted = io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
             if written >= 0 || !interrupted {
                 return;
@@ -53,12 +53,12 @@ impl Stop {
         }
     }
 
-    /// What becomes readable then.
+    /// Returns the descriptor that is readable after a request.
     pub(crate) fn fd(&self) -> RawFd {
         self.shared.eventfd.as_raw_fd()
     }
 
-    /// Whether it has been asked for.
+    /// Returns true after a request.
     pub fn is_requested(&self) -> bool {
         self.shared.requested.load(Ordering::Acquire)
     }

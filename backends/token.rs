@@ -1,38 +1,37 @@
-//! What comes back with an answer: which step was asked, and for which connection.
+//! The token that the kernel returns: which operation, and on which connection.
 //!
-//! epoll hands back 64 bits of `data` with each event, io_uring 64 bits of `user_data` with each
-//! completion. Both carry the same token here. It is never a descriptor and never a pointer: a
-//! descriptor is reused as soon as it is closed, and a pointer outlives what it points to, so an
-//! answer that comes late would be taken for the answer to something else. The generation tells
-//! the two apart.
+//! epoll returns 64 bits of `data` with each event, io_uring 64 bits of `user_data` with each CQE.
+//! Both are this token. It is neither a descriptor nor a pointer: a descriptor is reused as soon as
+//! it is closed, and a pointer can outlive its target, so a late event would be taken for one of
+//! another connection (axboe/liburing 363). The generation tells the two apart.
 
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 
-/// The steps that can be asked of the kernel, as they stand in a token.
+/// The operation of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Operation {
-    /// A new connection on the listener.
+pub(crate) enum Operation {
+    /// accept4(2) on the listener.
     Accept = 1,
-    /// Bytes from a connection.
+    /// recv(2) on a connection.
     Recv = 2,
-    /// Room for bytes to a connection (epoll), or the sending of them (io_uring).
+    /// send(2) on a connection.
     Send = 3,
-    /// The end of a connection's directions.
+    /// shutdown(2) of a connection.
     Shutdown = 4,
-    /// The end of the descriptor. On epoll it is answered at once and never stands in a token.
+    /// close(2) of a connection. On epoll it is done at once, so no event has this token.
     Close = 5,
-    /// The stop of the worker: see [`crate::Stop`].
+    /// The stop of the worker, a [`crate::Stop`].
     Stop = 6,
-    /// The one-second tick. On epoll it is the time limit of the wait and never stands in a token.
+    /// The tick of one second. On epoll it is the timeout of the wait, so no event has this token.
     Tick = 7,
-    /// The cancelling of another operation; io_uring only.
+    /// The cancel of another operation; io_uring only.
     Cancel = 8,
 }
 
 impl Operation {
-    /// Whether it is the worker's own, and belongs to no connection.
-    pub const fn is_of_worker(self) -> bool {
+    /// Returns true if the operation belongs to the worker and to no connection.
+    pub(crate) const fn is_of_worker(self) -> bool {
         matches!(self, Self::Accept | Self::Stop | Self::Tick | Self::Cancel)
     }
 
@@ -53,33 +52,33 @@ impl Operation {
 
 /// 64 bits: the operation in the upper 8, the slot in the next 24, the generation in the lower 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token {
-    /// What was asked.
-    pub operation: Operation,
-    /// For whom. Slot 0, generation 0 where the operation belongs to no connection.
-    pub id: ConnectionId,
+pub(crate) struct Token {
+    /// The operation.
+    pub(crate) operation: Operation,
+    /// The connection; [`ConnectionId::NONE`] for an operation of the worker.
+    pub(crate) id: ConnectionId,
 }
 
 impl Token {
-    /// A step of one connection.
-    pub const fn new(operation: Operation, id: ConnectionId) -> Self {
+    /// Makes the token of an operation on a connection.
+    pub(crate) const fn new(operation: Operation, id: ConnectionId) -> Self {
         Self { operation, id }
     }
 
-    /// A step of the worker itself.
-    pub const fn of_worker(operation: Operation) -> Self {
+    /// Makes the token of an operation of the worker.
+    pub(crate) const fn of_worker(operation: Operation) -> Self {
         Self::new(operation, ConnectionId::NONE)
     }
 
-    /// The form that the kernel carries.
-    pub const fn to_bits(self) -> u64 {
+    /// Returns the 64 bits for the kernel.
+    pub(crate) const fn to_bits(self) -> u64 {
         (self.operation as u64) << 56
             | (self.id.slot as u64 & 0xff_ffff) << 32
             | self.id.generation as u64
     }
 
-    /// Reads back what [`Token::to_bits`] wrote; `None` for bits that it never writes.
-    pub fn from_bits(bits: u64) -> Option<Self> {
+    /// Decodes what [`Token::to_bits`] returned; `None` for anything else.
+    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
         let operation = Operation::from_tag((bits >> 56) as u8)?;
         let slot = (bits >> 32) as u32 & 0xff_ffff;
         let generation = bits as u32;

@@ -1,7 +1,7 @@
-//! epoll, level triggered: the first of the documents, step by step.
+//! Level-triggered epoll: the first reference program, call for call.
 //!
-//! The kernel repeats an event for as long as its reason lasts, so each answer may do as little
-//! as it likes: one accept, one recv, one send, and whatever is left is reported again.
+//! epoll reports a ready descriptor on every wait until it is no longer ready (epoll(7)), so each
+//! handler makes one system call and returns; whatever is left is reported again.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,28 +12,28 @@ use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::lifecycle::Lifecycle;
 use crate::server::Server;
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
-/// HUP and ERR are reported whatever is asked for.
-const NOTHING: u32 = 0;
+/// Neither: EPOLLHUP and EPOLLERR are always reported (epoll_ctl(2)).
+const NO_INTEREST: u32 = 0;
 
-/// How the listener stands with epoll.
+/// The listener's registration with epoll.
 #[derive(Clone, Copy)]
-enum Listening {
-    NotYet,
-    Armed,
-    /// Nobody can be taken in, and the event of those who wait would repeat for ever.
-    Disarmed,
+enum ListenerInterest {
+    Unregistered,
+    Enabled,
+    /// No connection can be admitted, and the event of those queued would repeat on every wait.
+    Disabled,
 }
 
 pub(crate) struct Level {
     syscalls: Syscalls,
     server: Server,
-    listening: Listening,
-    /// One for all connections: between two answers nothing stands in it.
+    listener_interest: ListenerInterest,
+    /// Shared by all connections: a handler consumes what it receives before it returns.
     receive_buffer: Box<[u8]>,
 }
 
@@ -43,151 +43,176 @@ impl Level {
         let server = Server::new(worker);
         server.make_listener_nonblocking(true)?;
         let syscalls = Syscalls::new(options.events_per_wait)?;
-        Ok(Self { syscalls, server, listening: Listening::NotYet, receive_buffer })
+        let listener_interest = ListenerInterest::Unregistered;
+        Ok(Self { syscalls, server, listener_interest, receive_buffer })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
         let failed = |error| BackendError::unexpected("epoll_ctl", error);
-        self.accept().map_err(failed)?;
-        self.watch_stop().map_err(failed)?;
+        self.start_accept().map_err(failed)?;
+        let stop = Token::of_worker(Operation::Stop);
+        self.syscalls.add(self.server.stop_fd(), IN, stop).map_err(failed)?;
         while self.server.is_open() {
             let events = self.syscalls.wait()?;
-            self.server.turn(events);
+            self.server.begin_iteration(events);
             for index in 0..events {
-                let (token, event) = self.syscalls.event(index);
+                let token = self.syscalls.event(index).0;
                 if !self.server.is_stale(token) {
-                    self.answer(token, event);
+                    self.dispatch(token);
                 }
             }
-            self.end_turn();
+            self.end_iteration();
         }
         Ok(self.server.take_report(self.syscalls.counts()))
     }
 
-    fn watch_stop(&mut self) -> io::Result<()> {
-        let token = Token::of_worker(Operation::Stop);
-        self.syscalls.add(self.server.stop_fd(), IN, token)
+    fn dispatch(&mut self, token: Token) {
+        let id = token.id;
+        let next = match token.operation {
+            Operation::Accept => return self.on_accept(),
+            Operation::Recv => self.on_recv(id),
+            Operation::Send => self.on_send(id),
+            Operation::Shutdown => self.on_shutdown(id),
+            Operation::Stop => return self.on_stop(),
+            other => unreachable!("{other:?} is never registered with epoll"),
+        };
+        self.end_step(token, next);
     }
 
-    /// Says what a connection waits for: its first ask registers it, the later ones change that.
-    /// Returns whether it is still there: a failure closes it.
-    fn wait_for(&mut self, id: ConnectionId, operation: Operation, events: u32) -> bool {
-        let token = Token::new(operation, id);
-        let client = self.server.client(id);
-        let asked = match client.pending.replace(operation) {
+    /// Registers interest for the connection's next step: the first call adds the descriptor, later
+    /// calls modify it. Returns false if that failed; the connection is then closing.
+    fn register_interest(&mut self, id: ConnectionId, step: Operation, events: u32) -> bool {
+        let token = Token::new(step, id);
+        let client = self.server.connection(id);
+        let registered = match client.pending.replace(step) {
             None => self.syscalls.add(client.fd(), events, token),
-            Some(already) if already == operation => Ok(()),
+            Some(previous) if previous == step => Ok(()),
             Some(_) => self.syscalls.modify(client.fd(), events, token),
         };
-        if let Err(error) = &asked {
-            let next = self.server.given_up(id, error);
-            self.advance(id, next);
+        if let Err(error) = &registered {
+            let next = self.server.abort(id, error);
+            self.start_next(id, next);
         }
-        asked.is_ok()
-    }
-}
-
-impl Lifecycle for Level {
-    type Event = u32;
-
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+        registered.is_ok()
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    // ── The ten functions ────────────────────────────────────────────────────────────────────
+
+    fn start_accept(&mut self) -> io::Result<()> {
         let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        self.listening = match (self.listening, self.server.may_accept()) {
-            (Listening::NotYet, _) => {
+        self.listener_interest = match (self.listener_interest, self.server.can_accept()) {
+            (ListenerInterest::Unregistered, _) => {
                 self.syscalls.add(listener, IN, token)?;
-                Listening::Armed
+                ListenerInterest::Enabled
             }
-            (Listening::Armed, false) => {
-                self.syscalls.modify(listener, NOTHING, token)?;
-                Listening::Disarmed
+            (ListenerInterest::Enabled, false) => {
+                self.syscalls.modify(listener, NO_INTEREST, token)?;
+                ListenerInterest::Disabled
             }
-            (Listening::Disarmed, true) => {
+            (ListenerInterest::Disabled, true) => {
                 self.syscalls.modify(listener, IN, token)?;
-                Listening::Armed
+                ListenerInterest::Enabled
             }
-            (as_it_is, _) => as_it_is,
+            (unchanged, _) => unchanged,
         };
         Ok(())
     }
 
-    fn accepted(&mut self, _event: u32) {
-        if !self.server.may_accept() {
+    fn on_accept(&mut self) {
+        if !self.server.can_accept() {
             return;
         }
         match self.syscalls.accept4(self.server.listener_fd()) {
             Ok(fd) => {
-                let id = self.server.accepted(fd);
-                self.advance(id, Next::Recv);
+                let id = self.server.on_accepted(fd);
+                self.start_recv(id);
             }
-            Err(error) => self.server.accept_failed(&error),
+            Err(error) => self.server.on_accept_error(&error),
         }
     }
 
-    fn recv(&mut self, id: ConnectionId) {
-        self.wait_for(id, Operation::Recv, IN);
+    fn start_recv(&mut self, id: ConnectionId) {
+        self.register_interest(id, Operation::Recv, IN);
     }
 
-    fn received(&mut self, id: ConnectionId, _event: u32) -> Next {
+    fn on_recv(&mut self, id: ConnectionId) -> Next {
         match self.syscalls.recv(self.server.fd(id), &mut self.receive_buffer) {
-            Ok(count) => self.server.received(id, &self.receive_buffer[..count]),
-            Err(error) => self.server.failed(id, &error),
+            Ok(count) => self.server.on_received(id, &self.receive_buffer[..count]),
+            Err(error) => self.server.on_error(id, &error),
         }
     }
 
-    fn send(&mut self, id: ConnectionId) {
-        self.wait_for(id, Operation::Send, OUT);
+    fn start_send(&mut self, id: ConnectionId) {
+        self.register_interest(id, Operation::Send, OUT);
     }
 
-    fn sent(&mut self, id: ConnectionId, _event: u32) -> Next {
-        match self.syscalls.send(self.server.fd(id), self.server.unsent(id)) {
-            Ok(count) => self.server.sent(id, count),
-            Err(error) => self.server.failed(id, &error),
+    fn on_send(&mut self, id: ConnectionId) -> Next {
+        match self.syscalls.send(self.server.fd(id), self.server.pending_output(id)) {
+            Ok(count) => self.server.on_sent(id, count),
+            Err(error) => self.server.on_error(id, &error),
         }
     }
 
-    fn shutdown(&mut self, id: ConnectionId) {
-        if !self.wait_for(id, Operation::Shutdown, NOTHING) {
+    fn start_shutdown(&mut self, id: ConnectionId) {
+        if !self.register_interest(id, Operation::Shutdown, NO_INTEREST) {
             return;
         }
         let how = self.server.shutdown_how();
-        let told = self.syscalls.shutdown(self.server.fd(id), how);
-        // HUP follows the end of both directions, whatever is asked for. Where only one ends, or
-        // none could, the call itself is the answer.
-        if how != libc::SHUT_RDWR || told.is_err() {
-            self.answer(Token::new(Operation::Shutdown, id), NOTHING);
+        let result = self.syscalls.shutdown(self.server.fd(id), how);
+        // EPOLLHUP needs both directions closed: after SHUT_WR, or ENOTCONN, no event follows.
+        if how != libc::SHUT_RDWR || result.is_err() {
+            let next = self.on_shutdown(id);
+            self.start_next(id, next);
         }
     }
 
-    fn shut(&mut self, id: ConnectionId, _event: u32) -> Next {
-        self.server.shut(id)
+    fn on_shutdown(&mut self, id: ConnectionId) -> Next {
+        self.server.on_shutdown(id)
     }
 
-    fn close(&mut self, id: ConnectionId) {
+    fn start_close(&mut self, id: ConnectionId) {
         let fd = self.server.take_fd(id);
-        // Nothing can be done about a failure, and close(2) ends the registration as well.
+        // A failure changes nothing: close(2) removes the registration as well (epoll(7), Q6).
         let _ = self.syscalls.delete(fd.as_raw_fd());
         self.syscalls.close(fd);
-        self.closed(id, NOTHING);
+        self.on_close(id);
     }
 
-    fn closed(&mut self, id: ConnectionId, _event: u32) {
-        self.server.closed(id);
+    fn on_close(&mut self, id: ConnectionId) {
+        self.server.on_closed(id);
+    }
+}
+
+impl Lifecycle for Level {
+    fn server(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    fn start_next(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Recv => self.start_recv(id),
+            Next::Send => self.start_send(id),
+            Next::Shutdown => self.start_shutdown(id),
+            Next::Close => self.start_close(id),
+        }
+    }
+
+    fn resume_accept(&mut self) {
+        if self.start_accept().is_err() {
+            self.server.pause_accepting();
+        }
     }
 
     fn stop_accepting(&mut self) {
-        // The eventfd stays readable for the other workers; this one has heard it. And an empty
-        // queue makes no event, so the listener is asked from now on and not waited for.
+        // The eventfd stays readable for the other workers. The listener's queue is now emptied by
+        // `accept_queued`, since an empty queue raises no event to end with.
         let _ = self.syscalls.delete(self.server.stop_fd());
         let _ = self.syscalls.delete(self.server.listener_fd());
     }
 
-    fn accept_waiting(&mut self) {
-        while self.server.may_accept() {
-            self.accepted(NOTHING);
+    fn accept_queued(&mut self) {
+        while self.server.can_accept() {
+            self.on_accept();
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The two engines of the documents, the one that leaves out what they do in vain, and the choice
-//! between them.
+//! The epoll engines: the two reference programs, and a tuned one.
 
 mod edge;
 mod level;
@@ -9,43 +8,43 @@ mod tuned;
 use crate::backend::{Backend, EngineOptions, Report, Worker};
 use crate::error::BackendError;
 
-/// Which of them.
+/// An epoll engine.
 #[derive(Clone, Copy)]
-pub(crate) enum Style {
-    /// epoll reports a state, for as long as it lasts.
+pub(crate) enum EpollEngine {
+    /// Level-triggered: readiness is reported on every wait.
     Level,
-    /// epoll reports a change, once.
+    /// Edge-triggered: readiness is reported when it changes (EPOLLET).
     Edge,
-    /// epoll is asked only when a step could not be taken.
+    /// Tries each system call first, and waits only after EAGAIN.
     Tuned,
 }
 
 pub(crate) struct EpollBackend {
-    style: Style,
+    engine: EpollEngine,
     options: EngineOptions,
 }
 
 impl EpollBackend {
-    pub(crate) fn new(style: Style, options: &EngineOptions) -> Self {
-        Self { style, options: options.clone() }
+    pub(crate) fn new(engine: EpollEngine, options: &EngineOptions) -> Self {
+        Self { engine, options: options.clone() }
     }
 }
 
 impl Backend for EpollBackend {
     fn name(&self) -> &'static str {
-        match self.style {
-            Style::Level => "epoll, level triggered",
-            Style::Edge => "epoll, edge triggered",
-            Style::Tuned => "epoll, tuned",
+        match self.engine {
+            EpollEngine::Level => "epoll, level-triggered",
+            EpollEngine::Edge => "epoll, edge-triggered",
+            EpollEngine::Tuned => "epoll, tuned",
         }
     }
 
     fn run(&mut self, worker: Worker) -> Result<Report, BackendError> {
         worker.check()?;
-        match self.style {
-            Style::Level => level::Level::new(worker, &self.options)?.run(),
-            Style::Edge => edge::Edge::new(worker, &self.options)?.run(),
-            Style::Tuned => tuned::Tuned::new(worker, &self.options)?.run(),
+        match self.engine {
+            EpollEngine::Level => level::Level::new(worker, &self.options)?.run(),
+            EpollEngine::Edge => edge::Edge::new(worker, &self.options)?.run(),
+            EpollEngine::Tuned => tuned::Tuned::new(worker, &self.options)?.run(),
         }
     }
 }

@@ -1,12 +1,11 @@
-//! epoll, tuned: the same life without a step taken in vain.
+//! Tuned epoll: system calls are tried first, and epoll_wait(2) only follows EAGAIN.
 //!
-//! Each step is taken as soon as it is asked for, in the hope that the kernel is ready: it mostly
-//! is. Only when EAGAIN says that it is not is the connection registered, once for all of its
-//! life and edge triggered, and its readiness is remembered from then on. Nothing is removed from
-//! epoll before a close, which does that itself (epoll(7), Q6).
+//! A step is tried as soon as it is wanted, since the kernel is mostly ready. After EAGAIN the
+//! connection is registered, once and edge-triggered, and its readiness is remembered. Nothing is
+//! deregistered before a close, which does that itself (epoll(7), Q6).
 //!
-//! What a step leads to is done before anything else, so that one connection's memory is looked
-//! at while it is in the cache; whoever has had its turn stands back behind the others.
+//! The steps of one connection run in a row, while its memory is cached. A connection that is over
+//! its read budget is deferred to the next iteration, so that others are not starved.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,54 +16,54 @@ use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::lifecycle::Lifecycle;
 use crate::server::{Server, TICK};
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
-/// The listener alone is level triggered: whoever leaves it early is told again.
+/// Only the listener is level-triggered: what one iteration does not accept is reported again.
 const LISTENER: u32 = libc::EPOLLIN as u32;
-const NOTHING: u32 = 0;
-/// Room to send is not among them: it is there nearly always, and each edge would be an event.
+const NO_INTEREST: u32 = 0;
+/// Without EPOLLOUT: a socket is mostly writable, and each edge would be an event.
 const IN: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
-const IN_AND_OUT: u32 = IN | libc::EPOLLOUT as u32;
-/// The peer has said all, or everything is over.
-const END: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+const IN_OUT: u32 = IN | libc::EPOLLOUT as u32;
+/// The peer closed its send side, or the connection ended.
+const HANGUP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
-/// How many newcomers are taken in before those who are in have their turn.
-const NEWCOMERS_A_TURN: usize = 64;
+/// Most connections accepted in one iteration, so that open ones are not starved.
+const MAX_ACCEPTS_PER_ITERATION: usize = 64;
 
-/// What is known of one connection's readiness, by its slot.
+/// The known readiness of a connection.
 #[derive(Clone, Copy)]
 struct Readiness {
-    /// For what epoll watches it; 0 as long as it has not been registered.
-    watched: u32,
+    /// The registered events; [`NO_INTEREST`] before the registration.
+    interest: u32,
     readable: bool,
     writable: bool,
-    /// The end of the peer's stream has been announced: a short receive is not the last.
-    ended: bool,
-    /// How much it may still bring or take in this turn, in bytes.
-    turn_bytes: usize,
+    /// The peer closed its send side: a short receive is followed by an end of stream.
+    has_hung_up: bool,
+    /// Bytes that it may still receive or send in this iteration.
+    read_budget_bytes: usize,
 }
 
-/// How the listener stands with epoll.
+/// The listener's registration with epoll.
 #[derive(Clone, Copy)]
-enum Listening {
-    NotYet,
-    Armed,
-    /// Nobody can be taken in, and the event of those who wait would repeat for ever.
-    Disarmed,
+enum ListenerInterest {
+    Unregistered,
+    Enabled,
+    /// No connection can be admitted, and the event of those queued would repeat on every wait.
+    Disabled,
 }
 
 pub(crate) struct Tuned {
     syscalls: Syscalls,
     server: Server,
-    listening: Listening,
-    newcomers: usize,
+    listener_interest: ListenerInterest,
+    accepted: usize,
     readiness: Box<[Readiness]>,
-    /// Steps to be taken now; the last one first.
-    now: Vec<Token>,
-    /// Steps of those who have had their turn.
-    later: Vec<Token>,
-    /// One for all connections: between two answers nothing stands in it.
+    /// Steps to run in this iteration, the last one first.
+    runnable: Vec<Token>,
+    /// Steps of connections over their read budget, for the next iteration.
+    deferred: Vec<Token>,
+    /// Shared by all connections: a handler consumes what it receives before it returns.
     receive_buffer: Box<[u8]>,
     shutdown_by: ShutdownBy,
     busy_poll: Duration,
@@ -77,20 +76,20 @@ impl Tuned {
         let server = Server::new(worker);
         server.make_listener_nonblocking(true)?;
         let readiness = Readiness {
-            watched: NOTHING,
+            interest: NO_INTEREST,
             readable: true,
             writable: true,
-            ended: false,
-            turn_bytes: server.turn_bytes(),
+            has_hung_up: false,
+            read_budget_bytes: server.read_budget_bytes(),
         };
         Ok(Self {
             syscalls: Syscalls::new(options.events_per_wait)?,
             server,
-            listening: Listening::NotYet,
-            newcomers: 0,
+            listener_interest: ListenerInterest::Unregistered,
+            accepted: 0,
             readiness: vec![readiness; slots].into_boxed_slice(),
-            now: Vec::with_capacity(slots + 1),
-            later: Vec::with_capacity(slots),
+            runnable: Vec::with_capacity(slots + 1),
+            deferred: Vec::with_capacity(slots),
             receive_buffer,
             shutdown_by: options.shutdown,
             busy_poll: Duration::from_micros(options.busy_poll_us.into()),
@@ -99,34 +98,30 @@ impl Tuned {
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
         let failed = |error| BackendError::unexpected("epoll_ctl", error);
-        self.accept().map_err(failed)?;
-        self.watch_stop().map_err(failed)?;
+        self.start_accept().map_err(failed)?;
+        let stop = Token::of_worker(Operation::Stop);
+        self.syscalls.add(self.server.stop_fd(), LISTENER, stop).map_err(failed)?;
         while self.server.is_open() {
             let events = self.wait()?;
-            self.server.turn(events);
-            self.newcomers = 0;
-            self.give_the_next_turn();
-            // The first event is dealt with first, and so comes last here.
+            self.server.begin_iteration(events);
+            self.accepted = 0;
+            self.resume_deferred();
+            // Pushed in reverse, so that the first event runs first.
             for index in (0..events).rev() {
                 let (token, event) = self.syscalls.event(index);
                 if !self.server.is_stale(token) {
-                    self.awaken(token, event);
+                    self.on_event(token, event);
                 }
             }
-            self.take_steps();
-            self.end_turn();
+            self.run_steps();
+            self.end_iteration();
         }
         Ok(self.server.take_report(self.syscalls.counts()))
     }
 
-    fn watch_stop(&mut self) -> io::Result<()> {
-        let token = Token::of_worker(Operation::Stop);
-        self.syscalls.add(self.server.stop_fd(), LISTENER, token)
-    }
-
-    /// Sleeps only when there is nothing to do, and only after looking for a while.
+    /// Waits for events; it only polls while steps are deferred, and busy polls before it sleeps.
     fn wait(&mut self) -> Result<usize, BackendError> {
-        if !self.now.is_empty() || !self.later.is_empty() {
+        if !self.runnable.is_empty() || !self.deferred.is_empty() {
             return self.syscalls.wait_for(Duration::ZERO);
         }
         if !self.busy_poll.is_zero() {
@@ -141,231 +136,260 @@ impl Tuned {
         self.syscalls.wait_for(TICK)
     }
 
-    // ── Turns ────────────────────────────────────────────────────────────────────────────────
+    // ── Scheduling ───────────────────────────────────────────────────────────────────────────
 
-    /// Those who stood back come first, each with a whole turn.
-    fn give_the_next_turn(&mut self) {
-        let turn_bytes = self.server.turn_bytes();
-        for token in self.later.drain(..) {
-            self.readiness[token.id.slot as usize].turn_bytes = turn_bytes;
-            self.now.push(token);
+    /// Makes deferred steps runnable, each with a new budget.
+    fn resume_deferred(&mut self) {
+        let read_budget_bytes = self.server.read_budget_bytes();
+        for token in self.deferred.drain(..) {
+            self.readiness[token.id.slot as usize].read_budget_bytes = read_budget_bytes;
+            self.runnable.push(token);
         }
     }
 
-    /// Takes all steps that can be taken, those that follow from them included.
-    fn take_steps(&mut self) {
-        while let Some(token) = self.now.pop() {
-            // Its time may have passed while it stood back.
-            if token.operation.is_of_worker() || self.server.clients.get(token.id).is_some() {
-                self.answer(token, NOTHING);
+    /// Runs all runnable steps, and the steps that follow from them.
+    fn run_steps(&mut self) {
+        while let Some(token) = self.runnable.pop() {
+            // A deadline may have closed it while it was deferred.
+            if token.operation.is_of_worker() || self.server.connections.get(token.id).is_some() {
+                self.dispatch(token);
             }
         }
     }
 
-    /// epoll has reported something: what a connection has waited for can be tried again.
-    fn awaken(&mut self, token: Token, event: u32) {
+    /// Records the readiness that an event reports, and schedules the step that waited for it.
+    fn on_event(&mut self, token: Token, event: u32) {
         if token.operation.is_of_worker() {
-            return self.now.push(token);
+            return self.runnable.push(token);
         }
-        let turn_bytes = self.server.turn_bytes();
+        let read_budget_bytes = self.server.read_budget_bytes();
         let ready = &mut self.readiness[token.id.slot as usize];
-        ready.readable |= event & (libc::EPOLLIN as u32 | END) != 0;
-        ready.writable |= event & (libc::EPOLLOUT as u32 | END) != 0;
-        ready.ended |= event & END != 0;
+        ready.readable |= event & (libc::EPOLLIN as u32 | HANGUP) != 0;
+        ready.writable |= event & (libc::EPOLLOUT as u32 | HANGUP) != 0;
+        ready.has_hung_up |= event & HANGUP != 0;
         let (readable, writable) = (ready.readable, ready.writable);
-        match self.server.client(token.id).pending {
-            Some(Operation::Recv) if readable => self.step(Operation::Recv, token.id),
-            Some(Operation::Send) if writable => self.step(Operation::Send, token.id),
+        match self.server.connection(token.id).pending {
+            Some(Operation::Recv) if readable => self.schedule(Operation::Recv, token.id),
+            Some(Operation::Send) if writable => self.schedule(Operation::Send, token.id),
             _ => return,
         }
-        self.readiness[token.id.slot as usize].turn_bytes = turn_bytes;
+        self.readiness[token.id.slot as usize].read_budget_bytes = read_budget_bytes;
     }
 
-    /// The step is taken at once, or, where the connection has had its turn, in the next one.
-    fn step(&mut self, operation: Operation, id: ConnectionId) {
-        self.server.client(id).pending = None;
-        let has_turn = self.readiness[id.slot as usize].turn_bytes > 0;
-        let steps = if has_turn { &mut self.now } else { &mut self.later };
+    /// Schedules a step: now, or in the next iteration if the connection is over its read budget.
+    fn schedule(&mut self, operation: Operation, id: ConnectionId) {
+        self.server.connection(id).pending = None;
+        let has_budget = self.readiness[id.slot as usize].read_budget_bytes > 0;
+        let steps = if has_budget { &mut self.runnable } else { &mut self.deferred };
         steps.push(Token::new(operation, id));
     }
 
-    /// The kernel was not ready, and says when it is.
-    fn wait_for(&mut self, id: ConnectionId, operation: Operation, events: u32) {
+    /// Registers interest after EAGAIN.
+    fn register_interest(&mut self, id: ConnectionId, operation: Operation, events: u32) {
         let token = Token::new(operation, id);
         let ready = &mut self.readiness[id.slot as usize];
-        let client = self.server.client(id);
-        client.pending = Some(operation);
-        let asked = match ready.watched {
-            NOTHING => self.syscalls.add(client.fd(), events, token),
-            watched if watched & events == events => Ok(()),
-            _ => self.syscalls.modify(client.fd(), events, token),
+        let entry = self.server.connection(id);
+        entry.pending = Some(operation);
+        let registered = match ready.interest {
+            NO_INTEREST => self.syscalls.add(entry.fd(), events, token),
+            interest if interest & events == events => Ok(()),
+            _ => self.syscalls.modify(entry.fd(), events, token),
         };
-        match asked {
-            Ok(()) => ready.watched |= events,
+        match registered {
+            Ok(()) => ready.interest |= events,
             Err(error) => {
-                let next = self.server.given_up(id, &error);
-                self.advance(id, next);
+                let next = self.server.abort(id, &error);
+                self.start_next(id, next);
             }
         }
     }
 
-    /// Takes one newcomer in; whether there may be another.
-    fn take_in(&mut self) -> Option<ConnectionId> {
+    /// Accepts one connection; `None` if there was none.
+    fn accept_one(&mut self) -> Option<ConnectionId> {
         match self.syscalls.accept4(self.server.listener_fd()) {
             Ok(fd) => {
-                let id = self.server.accepted(fd);
-                let turn_bytes = self.server.turn_bytes();
+                let id = self.server.on_accepted(fd);
+                let read_budget_bytes = self.server.read_budget_bytes();
                 self.readiness[id.slot as usize] = Readiness {
-                    watched: NOTHING,
+                    interest: NO_INTEREST,
                     readable: true,
                     writable: true,
-                    ended: false,
-                    turn_bytes,
+                    has_hung_up: false,
+                    read_budget_bytes,
                 };
                 Some(id)
             }
             Err(error) => {
-                self.server.accept_failed(&error);
+                self.server.on_accept_error(&error);
                 None
             }
         }
     }
-}
 
-impl Lifecycle for Tuned {
-    type Event = u32;
-
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+    fn dispatch(&mut self, token: Token) {
+        let id = token.id;
+        let next = match token.operation {
+            Operation::Accept => return self.on_accept(),
+            Operation::Recv => self.on_recv(id),
+            Operation::Send => self.on_send(id),
+            Operation::Shutdown => self.on_shutdown(id),
+            Operation::Stop => return self.on_stop(),
+            other => unreachable!("{other:?} is never registered with epoll"),
+        };
+        self.end_step(token, next);
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    // ── The ten functions ────────────────────────────────────────────────────────────────────
+
+    fn start_accept(&mut self) -> io::Result<()> {
         let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        self.listening = match (self.listening, self.server.may_accept()) {
-            (Listening::NotYet, _) => {
+        self.listener_interest = match (self.listener_interest, self.server.can_accept()) {
+            (ListenerInterest::Unregistered, _) => {
                 self.syscalls.add(listener, LISTENER, token)?;
-                Listening::Armed
+                ListenerInterest::Enabled
             }
-            (Listening::Armed, false) => {
-                self.syscalls.modify(listener, NOTHING, token)?;
-                Listening::Disarmed
+            (ListenerInterest::Enabled, false) => {
+                self.syscalls.modify(listener, NO_INTEREST, token)?;
+                ListenerInterest::Disabled
             }
-            (Listening::Disarmed, true) => {
+            (ListenerInterest::Disabled, true) => {
                 self.syscalls.modify(listener, LISTENER, token)?;
-                Listening::Armed
+                ListenerInterest::Enabled
             }
-            (as_it_is, _) => as_it_is,
+            (unchanged, _) => unchanged,
         };
         Ok(())
     }
 
-    fn accepted(&mut self, _event: u32) {
-        if self.newcomers == NEWCOMERS_A_TURN || !self.server.may_accept() {
+    fn on_accept(&mut self) {
+        if self.accepted == MAX_ACCEPTS_PER_ITERATION || !self.server.can_accept() {
             return;
         }
-        if let Some(id) = self.take_in() {
-            self.newcomers += 1;
-            // The next one comes when this one can do nothing more.
-            self.now.push(Token::of_worker(Operation::Accept));
-            self.advance(id, Next::Recv);
+        if let Some(id) = self.accept_one() {
+            self.accepted += 1;
+            // The next accept runs when this connection has no runnable step left.
+            self.runnable.push(Token::of_worker(Operation::Accept));
+            self.start_next(id, Next::Recv);
         }
     }
 
-    fn recv(&mut self, id: ConnectionId) {
+    fn start_recv(&mut self, id: ConnectionId) {
         if self.readiness[id.slot as usize].readable {
-            self.step(Operation::Recv, id);
+            self.schedule(Operation::Recv, id);
         } else {
-            self.wait_for(id, Operation::Recv, IN);
+            self.register_interest(id, Operation::Recv, IN);
         }
     }
 
-    fn received(&mut self, id: ConnectionId, _event: u32) -> Next {
+    fn on_recv(&mut self, id: ConnectionId) -> Next {
         let received = self.syscalls.recv(self.server.fd(id), &mut self.receive_buffer);
         let ready = &mut self.readiness[id.slot as usize];
         match received {
             Ok(count) => {
-                ready.turn_bytes = ready.turn_bytes.saturating_sub(count);
-                let next = self.server.received(id, &self.receive_buffer[..count]);
-                // Less than there was room for is all there was (epoll(7), Q9), but for an urgent
-                // byte. Registering would say so; who is registered is asked once more.
-                let is_sure = ready.watched == NOTHING || next != Next::Recv;
-                let has_more = count == self.receive_buffer.len() || ready.ended || !is_sure;
-                ready.readable = has_more;
+                ready.read_budget_bytes = ready.read_budget_bytes.saturating_sub(count);
+                let next = self.server.on_received(id, &self.receive_buffer[..count]);
+                // A short receive empties the socket (epoll(7), Q9), except before an urgent byte.
+                // A registration would report that; a registered connection must try again.
+                let is_certain = ready.interest == NO_INTEREST || next != Next::Recv;
+                let is_full = count == self.receive_buffer.len();
+                ready.readable = is_full || ready.has_hung_up || !is_certain;
                 next
             }
             Err(error) => {
                 ready.readable = error.kind() != io::ErrorKind::WouldBlock;
-                self.server.failed(id, &error)
+                self.server.on_error(id, &error)
             }
         }
     }
 
-    fn send(&mut self, id: ConnectionId) {
+    fn start_send(&mut self, id: ConnectionId) {
         if self.readiness[id.slot as usize].writable {
-            self.step(Operation::Send, id);
+            self.schedule(Operation::Send, id);
         } else {
-            self.wait_for(id, Operation::Send, IN_AND_OUT);
+            self.register_interest(id, Operation::Send, IN_OUT);
         }
     }
 
-    fn sent(&mut self, id: ConnectionId, _event: u32) -> Next {
+    fn on_send(&mut self, id: ConnectionId) -> Next {
         let fd = self.server.fd(id);
-        let unsent = self.server.unsent(id);
-        let length = unsent.bytes.len();
-        let sent = self.syscalls.send(fd, unsent);
+        let output = self.server.pending_output(id);
+        let length = output.bytes.len();
+        let sent = self.syscalls.send(fd, output);
         let ready = &mut self.readiness[id.slot as usize];
         match sent {
             Ok(count) => {
-                // The same as with a short receive.
-                ready.writable = count == length || ready.watched == IN_AND_OUT;
-                ready.turn_bytes = ready.turn_bytes.saturating_sub(count);
-                self.server.sent(id, count)
+                // A short send fills the socket buffer (epoll(7), Q9).
+                ready.writable = count == length || ready.interest == IN_OUT;
+                ready.read_budget_bytes = ready.read_budget_bytes.saturating_sub(count);
+                self.server.on_sent(id, count)
             }
             Err(error) => {
                 ready.writable = error.kind() != io::ErrorKind::WouldBlock;
-                self.server.failed(id, &error)
+                self.server.on_error(id, &error)
             }
         }
     }
 
-    fn shutdown(&mut self, id: ConnectionId) {
-        // What is unread would turn a close that stands alone into a reset.
-        let is_drained = !self.readiness[id.slot as usize].readable;
-        if self.server.lingers() || self.shutdown_by != ShutdownBy::Close || !is_drained {
+    fn start_shutdown(&mut self, id: ConnectionId) {
+        // A close without a shutdown would send a reset if bytes are unread.
+        let is_empty = !self.readiness[id.slot as usize].readable;
+        if self.server.lingers() || self.shutdown_by != ShutdownBy::Close || !is_empty {
             let how = self.server.shutdown_how();
-            // Where it fails the connection has come to its end, which is all the same here.
+            // An error means that the connection has ended already.
             let _ = self.syscalls.shutdown(self.server.fd(id), how);
         }
         let ready = &mut self.readiness[id.slot as usize];
-        ready.readable |= ready.watched != NOTHING;
-        self.answer(Token::new(Operation::Shutdown, id), NOTHING);
+        ready.readable |= ready.interest != NO_INTEREST;
+        let next = self.on_shutdown(id);
+        self.start_next(id, next);
     }
 
-    fn shut(&mut self, id: ConnectionId, _event: u32) -> Next {
-        self.server.shut(id)
+    fn on_shutdown(&mut self, id: ConnectionId) -> Next {
+        self.server.on_shutdown(id)
     }
 
-    fn close(&mut self, id: ConnectionId) {
+    fn start_close(&mut self, id: ConnectionId) {
         let fd = self.server.take_fd(id);
         self.syscalls.close(fd);
-        self.closed(id, NOTHING);
+        self.on_close(id);
     }
 
-    fn closed(&mut self, id: ConnectionId, _event: u32) {
-        self.server.closed(id);
+    fn on_close(&mut self, id: ConnectionId) {
+        self.server.on_closed(id);
+    }
+}
+
+impl Lifecycle for Tuned {
+    fn server(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    fn start_next(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Recv => self.start_recv(id),
+            Next::Send => self.start_send(id),
+            Next::Shutdown => self.start_shutdown(id),
+            Next::Close => self.start_close(id),
+        }
+    }
+
+    fn resume_accept(&mut self) {
+        if self.start_accept().is_err() {
+            self.server.pause_accepting();
+        }
     }
 
     fn stop_accepting(&mut self) {
-        // The eventfd stays readable for the other workers; this one has heard it. And an empty
-        // queue makes no event, so the listener is asked from now on and not waited for.
+        // The eventfd stays readable for the other workers. The listener's queue is now emptied by
+        // `accept_queued`, since an empty queue raises no event to end with.
         let _ = self.syscalls.delete(self.server.stop_fd());
         let _ = self.syscalls.delete(self.server.listener_fd());
     }
 
-    fn accept_waiting(&mut self) {
-        while self.server.may_accept() {
-            if let Some(id) = self.take_in() {
-                self.advance(id, Next::Recv);
+    fn accept_queued(&mut self) {
+        while self.server.can_accept() {
+            if let Some(id) = self.accept_one() {
+                self.start_next(id, Next::Recv);
             }
         }
     }

@@ -1,25 +1,25 @@
-//! The body of a request: nobody wants it, so it is skipped, exactly.
+//! The body of a request, which is skipped: only its end matters.
 
 use super::characters::{self, TOKEN, VALUE};
-use super::{End, Reading, RequestRules, Status};
+use super::{End, Progress, RequestLimits, Status};
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// So many bytes are left of a body whose length is known.
-    Counted,
-    /// The first digit of a chunk's size.
+    /// In a body with a Content-Length.
+    Data,
+    /// Before the first digit of a chunk size.
     SizeStart,
     Size,
-    /// Blanks behind a size, which only an extension may follow.
+    /// In whitespace after a size, which only an extension may follow.
     BeforeExtension,
-    /// What follows a size and means nothing here.
+    /// In a chunk extension, which is ignored.
     Extension,
     SizeLineFeed,
-    /// So many bytes are left of a chunk.
-    Chunk,
+    /// In the data of a chunk.
+    ChunkData,
     ChunkCarriageReturn,
     ChunkLineFeed,
-    /// The first byte of a line behind the last chunk.
+    /// At the start of a line after the last chunk.
     TrailerStart,
     TrailerName,
     TrailerValue,
@@ -27,20 +27,20 @@ enum State {
     LastLineFeed,
 }
 
-/// Of a size: what fits into 64 bits.
-const MOST_DIGITS: u8 = 16;
+/// Most hexadecimal digits of a chunk size: 64 bits.
+const MAX_SIZE_DIGITS: u8 = 16;
 
-/// A body as far as it has come.
+/// The state of skipping a body.
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     state: State,
-    /// Of the body, or of the chunk.
-    left: u64,
-    /// Of the size of a chunk.
+    /// Bytes of the body or the chunk that are not skipped yet.
+    remaining_bytes: u64,
+    /// Digits of the chunk size so far.
     digits: u8,
-    /// Of all chunks so far.
+    /// Sizes of all chunks so far.
     chunked_bytes: u64,
-    /// Of extensions and trailers.
+    /// Bytes of chunk extensions and trailers so far.
     framing_bytes: usize,
 }
 
@@ -51,19 +51,19 @@ impl Default for Body {
 }
 
 impl Body {
-    pub(super) fn of_length(left: u64) -> Self {
-        Self { state: State::Counted, left, digits: 0, chunked_bytes: 0, framing_bytes: 0 }
+    pub(super) fn of_length(remaining_bytes: u64) -> Self {
+        Self { state: State::Data, remaining_bytes, digits: 0, chunked_bytes: 0, framing_bytes: 0 }
     }
 
     pub(super) fn chunked() -> Self {
         Self { state: State::SizeStart, ..Self::of_length(0) }
     }
 
-    /// Reads to its end, or to the end of the piece.
-    pub(super) fn read(&mut self, piece: &[u8], rules: &RequestRules) -> Reading {
+    /// Parses up to the end of the body or of the piece.
+    pub(super) fn read(&mut self, piece: &[u8], limits: &RequestLimits) -> Progress {
         let mut position = 0;
         while position < piece.len() {
-            match self.step(&piece[position..], rules) {
+            match self.advance(&piece[position..], limits) {
                 Ok((count, true)) => return (position + count, Some(Ok(End))),
                 Ok((count, false)) => position += count,
                 Err(status) => return (position, Some(Err(status))),
@@ -72,55 +72,60 @@ impl Body {
         (position, None)
     }
 
-    /// Reads some bytes, of which there is one at least; whether they were the last.
-    fn step(&mut self, bytes: &[u8], rules: &RequestRules) -> Result<(usize, bool), Status> {
+    /// Consumes at least one byte. Returns the count, and true at the end of the body.
+    fn advance(&mut self, bytes: &[u8], limits: &RequestLimits) -> Result<(usize, bool), Status> {
         let byte = bytes[0];
         self.state = match self.state {
-            State::Counted => {
+            State::Data => {
                 let count = self.skip(bytes);
-                return Ok((count, self.left == 0));
+                return Ok((count, self.remaining_bytes == 0));
             }
-            State::Chunk => {
+            State::ChunkData => {
                 let count = self.skip(bytes);
-                if self.left == 0 {
+                if self.remaining_bytes == 0 {
                     self.state = State::ChunkCarriageReturn;
                 }
                 return Ok((count, false));
             }
-            State::SizeStart | State::Size | State::BeforeExtension => self.size(byte, rules)?,
+            State::SizeStart | State::Size | State::BeforeExtension => {
+                self.chunk_size(byte, limits)?
+            }
             State::Extension => {
-                self.framed(rules, Status::BadRequest)?;
+                self.count_framing_byte(limits, Status::BadRequest)?;
                 match byte {
                     b'\r' => State::SizeLineFeed,
                     _ if characters::is(byte, VALUE) => State::Extension,
                     _ => return Err(Status::BadRequest),
                 }
             }
-            State::SizeLineFeed if byte == b'\n' && self.left == 0 => State::TrailerStart,
-            State::SizeLineFeed if byte == b'\n' => State::Chunk,
+            State::SizeLineFeed if byte == b'\n' && self.remaining_bytes == 0 => {
+                State::TrailerStart
+            }
+            State::SizeLineFeed if byte == b'\n' => State::ChunkData,
             State::ChunkCarriageReturn if byte == b'\r' => State::ChunkLineFeed,
             State::ChunkLineFeed if byte == b'\n' => State::SizeStart,
             State::LastLineFeed if byte == b'\n' => return Ok((1, true)),
-            _ => self.trailer(byte, rules)?,
+            _ => self.trailer(byte, limits)?,
         };
         Ok((1, false))
     }
 
     fn skip(&mut self, bytes: &[u8]) -> usize {
-        let count = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
-        self.left -= count as u64;
+        let count =
+            usize::try_from(self.remaining_bytes).map_or(bytes.len(), |left| left.min(bytes.len()));
+        self.remaining_bytes -= count as u64;
         count
     }
 
-    fn size(&mut self, byte: u8, rules: &RequestRules) -> Result<State, Status> {
+    fn chunk_size(&mut self, byte: u8, limits: &RequestLimits) -> Result<State, Status> {
         let digit = char::from(byte).to_digit(16);
         match (self.state, byte) {
             (State::SizeStart | State::Size, _) if digit.is_some() => {
-                if self.digits == MOST_DIGITS {
+                if self.digits == MAX_SIZE_DIGITS {
                     return Err(Status::BadRequest);
                 }
                 self.digits += 1;
-                self.left = self.left << 4 | u64::from(digit.unwrap_or(0));
+                self.remaining_bytes = self.remaining_bytes << 4 | u64::from(digit.unwrap_or(0));
                 return Ok(State::Size);
             }
             (State::SizeStart, _) => return Err(Status::BadRequest),
@@ -128,19 +133,19 @@ impl Body {
             _ => return Err(Status::BadRequest),
         }
         if byte == b' ' || byte == b'\t' {
-            self.framed(rules, Status::BadRequest)?;
+            self.count_framing_byte(limits, Status::BadRequest)?;
             return Ok(State::BeforeExtension);
         }
         self.digits = 0;
-        self.chunked_bytes = self.chunked_bytes.saturating_add(self.left);
-        if self.chunked_bytes > rules.body_bytes {
+        self.chunked_bytes = self.chunked_bytes.saturating_add(self.remaining_bytes);
+        if self.chunked_bytes > limits.body_bytes {
             return Err(Status::ContentTooLarge);
         }
         Ok(if byte == b'\r' { State::SizeLineFeed } else { State::Extension })
     }
 
-    fn trailer(&mut self, byte: u8, rules: &RequestRules) -> Result<State, Status> {
-        self.framed(rules, Status::HeadTooLarge)?;
+    fn trailer(&mut self, byte: u8, limits: &RequestLimits) -> Result<State, Status> {
+        self.count_framing_byte(limits, Status::HeadTooLarge)?;
         match (self.state, byte) {
             (State::TrailerStart, b'\r') => Ok(State::LastLineFeed),
             (State::TrailerName, b':') => Ok(State::TrailerValue),
@@ -154,9 +159,9 @@ impl Body {
         }
     }
 
-    /// One byte more that is not part of the body.
-    fn framed(&mut self, rules: &RequestRules, otherwise: Status) -> Result<(), Status> {
+    /// Counts a byte of an extension or a trailer.
+    fn count_framing_byte(&mut self, limits: &RequestLimits, status: Status) -> Result<(), Status> {
         self.framing_bytes += 1;
-        if self.framing_bytes > rules.head_bytes { Err(otherwise) } else { Ok(()) }
+        if self.framing_bytes > limits.head_bytes { Err(status) } else { Ok(()) }
     }
 }

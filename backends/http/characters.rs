@@ -1,12 +1,12 @@
-//! Which bytes may stand where.
+//! Classes of bytes.
 
-/// In a method or the name of a field: `tchar` of RFC 9110, section 5.6.2.
+/// Methods and field names: `tchar` (RFC 9110, 5.6.2).
 pub(super) const TOKEN: u8 = 1;
-/// In a target: anything visible but `#`, which ends what a client sends of a URI.
+/// Request targets: visible ASCII but `#`, since a fragment is never sent (RFC 9110, 4.2.5).
 pub(super) const TARGET: u8 = 2;
-/// In the value of a field: anything visible, blank, or beyond ASCII.
+/// Field values: visible ASCII, space, tab, and `obs-text` (RFC 9110, 5.5).
 pub(super) const VALUE: u8 = 4;
-/// In the value of Host: those of RFC 3986 for `host` and `port`.
+/// The value of Host: `host` and `port` of RFC 3986.
 pub(super) const HOST: u8 = 8;
 
 static CLASSES: [u8; 256] = classes();
@@ -49,12 +49,12 @@ const fn is_in(byte: u8, set: &[u8]) -> bool {
     false
 }
 
-/// Whether `byte` may stand there.
+/// Returns true if `byte` is in a class.
 pub(super) fn is(byte: u8, class: u8) -> bool {
     CLASSES[byte as usize] & class != 0
 }
 
-/// How many of the first bytes may stand there.
+/// Returns the number of leading bytes in a class.
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|&byte| !is(byte, class)).unwrap_or(bytes.len())
 }

@@ -1,12 +1,12 @@
-//! The fields that matter: which one a name is, and what its value says. Both are compared as they
-//! come, exactly and in any case of letters, and nothing of them is kept.
+//! The fields that decide about framing and persistence. Names and values are compared byte by
+//! byte, ignoring case, and not stored.
 
 use super::Status;
 use super::characters::{self, HOST};
 
-/// The fields that decide about a request.
+/// A field name that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum FieldName {
     Host,
     Connection,
     ContentLength,
@@ -15,7 +15,7 @@ pub(super) enum Name {
     Other,
 }
 
-impl Name {
+impl FieldName {
     const fn spelling(self) -> &'static [u8] {
         match self {
             Self::Host => b"host",
@@ -28,85 +28,83 @@ impl Name {
     }
 }
 
-/// A name as far as it has come: the one that it can still become, and how much of that it is.
+/// The state of matching a name: the only candidate, and the bytes that match it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NameSoFar {
-    candidate: Name,
+pub(super) struct FieldNameMatcher {
+    candidate: FieldName,
     matched: u8,
 }
 
-/// Where the two that begin with `con` part.
+/// The index where `connection` and `content-length` differ.
 const CONNECTION_OR_CONTENT: u8 = 3;
 
-impl NameSoFar {
-    /// By its first byte.
+impl FieldNameMatcher {
     pub(super) fn begin(first: u8) -> Self {
         let candidate = match first.to_ascii_lowercase() {
-            b'h' => Name::Host,
-            b'c' => Name::Connection,
-            b't' => Name::TransferEncoding,
-            b'e' => Name::Expect,
-            _ => Name::Other,
+            b'h' => FieldName::Host,
+            b'c' => FieldName::Connection,
+            b't' => FieldName::TransferEncoding,
+            b'e' => FieldName::Expect,
+            _ => FieldName::Other,
         };
         Self { candidate, matched: 1 }
     }
 
-    /// Whether no more of it needs to be looked at.
     pub(super) fn is_other(self) -> bool {
-        self.candidate == Name::Other
+        self.candidate == FieldName::Other
     }
 
     pub(super) fn push(&mut self, byte: u8) {
         let byte = byte.to_ascii_lowercase();
         if self.matched == CONNECTION_OR_CONTENT
-            && self.candidate == Name::Connection
+            && self.candidate == FieldName::Connection
             && byte == b't'
         {
-            self.candidate = Name::ContentLength;
+            self.candidate = FieldName::ContentLength;
         }
         if self.candidate.spelling().get(self.matched as usize) == Some(&byte) {
             self.matched += 1;
         } else {
-            self.candidate = Name::Other;
+            self.candidate = FieldName::Other;
         }
     }
 
-    /// Its colon has come.
-    pub(super) fn end(self) -> Name {
-        let is_whole = self.matched as usize == self.candidate.spelling().len();
-        if is_whole { self.candidate } else { Name::Other }
+    /// Returns the name, at its colon.
+    pub(super) fn end(self) -> FieldName {
+        let is_complete = self.matched as usize == self.candidate.spelling().len();
+        if is_complete { self.candidate } else { FieldName::Other }
     }
 }
 
-/// What all fields of a head together say.
+/// The content of all fields of a head that matter.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct FramingFields {
     pub(super) has_host: bool,
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) has_encoding: bool,
     pub(super) is_chunked: bool,
-    /// An encoding that is not known here.
+    /// An unknown transfer coding.
     pub(super) has_other_encoding: bool,
     pub(super) expects_continue: bool,
     pub(super) expects_other: bool,
     pub(super) length: Option<u64>,
 }
 
-/// How far a word of a value has come.
+/// The state of matching one word of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    /// Nothing but blanks.
+enum WordMatcher {
+    /// Only whitespace so far.
     Before,
-    /// So many bytes, all of them as they are spelled in the word that it can become.
+    /// This many bytes match.
     Matching(u8),
-    /// The word, and blanks behind it.
+    /// The word, and whitespace after it.
     Matched,
-    /// Another one.
+    /// Another word.
     Other,
 }
 
-impl Word {
+impl WordMatcher {
     fn push(&mut self, byte: u8, spelling: &[u8]) {
         let is_blank = matches!(byte, b' ' | b'\t');
         *self = match *self {
@@ -125,7 +123,7 @@ impl Word {
         };
     }
 
-    /// Whether it was the word of that length; and it starts anew.
+    /// Returns true if the word matched, and starts again.
     fn end(&mut self, spelling: &[u8]) -> bool {
         match std::mem::replace(self, Self::Before) {
             Self::Matched => true,
@@ -140,57 +138,58 @@ const KEEP_ALIVE: &[u8] = b"keep-alive";
 const CHUNKED: &[u8] = b"chunked";
 const CONTINUE: &[u8] = b"100-continue";
 
-/// The value of a field as far as it has come.
+/// The state of parsing a field value.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ValueSoFar {
-    name: Name,
-    word: Word,
-    /// Connection: the same element, compared with the other word.
-    second: Word,
-    /// Content-Length: the number so far.
+pub(super) struct FieldValueParser {
+    name: FieldName,
+    word: WordMatcher,
+    /// Connection: the element, compared with the other word.
+    second: WordMatcher,
+    /// Content-Length: the value so far.
     number: u64,
-    /// Content-Length and Host: whether something has come, and whether a blank came behind it.
+    /// Content-Length and Host: a byte of the value, and whitespace after it, were seen.
     has_begun: bool,
     has_ended: bool,
 }
 
-impl ValueSoFar {
-    pub(super) fn begin(name: Name) -> Self {
+impl FieldValueParser {
+    pub(super) fn begin(name: FieldName) -> Self {
         Self {
             name,
-            word: Word::Before,
-            second: Word::Before,
+            word: WordMatcher::Before,
+            second: WordMatcher::Before,
             number: 0,
             has_begun: false,
             has_ended: false,
         }
     }
 
-    /// Whether what it says matters.
     pub(super) fn matters(&self) -> bool {
-        self.name != Name::Other
+        self.name != FieldName::Other
     }
 
-    /// One byte more, which may stand in a value.
-    pub(super) fn push(&mut self, byte: u8, facts: &mut Facts) -> Result<(), Status> {
+    /// Handles a byte that is valid in a value.
+    pub(super) fn push(&mut self, byte: u8, fields: &mut FramingFields) -> Result<(), Status> {
         match self.name {
-            Name::Other => {}
-            Name::Connection | Name::TransferEncoding if byte == b',' => self.end_element(facts)?,
-            Name::Connection => {
+            FieldName::Other => {}
+            FieldName::Connection | FieldName::TransferEncoding if byte == b',' => {
+                self.end_element(fields)?;
+            }
+            FieldName::Connection => {
                 self.word.push(byte, CLOSE);
                 self.second.push(byte, KEEP_ALIVE);
             }
-            Name::TransferEncoding => self.word.push(byte, CHUNKED),
-            Name::Expect => self.word.push(byte, CONTINUE),
-            Name::ContentLength => self.push_single(byte, |this| this.push_digit(byte))?,
-            Name::Host => self.push_single(byte, |_| {
+            FieldName::TransferEncoding => self.word.push(byte, CHUNKED),
+            FieldName::Expect => self.word.push(byte, CONTINUE),
+            FieldName::ContentLength => self.push_single(byte, |this| this.push_digit(byte))?,
+            FieldName::Host => self.push_single(byte, |_| {
                 if characters::is(byte, HOST) { Ok(()) } else { Err(Status::BadRequest) }
             })?,
         }
         Ok(())
     }
 
-    /// A value that is one word, with blanks around it.
+    /// Handles a byte of a value that is one word with optional whitespace around it.
     fn push_single(
         &mut self,
         byte: u8,
@@ -217,49 +216,49 @@ impl ValueSoFar {
         Ok(())
     }
 
-    /// An element of a list has ended. An empty one says nothing.
-    fn end_element(&mut self, facts: &mut Facts) -> Result<(), Status> {
-        if self.word == Word::Before {
-            self.second = Word::Before;
+    /// Ends an element of a list. Empty elements are ignored (RFC 9110, 5.6.1.2).
+    fn end_element(&mut self, fields: &mut FramingFields) -> Result<(), Status> {
+        if self.word == WordMatcher::Before {
+            self.second = WordMatcher::Before;
             return Ok(());
         }
-        if self.name == Name::Connection {
-            facts.close |= self.word.end(CLOSE);
-            facts.keep_alive |= self.second.end(KEEP_ALIVE);
+        if self.name == FieldName::Connection {
+            fields.close |= self.word.end(CLOSE);
+            fields.keep_alive |= self.second.end(KEEP_ALIVE);
             return Ok(());
         }
-        if facts.is_chunked {
-            // Nothing can be encoded once more behind what marks the end (RFC 9112, 6.1).
+        if fields.is_chunked {
+            // `chunked` must be the final transfer coding (RFC 9112, 6.1).
             return Err(Status::BadRequest);
         }
         if self.word.end(CHUNKED) {
-            facts.is_chunked = true;
+            fields.is_chunked = true;
         } else {
-            facts.has_other_encoding = true;
+            fields.has_other_encoding = true;
         }
         Ok(())
     }
 
-    /// The line has ended.
-    pub(super) fn end(&mut self, facts: &mut Facts) -> Result<(), Status> {
+    /// Ends the value, at the end of its line.
+    pub(super) fn end(&mut self, fields: &mut FramingFields) -> Result<(), Status> {
         match self.name {
-            Name::Other => {}
-            Name::Connection => self.end_element(facts)?,
-            Name::TransferEncoding => {
-                facts.has_encoding = true;
-                self.end_element(facts)?;
+            FieldName::Other => {}
+            FieldName::Connection => self.end_element(fields)?,
+            FieldName::TransferEncoding => {
+                fields.has_encoding = true;
+                self.end_element(fields)?;
             }
-            Name::Expect if self.word.end(CONTINUE) => facts.expects_continue = true,
-            Name::Expect => facts.expects_other = true,
-            Name::ContentLength => {
-                let is_first_or_same = facts.length.is_none_or(|length| length == self.number);
+            FieldName::Expect if self.word.end(CONTINUE) => fields.expects_continue = true,
+            FieldName::Expect => fields.expects_other = true,
+            FieldName::ContentLength => {
+                let is_first_or_same = fields.length.is_none_or(|length| length == self.number);
                 if !self.has_begun || !is_first_or_same {
                     return Err(Status::BadRequest);
                 }
-                facts.length = Some(self.number);
+                fields.length = Some(self.number);
             }
-            Name::Host if facts.has_host => return Err(Status::BadRequest),
-            Name::Host => facts.has_host = true,
+            FieldName::Host if fields.has_host => return Err(Status::BadRequest),
+            FieldName::Host => fields.has_host = true,
         }
         Ok(())
     }

@@ -1,42 +1,42 @@
-//! The head of a request: its line, its fields, and the empty line behind them.
+//! The head of a request: request line, fields, and the empty line after them.
 
 use super::body::Body;
 use super::characters::{self, HOST, TARGET, TOKEN, VALUE};
-use super::field::{Facts, Name, NameSoFar, ValueSoFar};
-use super::{End, Persistence, Reading, Request, RequestRules, Status};
+use super::field::{FieldName, FieldNameMatcher, FieldValueParser, FramingFields};
+use super::{End, Persistence, Progress, Request, RequestLimits, Status};
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Before the request; an empty line or two in front of it are skipped (RFC 9112, 2.2).
+    /// Before the request; empty lines are skipped (RFC 9112, 2.2).
     Before,
     BeforeLineFeed,
     Method,
     /// The first byte of the target.
     TargetStart,
     Target,
-    /// `*`, which nothing but a blank follows.
+    /// After `*`, which only a space may follow.
     Asterisk,
-    /// The scheme of an absolute URI, and how many bytes of `://` have come.
+    /// In the scheme of an absolute URI, after this many bytes of `://`.
     Scheme(u8),
-    /// So many bytes of `HTTP/1.1`.
+    /// After this many bytes of `HTTP/1.1`.
     Version(u8),
     LineFeed,
     /// The first byte of a line.
     LineStart,
-    FieldName(NameSoFar),
+    FieldName(FieldNameMatcher),
     FieldValue,
     FieldLineFeed,
-    /// The CR of the empty line.
+    /// After the CR of the empty line.
     LastLineFeed,
 }
 
-/// A head as far as it has come.
+/// The state of parsing a head.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     state: State,
-    value: ValueSoFar,
-    facts: Facts,
-    /// Its letters one above the other; too many for a method that is known push out the first.
+    value: FieldValueParser,
+    fields: FramingFields,
+    /// Bytes of the method as an integer; [`METHOD_FULL`] marks one longer than any known method.
     method: u64,
     minor_version: u8,
     is_asterisk: bool,
@@ -47,8 +47,8 @@ impl Default for Head {
     fn default() -> Self {
         Self {
             state: State::Before,
-            value: ValueSoFar::begin(Name::Other),
-            facts: Facts::default(),
+            value: FieldValueParser::begin(FieldName::Other),
+            fields: FramingFields::default(),
             method: 0,
             minor_version: 1,
             is_asterisk: false,
@@ -59,7 +59,7 @@ impl Default for Head {
 
 const VERSION: &[u8; 5] = b"HTTP/";
 
-/// A method as [`Head`] keeps it.
+/// Returns a method as an integer.
 const fn method(name: &[u8]) -> u64 {
     let mut letters = 0;
     let mut index = 0;
@@ -79,18 +79,17 @@ const DELETE: u64 = method(b"DELETE");
 const OPTIONS: u64 = method(b"OPTIONS");
 const CONNECT: u64 = method(b"CONNECT");
 
-/// The longest method that fits is one byte shorter than this, so that none that is longer can be
-/// taken for one that is known.
+/// The bit that a longer method sets, so that it never equals a known one.
 const METHOD_FULL: u64 = 1 << 56;
 
 impl Head {
-    /// Reads to its end, or to the end of the piece.
-    pub(super) fn read(&mut self, piece: &[u8], rules: &RequestRules) -> Reading {
-        let room = rules.head_bytes - self.bytes;
+    /// Parses up to the end of the head or of the piece.
+    pub(super) fn read(&mut self, piece: &[u8], limits: &RequestLimits) -> Progress {
+        let room = limits.head_bytes - self.bytes;
         let within = &piece[..piece.len().min(room)];
         let mut position = 0;
         while position < within.len() {
-            match self.step(&within[position..]) {
+            match self.advance(&within[position..]) {
                 Ok(0) => {
                     self.bytes += position + 1;
                     return (position + 1, Some(Ok(End)));
@@ -100,12 +99,12 @@ impl Head {
             }
         }
         self.bytes += position;
-        let too_large = self.bytes >= rules.head_bytes;
+        let too_large = self.bytes >= limits.head_bytes;
         (position, too_large.then_some(Err(Status::HeadTooLarge)))
     }
 
-    /// Reads some bytes, of which there is one at least; 0 when it is the last of the head.
-    fn step(&mut self, bytes: &[u8]) -> Result<usize, Status> {
+    /// Consumes at least one byte and returns the count; 0 if the byte is the last of the head.
+    fn advance(&mut self, bytes: &[u8]) -> Result<usize, Status> {
         let byte = bytes[0];
         self.state = match self.state {
             State::FieldValue => return self.field_value(bytes),
@@ -114,13 +113,13 @@ impl Head {
             State::LineStart => match byte {
                 b'\r' => State::LastLineFeed,
                 b'\n' => return Ok(0),
-                _ if characters::is(byte, TOKEN) => State::FieldName(NameSoFar::begin(byte)),
-                // A blank would fold the line; a colon would have no name in front of it.
+                _ if characters::is(byte, TOKEN) => State::FieldName(FieldNameMatcher::begin(byte)),
+                // A space would fold the line (RFC 9112, 5.2); a colon needs a name before it.
                 _ => return Err(Status::BadRequest),
             },
             State::LastLineFeed if byte == b'\n' => return Ok(0),
             State::FieldLineFeed if byte == b'\n' => {
-                self.value.end(&mut self.facts)?;
+                self.value.end(&mut self.fields)?;
                 State::LineStart
             }
             State::LineFeed if byte == b'\n' => State::LineStart,
@@ -141,7 +140,7 @@ impl Head {
             (b'\n', State::Before) => Ok(State::Before),
             (b' ', State::Method) => Ok(State::TargetStart),
             _ if characters::is(byte, TOKEN) => {
-                // What is too long stays too long.
+                // A method that is too long stays so.
                 let full = self.method & !(METHOD_FULL - 1);
                 self.method = full | self.method << 8 | u64::from(byte);
                 Ok(State::Method)
@@ -157,7 +156,7 @@ impl Head {
                 self.is_asterisk = true;
                 Ok(State::Asterisk)
             }
-            // It is refused, but not for its form.
+            // Valid syntax (RFC 9112, 3.2.3), refused later as not implemented.
             _ if self.method == CONNECT && characters::is(byte, HOST) => Ok(State::Target),
             _ if byte.is_ascii_alphabetic() => Ok(State::Scheme(0)),
             _ => Err(Status::BadRequest),
@@ -189,7 +188,7 @@ impl Head {
         Ok(State::Version(count + 1))
     }
 
-    fn field_name(&mut self, mut name: NameSoFar, bytes: &[u8]) -> Result<usize, Status> {
+    fn field_name(&mut self, mut name: FieldNameMatcher, bytes: &[u8]) -> Result<usize, Status> {
         let count = characters::run(bytes, TOKEN);
         for &byte in &bytes[..count] {
             if name.is_other() {
@@ -203,7 +202,7 @@ impl Head {
                 Ok(count)
             }
             Some(b':') => {
-                self.value = ValueSoFar::begin(name.end());
+                self.value = FieldValueParser::begin(name.end());
                 self.state = State::FieldValue;
                 Ok(count + 1)
             }
@@ -215,14 +214,14 @@ impl Head {
         let count = characters::run(bytes, VALUE);
         if self.value.matters() {
             for &byte in &bytes[..count] {
-                self.value.push(byte, &mut self.facts)?;
+                self.value.push(byte, &mut self.fields)?;
             }
         }
         self.state = match bytes.get(count) {
             None => return Ok(count),
             Some(b'\r') => State::FieldLineFeed,
             Some(b'\n') => {
-                self.value.end(&mut self.facts)?;
+                self.value.end(&mut self.fields)?;
                 State::LineStart
             }
             Some(_) => return Err(Status::BadRequest),
@@ -230,15 +229,15 @@ impl Head {
         Ok(count + 1)
     }
 
-    /// The head has ended: how its body is framed, if it has one.
-    pub(super) fn framing(&self, rules: &RequestRules) -> Result<Option<Body>, Status> {
-        let facts = &self.facts;
-        if self.minor_version > 0 && !facts.has_host {
+    /// Returns the body of a complete head, if it has one (RFC 9112, 6.3).
+    pub(super) fn framing(&self, limits: &RequestLimits) -> Result<Option<Body>, Status> {
+        let fields = &self.fields;
+        if self.minor_version > 0 && !fields.has_host {
             return Err(Status::BadRequest);
         }
-        if facts.has_encoding {
-            let may_differ = self.minor_version == 0 || facts.length.is_some();
-            if may_differ || !facts.is_chunked {
+        if fields.has_encoding {
+            let may_differ = self.minor_version == 0 || fields.length.is_some();
+            if may_differ || !fields.is_chunked {
                 return Err(Status::BadRequest);
             }
         }
@@ -246,54 +245,51 @@ impl Head {
             return Err(Status::BadRequest);
         }
         let is_known = matches!(self.method, GET | HEAD | POST | PUT | PATCH | DELETE | OPTIONS);
-        if !is_known || facts.has_other_encoding {
+        if !is_known || fields.has_other_encoding {
             return Err(Status::NotImplemented);
         }
-        if facts.expects_other {
+        if fields.expects_other {
             return Err(Status::ExpectationFailed);
         }
-        let length = facts.length.unwrap_or(0);
-        if length > rules.body_bytes {
+        let length = fields.length.unwrap_or(0);
+        if length > limits.body_bytes {
             return Err(Status::ContentTooLarge);
         }
-        Ok(match (facts.is_chunked, length) {
+        Ok(match (fields.is_chunked, length) {
             (true, _) => Some(Body::chunked()),
             (false, 0) => None,
             (false, length) => Some(Body::of_length(length)),
         })
     }
 
-    /// Whether somebody waits to be told to go on. HTTP/1.0 does not know of it.
+    /// Returns true if the client waits for 100 Continue; HTTP/1.0 has none (RFC 9110, 10.1.1).
     pub(super) fn waits_for_continue(&self) -> bool {
-        self.facts.expects_continue && self.minor_version > 0
+        self.fields.expects_continue && self.minor_version > 0
     }
 
-    /// What is asked for.
     pub(super) fn request(&self) -> Request {
-        let Facts { close, keep_alive, .. } = self.facts;
+        let FramingFields { close, keep_alive, .. } = self.fields;
         Request {
             wants_body: !self.is_head_method(),
             persistence: match self.minor_version {
                 _ if close => Persistence::Close,
-                0 if keep_alive => Persistence::PersistentIfTold,
+                0 if keep_alive => Persistence::PersistentWithField,
                 0 => Persistence::Close,
                 _ => Persistence::Persistent,
             },
         }
     }
 
-    /// Whether it is known to be HEAD.
     pub(super) fn is_head_method(&self) -> bool {
         self.method == HEAD
     }
 
-    /// Whether nothing of it has come.
     pub(super) fn is_untouched(&self) -> bool {
         self.bytes == 0
     }
 }
 
-/// A byte of a scheme, or of the `://` behind it.
+/// Handles a byte of a scheme or of the `://` after it.
 fn scheme(count: u8, byte: u8) -> Result<State, Status> {
     match (count, byte) {
         (0, b':') | (1, b'/') => Ok(State::Scheme(count + 1)),

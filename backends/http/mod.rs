@@ -1,11 +1,11 @@
-//! Reads the requests of a persistent connection, one byte after the other, wherever the stream
-//! was cut up: where each begins and ends, and how it wants to be answered. Nothing of a request
-//! is kept but what that takes (RFC 9112, and RFC 9110 for the fields).
+//! Parses the requests of a keep-alive connection (RFC 9112, RFC 9110 for the fields), however the
+//! stream is split. It finds where each request ends and which response it needs, and stores
+//! nothing else.
 //!
-//! It is strict where leniency would let two readers of the same stream see different requests:
-//! whitespace before a colon, folded lines, a bare CR, two lengths that differ, a length beside an
-//! encoding, an encoding that is not `chunked`. It is lenient in one thing: a line of the head may
-//! end with a bare LF, as in the documents.
+//! It is strict where leniency would let two parsers of one stream see different requests (request
+//! smuggling): whitespace before a colon, folded lines, a bare CR, lengths that differ, a length
+//! together with an encoding, an encoding other than `chunked`. A bare LF may end a line of the
+//! head, as in the reference programs.
 
 mod body;
 mod characters;
@@ -17,58 +17,58 @@ mod tests;
 
 use body::Body;
 use head::Head;
-pub use status::Status;
+pub(crate) use status::Status;
 
-/// What bounds a request.
+/// The limits of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestRules {
-    /// How long a head may be, its end included, in bytes; also the extensions of a body's
-    /// chunks and its trailers together.
-    pub head_bytes: usize,
-    /// How long a body may be, in bytes.
-    pub body_bytes: u64,
+pub(crate) struct RequestLimits {
+    /// Longest head, its end included, in bytes; also the limit of a body's chunk extensions and
+    /// trailers together.
+    pub(crate) head_bytes: usize,
+    /// Longest body, in bytes.
+    pub(crate) body_bytes: u64,
 }
 
-/// Whether a connection goes on behind a request.
+/// The persistence of the connection after a request (RFC 9112, 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// HTTP/1.1, and nothing was said against it.
+pub(crate) enum Persistence {
+    /// HTTP/1.1 without `Connection: close`.
     Persistent,
-    /// HTTP/1.0, and it was asked for; the answer has to agree.
-    PersistentIfTold,
-    /// The answer is the last.
+    /// HTTP/1.0 with `Connection: keep-alive`; the response must have that field too.
+    PersistentWithField,
+    /// The response is the last.
     Close,
 }
 
-/// A request that has come to its end.
+/// A complete request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Whether its answer has a body: that of HEAD does not.
-    pub wants_body: bool,
-    /// Whether others may follow it.
-    pub persistence: Persistence,
+pub(crate) struct Request {
+    /// False for HEAD, whose response has no body.
+    pub(crate) wants_body: bool,
+    /// Says whether further requests may follow.
+    pub(crate) persistence: Persistence,
 }
 
-/// What the parser has come upon.
+/// A result of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// A whole request.
+pub(crate) enum Found {
+    /// A complete request.
     Request(Request),
     /// The head of a request that waits for `100 Continue` before it sends its body.
     Continue,
-    /// A request that is not served; where the next would begin is not known.
+    /// A refused request. Its end, and so the start of the next one, is not known.
     Refused {
-        /// Why.
+        /// The status of the response.
         status: Status,
-        /// Whether the refusal has a body: that of HEAD does not.
+        /// False for HEAD, whose response has no body.
         wants_body: bool,
     },
 }
 
-/// Where in a request the stream stands.
+/// A position in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Before it: not one byte of it has come.
+pub(crate) enum ParserPosition {
+    /// Before its first byte.
     Before,
     /// In its head.
     Head,
@@ -82,9 +82,9 @@ enum Part {
     Body,
 }
 
-/// The state of the reading; [`Default`] stands before the first request.
+/// The parser of one stream; [`Default`] is before its first request.
 #[derive(Clone, Debug)]
-pub struct RequestParser {
+pub(crate) struct RequestParser {
     part: Part,
     head: Head,
     body: Body,
@@ -97,16 +97,15 @@ impl Default for RequestParser {
 }
 
 impl RequestParser {
-    /// Reads on until it has found something, or to the end of the piece. Returns how many bytes
-    /// it has read, and what it has found behind them. After [`Found::Refused`] nothing more can
-    /// be read.
-    pub fn read(&mut self, piece: &[u8], rules: &RequestRules) -> (usize, Option<Found>) {
+    /// Parses up to the next result or the end of the piece. Returns the number of bytes consumed,
+    /// and the result after them. Nothing can be parsed after [`Found::Refused`].
+    pub(crate) fn read(&mut self, piece: &[u8], limits: &RequestLimits) -> (usize, Option<Found>) {
         let mut read = 0;
         if matches!(self.part, Part::Head) {
-            let (count, reached) = self.head.read(piece, rules);
+            let (count, reached) = self.head.read(piece, limits);
             let found = match reached {
                 None => return (count, None),
-                Some(reached) => reached.and_then(|_| self.begin_body(rules)),
+                Some(reached) => reached.and_then(|_| self.begin_body(limits)),
             };
             match found {
                 Ok(None) => read = count,
@@ -114,18 +113,18 @@ impl RequestParser {
                 Err(status) => return (count, Some(self.refused(status))),
             }
         }
-        let (count, reached) = self.body.read(&piece[read..], rules);
+        let (count, reached) = self.body.read(&piece[read..], limits);
         let found = reached.map(|reached| match reached {
-            Ok(_) => self.whole(),
+            Ok(_) => self.complete(),
             Err(status) => self.refused(status),
         });
         (read + count, found)
     }
 
-    /// The head has ended: what is found already, unless it is the body that matters now.
-    fn begin_body(&mut self, rules: &RequestRules) -> Result<Option<Found>, Status> {
-        let Some(body) = self.head.framing(rules)? else {
-            return Ok(Some(self.whole()));
+    /// Begins the body after the end of a head. Returns a result that is known before the body.
+    fn begin_body(&mut self, limits: &RequestLimits) -> Result<Option<Found>, Status> {
+        let Some(body) = self.head.framing(limits)? else {
+            return Ok(Some(self.complete()));
         };
         self.part = Part::Body;
         self.body = body;
@@ -136,24 +135,24 @@ impl RequestParser {
         Found::Refused { status, wants_body: !self.head.is_head_method() }
     }
 
-    fn whole(&mut self) -> Found {
+    fn complete(&mut self) -> Found {
         let request = self.head.request();
         *self = Self::default();
         Found::Request(request)
     }
 
-    /// Where in a request the stream stands.
-    pub fn place(&self) -> Place {
+    /// Returns the position in a request.
+    pub(crate) fn position(&self) -> ParserPosition {
         match self.part {
-            Part::Head if self.head.is_untouched() => Place::Before,
-            Part::Head => Place::Head,
-            Part::Body => Place::Body,
+            Part::Head if self.head.is_untouched() => ParserPosition::Before,
+            Part::Head => ParserPosition::Head,
+            Part::Body => ParserPosition::Body,
         }
     }
 }
 
-/// A part was read to its end.
+/// The end of a head or a body.
 struct End;
 
-/// How far a part was read, and to what.
-type Reading = (usize, Option<Result<End, Status>>);
+/// The bytes consumed, and the end or the refusal if reached.
+type Progress = (usize, Option<Result<End, Status>>);

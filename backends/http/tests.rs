@@ -1,20 +1,20 @@
-//! What is found in a stream, however it is cut up.
+//! Tests of the parser, for every way to split a stream.
 
 use super::*;
 
-const RULES: RequestRules = RequestRules { head_bytes: 200, body_bytes: 20 };
+const LIMITS: RequestLimits = RequestLimits { head_bytes: 200, body_bytes: 20 };
 
-/// What is found in the pieces, in words: `request`, `head` without a body, `1.0` where it has to
-/// be told that it persists, `last`, `continue`, or the refusal; and where the stream stands then.
+/// Returns the results in words: `request`, `head` for HEAD, `1.0` if the response needs
+/// `Connection: keep-alive`, `last`, `continue`, or the refusal; and the position after them.
 fn found<'stream>(pieces: impl IntoIterator<Item = &'stream [u8]>) -> Vec<String> {
     let mut parser = RequestParser::default();
     let mut words = Vec::new();
     for mut piece in pieces {
         while !piece.is_empty() {
-            let (count, found) = parser.read(piece, &RULES);
+            let (count, found) = parser.read(piece, &LIMITS);
             piece = &piece[count..];
             let Some(found) = found else {
-                assert!(piece.is_empty(), "it stops in the middle");
+                assert!(piece.is_empty(), "the parser stops within a piece");
                 break;
             };
             words.push(word(found));
@@ -23,7 +23,7 @@ fn found<'stream>(pieces: impl IntoIterator<Item = &'stream [u8]>) -> Vec<String
             }
         }
     }
-    words.push(format!("{:?}", parser.place()).to_lowercase());
+    words.push(format!("{:?}", parser.position()).to_lowercase());
     words
 }
 
@@ -37,7 +37,7 @@ fn word(found: Found) -> String {
             let what = if wants_body { "request" } else { "head" };
             let more = match persistence {
                 Persistence::Persistent => "",
-                Persistence::PersistentIfTold => " 1.0",
+                Persistence::PersistentWithField => " 1.0",
                 Persistence::Close => " last",
             };
             format!("{what}{more}")
@@ -45,7 +45,7 @@ fn word(found: Found) -> String {
     }
 }
 
-/// A stream, and what is found in it.
+/// Streams with their results.
 const CASES: &[(&str, &[&str])] = &[
     ("", &["before"]),
     ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &["request", "before"]),
@@ -130,7 +130,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", &["NotImplemented"]),
 ];
 
-/// Beginnings that make it a bad request, each followed by the rest of a head.
+/// Starts of bad requests, each followed by the end of a head.
 const BAD: &[&str] = &[
     "GET /\r\n",
     "GET / \r\n",
@@ -184,7 +184,7 @@ const BAD: &[&str] = &[
     "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked x",
 ];
 
-/// Chunks that make it a bad request, behind a head that says that they follow.
+/// Chunks of bad requests, after a head with `Transfer-Encoding: chunked`.
 const BAD_CHUNKS: &[&str] = &[
     "x\r\n",
     "\r\n",
@@ -208,26 +208,26 @@ const BAD_CHUNKS: &[&str] = &[
     "0\r\n\rx",
 ];
 
-/// In one piece, byte by byte, and in two pieces cut at every place.
+/// Checks a stream in one piece, byte by byte, and split at every place.
 fn check(stream: &[u8], expected: &[&str]) {
     let shown = stream.escape_ascii();
     assert_eq!(found([stream]), expected, "{shown}");
     assert_eq!(found(stream.chunks(1)), expected, "byte by byte: {shown}");
     for cut in 0..stream.len() {
         let (first, second) = stream.split_at(cut);
-        assert_eq!(found([first, second]), expected, "cut at {cut}: {shown}");
+        assert_eq!(found([first, second]), expected, "split at {cut}: {shown}");
     }
 }
 
 #[test]
-fn requests_are_found_however_they_are_cut() {
+fn requests_are_found_for_every_split() {
     for (stream, expected) in CASES {
         check(stream.as_bytes(), expected);
     }
 }
 
 #[test]
-fn what_two_readers_could_understand_differently_is_refused() {
+fn ambiguous_requests_are_refused() {
     for stream in BAD {
         let stream = format!("{stream}\r\n\r\n");
         check(stream.as_bytes(), &["BadRequest"]);
@@ -239,37 +239,37 @@ fn what_two_readers_could_understand_differently_is_refused() {
 }
 
 #[test]
-fn bytes_beyond_ascii_stand_only_in_values() {
+fn non_ascii_bytes_are_allowed_only_in_values() {
     check(b"GET / HTTP/1.1\r\nHost: a\r\nA: \xff\x80\r\n\r\n", &["request", "before"]);
     check(b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", &["BadRequest"]);
     check(b"GET / HTTP/1.1\r\nHost: a\r\n\xff: a\r\n\r\n", &["BadRequest"]);
 }
 
 #[test]
-fn a_head_may_be_as_long_as_the_limit() {
+fn head_limit_is_inclusive() {
     let start = "GET / HTTP/1.1\r\nHost: a\r\nA: ";
-    for (length, expected) in
-        [(RULES.head_bytes, &["request", "before"][..]), (RULES.head_bytes + 1, &["HeadTooLarge"])]
-    {
+    for (length, expected) in [
+        (LIMITS.head_bytes, &["request", "before"][..]),
+        (LIMITS.head_bytes + 1, &["HeadTooLarge"]),
+    ] {
         let filling = "x".repeat(length - start.len() - 4);
         check(format!("{start}{filling}\r\n\r\n").as_bytes(), expected);
     }
-    check("\r\n".repeat(RULES.head_bytes).as_bytes(), &["HeadTooLarge"]);
+    check("\r\n".repeat(LIMITS.head_bytes).as_bytes(), &["HeadTooLarge"]);
 }
 
 #[test]
-fn what_frames_a_body_has_a_limit_too() {
+fn chunk_extensions_and_trailers_are_limited() {
     let head = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let filling = "x".repeat(RULES.head_bytes + 1);
+    let filling = "x".repeat(LIMITS.head_bytes + 1);
     check(format!("{head}1;{filling}").as_bytes(), &["BadRequest"]);
     check(format!("{head}0\r\nA: {filling}").as_bytes(), &["HeadTooLarge"]);
     check(format!("{head}{}", "1;xx\r\na\r\n".repeat(20)).as_bytes(), &["body"]);
 }
 
-/// Streams that nobody has thought of: parts of those above, put together by chance and spoilt
-/// here and there, say the same in one piece, byte by byte, and in pieces of any length.
+/// Combines parts of the streams above at random, and corrupts some bytes.
 #[test]
-fn chance_finds_no_cut_that_matters() {
+fn random_streams_give_the_same_result_for_every_split() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;
@@ -294,9 +294,9 @@ fn chance_finds_no_cut_that_matters() {
         assert_eq!(found(stream.chunks(1)), whole, "{}", stream.escape_ascii());
         let (mut pieces, mut rest) = (Vec::new(), &stream[..]);
         while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(1 + random(rest.len().min(30)));
+            let (piece, remainder) = rest.split_at(1 + random(rest.len().min(30)));
             pieces.push(piece);
-            rest = behind;
+            rest = remainder;
         }
         assert_eq!(found(pieces), whole, "{}", stream.escape_ascii());
     }

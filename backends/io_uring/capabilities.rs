@@ -1,16 +1,24 @@
-//! What the io_uring of this kernel can do for this process, found by doing it.
+//! Probes for the io_uring features that this kernel offers to this process.
 //!
-//! Every answer comes from a small trial: a ring of its own, a pair of sockets, the operation,
-//! and a look at its *effect*. No version is read, and nothing that a kernel says of itself is
-//! believed alone: kernels take flags that they do not know, and distributions carry features
-//! back. Each trial waits for two seconds at the most for what is bound to come at once, and
-//! leaves nothing open.
+//! Each probe sets up its own ring and sockets, submits the operation, and checks its *effect*.
+//! Probes never read the kernel version: distributions backport features. Nor do they trust that
+//! an operation was accepted: some kernels ignore flags that they do not know. A probe waits at
+//! most two seconds for a completion, and closes everything that it opened.
 //!
-//! A single question is a function, such as [`accept::multishot`]; all of them in the order in
-//! which one reads them are [`all`], and [`Capabilities::probe`] asks them all.
+//! A probe is a function, such as [`accept::multishot`]. [`all`] lists every probe, and
+//! [`Capabilities::probe`] runs them all.
+//!
+//! ```
+//! use ringpoll_backends::capabilities::{Capabilities, accept};
+//!
+//! if let Err(error) = accept::multishot() {
+//!     println!("no multishot accept: {error}");
+//! }
+//! let found = Capabilities::probe();
+//! println!("{} of {}", found.iter().filter(|(_, it)| it.is_ok()).count(), found.iter().count());
+//! ```
 
 pub mod accept;
-mod ask;
 pub mod buffers;
 pub mod calls;
 pub mod cancel;
@@ -18,88 +26,89 @@ pub mod close;
 pub mod files;
 pub mod links;
 pub mod messages;
+mod probe_ring;
 pub mod receive;
 pub mod send;
 pub mod setup;
 mod sockets;
+mod sqe;
 #[cfg(test)]
 mod tests;
 pub mod timers;
-mod trial;
 pub mod waiting;
 
 use std::fmt;
 use std::io;
 
-/// What was found: `Ok` is yes, the rest is why not.
-pub type Answer = Result<(), Missing>;
+/// Result of a probe: `Ok` if the kernel has the capability.
+pub type ProbeResult<T = ()> = Result<T, ProbeError>;
 
-/// Why something cannot be had.
+/// Reason why a probe failed, so that its capability is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// The kernel refused with an errno.
+pub enum ProbeError {
+    /// A system call or an operation failed.
     Refused {
-        /// What it refused, such as `IORING_OP_ACCEPT`.
+        /// The call or operation, such as `IORING_OP_ACCEPT`.
         operation: &'static str,
         /// The errno, as in errno(3).
         errno: i32,
     },
-    /// The kernel took it, and then something else happened than what was asked for.
-    Otherwise {
-        /// What happened, in words.
-        instead: String,
+    /// The kernel accepted the operation, but its effect was not the documented one.
+    Unexpected {
+        /// Description of the observed effect.
+        observed: String,
     },
 }
 
-impl Missing {
-    /// The errno, where there was one.
+impl ProbeError {
+    /// Returns the errno of a failed call or operation.
     pub const fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused { errno, .. } => Some(*errno),
-            Self::Otherwise { .. } => None,
+            Self::Unexpected { .. } => None,
         }
     }
 
     fn refused(operation: &'static str) -> impl Fn(io::Error) -> Self {
         move |error| match error.raw_os_error() {
             Some(errno) => Self::Refused { operation, errno },
-            None => Self::otherwise(format!("{operation}: {error}")),
+            None => Self::unexpected(format!("{operation}: {error}")),
         }
     }
 
-    fn otherwise(instead: impl Into<String>) -> Self {
-        Self::Otherwise { instead: instead.into() }
+    fn unexpected(instead: impl Into<String>) -> Self {
+        Self::Unexpected { observed: instead.into() }
     }
 }
 
-impl fmt::Display for Missing {
-    /// `IORING_OP_ACCEPT: Invalid argument (os error 22)`, or what happened instead.
+impl fmt::Display for ProbeError {
+    /// Writes `IORING_OP_ACCEPT: Invalid argument (os error 22)`, or the observed effect.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { operation, errno } => {
                 write!(formatter, "{operation}: {}", io::Error::from_raw_os_error(*errno))
             }
-            Self::Otherwise { instead } => formatter.write_str(instead),
+            Self::Unexpected { observed: instead } => formatter.write_str(instead),
         }
     }
 }
 
-impl std::error::Error for Missing {}
+impl std::error::Error for ProbeError {}
 
-/// Nothing but what was asked for will do.
-fn require(happened: bool, instead: impl Into<String>) -> Answer {
-    if happened { Ok(()) } else { Err(Missing::otherwise(instead)) }
+/// Returns an error with `observed` unless `condition` holds.
+fn require(condition: bool, observed: impl Into<String>) -> ProbeResult {
+    if condition { Ok(()) } else { Err(ProbeError::unexpected(observed)) }
 }
 
-/// One question that can be asked of the kernel.
+/// A capability and the probe that tests for it.
 #[derive(Clone, Copy)]
 pub struct Capability {
-    /// Its name, which never changes: lower case, words joined by `_`.
+    /// Name in lower case with `_` between words. It stays the same in later releases.
     pub name: &'static str,
-    /// What it is, with the flags and operations as the manual pages name them.
+    /// Description, with flags and operations as in the manual pages.
     pub meaning: &'static str,
-    /// Asks the kernel, each time anew.
-    pub probe: fn() -> Answer,
+    /// Tests for the capability. Results are not cached.
+    pub probe: fn() -> ProbeResult,
 }
 
 impl fmt::Debug for Capability {
@@ -111,17 +120,17 @@ impl fmt::Debug for Capability {
 const fn capability(
     name: &'static str,
     meaning: &'static str,
-    probe: fn() -> Answer,
+    probe: fn() -> ProbeResult,
 ) -> Capability {
     Capability { name, meaning, probe }
 }
 
-/// The group that can be asked even where no ring can be had.
-const CALLS: &str = "system calls";
+/// Group whose probes need no ring.
+const SYSTEM_CALLS: &str = "system calls";
 
-/// All questions, by group and in the order in which one reads them.
+/// All capabilities, by group.
 pub const GROUPS: &[(&str, &[Capability])] = &[
-    (CALLS, calls::ALL),
+    (SYSTEM_CALLS, calls::ALL),
     ("setup", setup::ALL),
     ("waiting", waiting::ALL),
     ("accept", accept::ALL),
@@ -136,49 +145,48 @@ pub const GROUPS: &[(&str, &[Capability])] = &[
     ("messages", messages::ALL),
 ];
 
-/// All questions.
+/// Iterates over all capabilities in the order of [`GROUPS`].
 pub fn all() -> impl Iterator<Item = &'static Capability> {
     GROUPS.iter().flat_map(|(_, group)| group.iter())
 }
 
-/// All answers.
+/// Results of all probes.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
-    answers: Vec<(&'static Capability, Answer)>,
+    results: Vec<(&'static Capability, ProbeResult)>,
 }
 
 impl Capabilities {
-    /// Asks everything: some seventy small trials, a few milliseconds in all, unless a kernel
-    /// leaves out what it has promised.
+    /// Runs all probes.
     ///
-    /// Where no ring can be had at all, one refusal answers everything but the system calls.
+    /// If no ring can be set up, every capability but the system calls gets that error.
     pub fn probe() -> Self {
         let refused = setup::ring().err();
-        let mut answers = Vec::new();
+        let mut results = Vec::new();
         for (name, group) in GROUPS {
             for capability in *group {
-                let answer = match &refused {
-                    Some(missing) if *name != CALLS => Err(missing.clone()),
+                let result = match &refused {
+                    Some(error) if *name != SYSTEM_CALLS => Err(error.clone()),
                     _ => (capability.probe)(),
                 };
-                answers.push((capability, answer));
+                results.push((capability, result));
             }
         }
-        Self { answers }
+        Self { results }
     }
 
-    /// The answer to the question of that name; `None` if there is no such question.
-    pub fn get(&self, name: &str) -> Option<&Answer> {
-        self.iter().find(|(capability, _)| capability.name == name).map(|(_, answer)| answer)
+    /// Returns the result for the capability `name`, or `None` if there is no such capability.
+    pub fn get(&self, name: &str) -> Option<&ProbeResult> {
+        self.iter().find(|(capability, _)| capability.name == name).map(|(_, result)| result)
     }
 
-    /// Whether the question of that name was answered with yes.
+    /// Returns true if the kernel has the capability `name`.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some_and(Result::is_ok)
     }
 
-    /// All questions with their answers, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static Capability, &Answer)> {
-        self.answers.iter().map(|(capability, answer)| (*capability, answer))
+    /// Iterates over all capabilities and their results in the order of [`GROUPS`].
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Capability, &ProbeResult)> {
+        self.results.iter().map(|(capability, result)| (*capability, result))
     }
 }

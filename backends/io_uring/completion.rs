@@ -1,55 +1,54 @@
-//! What comes back.
+//! A completion queue entry (CQE) without its token.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use ::io_uring::cqueue;
 
-/// What the kernel says with an answer.
+/// The result and flags of a CQE.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
-    /// The count or the descriptor, or the errno below zero.
+    /// A byte count, a descriptor or an index; -errno on error.
     pub(super) result: i32,
     flags: u32,
 }
 
 impl Completion {
-    /// What the kernel has said in so many words.
     pub(super) fn new(result: i32, flags: u32) -> Self {
         Self { result, flags }
     }
 
-    /// What a step that needed nothing of the kernel's, or that goes without saying, would say.
-    pub(crate) fn of(result: i32) -> Self {
+    /// Stands for a CQE that the kernel did not post: the step was a system call, or
+    /// IOSQE_CQE_SKIP_SUCCESS skipped it.
+    pub(crate) fn with_result(result: i32) -> Self {
         Self { result, flags: 0 }
     }
 
-    /// Whether others of the same operation follow (IORING_CQE_F_MORE).
+    /// Returns true if the operation will post further CQEs (IORING_CQE_F_MORE).
     pub(crate) fn more(self) -> bool {
         cqueue::more(self.flags)
     }
 
-    /// Whether it only says that the kernel no longer reads what was sent (IORING_CQE_F_NOTIF).
+    /// Returns true for the second CQE of a zero-copy send: the kernel no longer reads the bytes
+    /// (IORING_CQE_F_NOTIF).
     pub(crate) fn is_notification(self) -> bool {
         cqueue::notif(self.flags)
     }
 
-    /// The provided buffer that it was received into, if there is one.
-    pub(crate) fn buffer(self) -> Option<u16> {
+    /// Returns the ID of the provided buffer that the kernel picked (IORING_CQE_F_BUFFER).
+    pub(crate) fn buffer_id(self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
     }
 
-    /// Whether that buffer goes on being filled by the next completion (IORING_CQE_F_BUF_MORE).
+    /// Returns true if the kernel will continue to fill this buffer (IORING_CQE_F_BUF_MORE).
     pub(super) fn buffer_more(self) -> bool {
         cqueue::buffer_more(self.flags)
     }
 
-    /// The errno, if it failed.
     pub(crate) fn errno(self) -> Option<i32> {
         (self.result < 0).then_some(-self.result)
     }
 
-    /// The count or the descriptor, or the errno that came in its place.
     pub(crate) fn result(self) -> io::Result<i32> {
         if self.result < 0 {
             Err(io::Error::from_raw_os_error(-self.result))
@@ -58,14 +57,14 @@ impl Completion {
         }
     }
 
-    /// The descriptor that an ACCEPT has made.
+    /// Takes ownership of the descriptor that an ACCEPT returned.
     ///
     /// # Safety
-    /// It must be a completion of an ACCEPT that makes descriptors of the process's, and be asked
-    /// once.
-    pub(crate) unsafe fn descriptor(self) -> io::Result<OwnedFd> {
-        // SAFETY: the kernel has made this descriptor, and nobody else owns it, as the caller
-        // vouches.
+    /// This must be a completion of an ACCEPT that returns regular descriptors, not direct ones,
+    /// and be called once.
+    pub(crate) unsafe fn accepted_fd(self) -> io::Result<OwnedFd> {
+        // SAFETY: the kernel has just created this descriptor, and the caller promises that nothing
+        // else owns it.
         self.result().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

@@ -1,14 +1,14 @@
-//! For tests only: what stands in the place of a ring's two queues. It hands entries on to a real
-//! ring and brings its completions back, but fails, cuts short, delays and shuffles them as the
-//! thread's [`Plan`] says; or it hands them to the simulated kernel.
+//! Test replacement for the submission and completion queue of a ring. It passes SQEs to a real
+//! ring and returns its CQEs, but fails, shortens, delays and shuffles them according to the
+//! thread's [`Plan`]; or it passes the SQEs to the simulated kernel.
 //!
-//! No tool reaches the completions of a ring from outside, as strace does system calls: the
-//! kernel writes them into memory.
+//! External tools cannot inject faults here, as strace does for system calls: the kernel writes
+//! CQEs to shared memory.
 
-mod entry;
-mod faulty;
+mod faulty_ring;
 #[cfg_attr(not(test), allow(dead_code))] // only tests plan anything
 mod plan;
+mod queue_entries;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -18,23 +18,21 @@ use std::io;
 use ::io_uring::{IoUring, squeue};
 
 use crate::simulation::SimulatedRing;
-pub(crate) use entry::{Entry, RawEntry};
-use faulty::Faulty;
+use faulty_ring::FaultyRing;
 pub(crate) use plan::plan;
 #[cfg(test)]
-pub(crate) use plan::{Plan, account_for_buffers, set_plan, take_accounts};
+pub(crate) use plan::{Plan, record_buffers_dropped, set_plan, take_outcome};
+pub(crate) use queue_entries::{Cqe, RawSqe};
 
-/// The queues, as far as [`crate::io_uring::ring`] uses them.
+/// The part of [`IoUring`] that [`crate::io_uring::ring`] uses.
 pub(crate) enum Queues {
-    /// Those of a ring of the kernel's.
-    Real(Box<Faulty>),
-    /// Those of the simulated kernel.
+    Real(Box<FaultyRing>),
     Simulated(SimulatedRing),
 }
 
 impl From<IoUring> for Queues {
     fn from(ring: IoUring) -> Self {
-        Self::Real(Box::new(Faulty::new(ring)))
+        Self::Real(Box::new(FaultyRing::new(ring)))
     }
 }
 
@@ -50,7 +48,7 @@ impl Queues {
         })
     }
 
-    /// For what belongs to the ring as a whole; a simulated one has nothing of the kind.
+    /// Returns the submitter, to register resources. A simulated ring has none.
     pub(crate) fn submitter(&self) -> ::io_uring::Submitter<'_> {
         match self {
             Self::Real(faulty) => faulty.submitter(),
@@ -58,9 +56,9 @@ impl Queues {
         }
     }
 
-    /// Whether the kernel that is lent a ring of buffers is the simulated one; no entries take it
-    /// back.
-    pub(crate) fn lends_to_the_simulation(&mut self, address: u64, entries: u16) -> bool {
+    /// Registers a buffer ring with the simulated kernel, or unregisters it if `entries` is 0.
+    /// Returns false for a real ring.
+    pub(crate) fn register_simulated_buffers(&mut self, address: u64, entries: u16) -> bool {
         if let Self::Simulated(ring) = self {
             ring.lend_buffers(address, entries);
             return true;
@@ -76,20 +74,19 @@ impl Queues {
     }
 }
 
-/// There is no room for one more entry.
 #[derive(Debug)]
-pub(crate) struct Full;
+pub(crate) struct QueueFull;
 
 pub(crate) struct Submission<'a>(&'a mut Queues);
 
 impl Submission<'_> {
     /// # Safety
-    /// That of [`squeue::SubmissionQueue::push`].
-    pub(crate) unsafe fn push(&mut self, entry: &squeue::Entry) -> Result<(), Full> {
+    /// As for [`squeue::SubmissionQueue::push`].
+    pub(crate) unsafe fn push(&mut self, sqe: &squeue::Entry) -> Result<(), QueueFull> {
         match self.0 {
-            // SAFETY: passed on to the caller.
-            Queues::Real(faulty) => unsafe { faulty.push(entry) },
-            Queues::Simulated(ring) => ring.push(RawEntry::of(entry)),
+            // SAFETY: the caller's promise.
+            Queues::Real(faulty) => unsafe { faulty.push(sqe) },
+            Queues::Simulated(ring) => ring.push(RawSqe::from_entry(sqe)),
         }
     }
 
@@ -111,14 +108,14 @@ impl Submission<'_> {
         self.len() == 0
     }
 
-    /// Tests enter the kernel to find out.
-    #[allow(clippy::unused_self)]
+    /// Returns true, so that tests always enter the kernel.
+    #[allow(clippy::unused_self, reason = "the signature is that of the real queue")]
     pub(crate) fn taskrun(&self) -> bool {
         true
     }
 
-    /// The same.
-    #[allow(clippy::unused_self)]
+    /// Returns true, so that tests always enter the kernel.
+    #[allow(clippy::unused_self, reason = "the signature is that of the real queue")]
     pub(crate) fn need_wakeup(&self) -> bool {
         true
     }
@@ -131,8 +128,8 @@ impl Submission<'_> {
     }
 }
 
-/// The completions that have come; those that nobody takes stay.
-pub(crate) struct Completions<'a>(&'a mut VecDeque<Entry>);
+/// Iterates over the available completions. Those that are not taken stay in the queue.
+pub(crate) struct Completions<'a>(&'a mut VecDeque<Cqe>);
 
 impl Completions<'_> {
     pub(crate) fn is_empty(&self) -> bool {
@@ -141,9 +138,9 @@ impl Completions<'_> {
 }
 
 impl Iterator for Completions<'_> {
-    type Item = Entry;
+    type Item = Cqe;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<Cqe> {
         self.0.pop_front()
     }
 }

@@ -1,8 +1,7 @@
-//! The same life on io_uring.
+//! The io_uring backend: submit an operation, and handle its completion.
 
 pub mod capabilities;
 mod completion;
-mod drain;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faults;
 #[cfg(debug_assertions)]
@@ -11,6 +10,7 @@ mod recv_slab;
 mod restriction;
 pub(crate) mod ring;
 mod single_shot;
+mod teardown;
 mod techniques;
 mod tuned;
 
@@ -19,64 +19,65 @@ use crate::error::BackendError;
 use ring::Ring;
 pub use techniques::Techniques;
 
-/// Which of the engines.
 #[derive(Clone, Copy)]
-enum Style {
+enum IoUringEngine {
     SingleShot,
     Tuned,
 }
 
 pub(crate) struct IoUringBackend {
-    style: Style,
-    /// Those in force: what was asked for less what the kernel does not have.
+    engine: IoUringEngine,
+    /// The requested options without what this kernel does not support.
     options: EngineOptions,
     name: &'static str,
-    /// Made when the backend is opened, so that a refusal comes before anything else; taken
-    /// by the first run.
+    /// Set up when the backend is opened, so that a refusal is reported first. The first run takes
+    /// it.
     ring: Option<Ring>,
 }
 
 impl IoUringBackend {
     pub(crate) fn single_shot(options: &EngineOptions) -> Result<Self, BackendError> {
         let ring = Ring::new(options)?;
-        Ok(Self::with(Style::SingleShot, options.clone(), ring))
+        Ok(Self::with(IoUringEngine::SingleShot, options.clone(), ring))
     }
 
     pub(crate) fn tuned(options: &EngineOptions) -> Result<Self, BackendError> {
         let (ring, options) = techniques::set_up(options)?;
-        Ok(Self::with(Style::Tuned, options, ring))
+        Ok(Self::with(IoUringEngine::Tuned, options, ring))
     }
 
-    /// The same over a ring that is not the kernel's.
+    /// Runs an engine on a given ring, such as a simulated one.
     #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn over(ring: Ring, is_tuned: bool, options: &EngineOptions) -> Self {
-        let style = if is_tuned { Style::Tuned } else { Style::SingleShot };
-        Self::with(style, options.clone(), ring)
+    pub(crate) fn on_ring(ring: Ring, is_tuned: bool, options: &EngineOptions) -> Self {
+        let engine = if is_tuned { IoUringEngine::Tuned } else { IoUringEngine::SingleShot };
+        Self::with(engine, options.clone(), ring)
     }
 
-    fn with(style: Style, options: EngineOptions, ring: Ring) -> Self {
-        let name = name_of(style, &ring);
-        Self { style, options, name, ring: Some(ring) }
+    fn with(engine: IoUringEngine, options: EngineOptions, ring: Ring) -> Self {
+        let name = name_of(engine, &ring);
+        Self { engine, options, name, ring: Some(ring) }
     }
 
-    fn next_ring(&mut self) -> Result<Ring, BackendError> {
-        match (self.ring.take(), self.style) {
+    fn take_ring(&mut self) -> Result<Ring, BackendError> {
+        match (self.ring.take(), self.engine) {
             (Some(ring), _) => Ok(ring),
-            (None, Style::SingleShot) => Ring::new(&self.options),
-            (None, Style::Tuned) => Ok(techniques::set_up(&self.options)?.0),
+            (None, IoUringEngine::SingleShot) => Ring::new(&self.options),
+            (None, IoUringEngine::Tuned) => Ok(techniques::set_up(&self.options)?.0),
         }
     }
 }
 
-/// What it is called, with what it does in another way on an older kernel.
-fn name_of(style: Style, ring: &Ring) -> &'static str {
-    match (style, ring.shuts_by_call()) {
-        (Style::SingleShot, false) => "io_uring, single shot",
-        (Style::SingleShot, true) => {
-            "io_uring, single shot, shutdown(2) in place of IORING_OP_SHUTDOWN"
+/// Returns the start-line name, which mentions what an older kernel makes the engine do otherwise.
+fn name_of(engine: IoUringEngine, ring: &Ring) -> &'static str {
+    match (engine, ring.shutdown_by_call()) {
+        (IoUringEngine::SingleShot, false) => "io_uring, single shot",
+        (IoUringEngine::SingleShot, true) => {
+            "io_uring, single shot, shutdown(2) instead of IORING_OP_SHUTDOWN"
         }
-        (Style::Tuned, false) => "io_uring, tuned",
-        (Style::Tuned, true) => "io_uring, tuned, shutdown(2) in place of IORING_OP_SHUTDOWN",
+        (IoUringEngine::Tuned, false) => "io_uring, tuned",
+        (IoUringEngine::Tuned, true) => {
+            "io_uring, tuned, shutdown(2) instead of IORING_OP_SHUTDOWN"
+        }
     }
 }
 
@@ -86,18 +87,18 @@ impl Backend for IoUringBackend {
     }
 
     fn techniques(&self) -> Vec<&'static str> {
-        match self.style {
-            Style::SingleShot => Vec::new(),
-            Style::Tuned => self.options.techniques.names(),
+        match self.engine {
+            IoUringEngine::SingleShot => Vec::new(),
+            IoUringEngine::Tuned => self.options.techniques.names(),
         }
     }
 
     fn run(&mut self, worker: Worker) -> Result<Report, BackendError> {
         worker.check()?;
-        let ring = self.next_ring()?;
-        match self.style {
-            Style::SingleShot => single_shot::SingleShot::new(worker, ring)?.run(),
-            Style::Tuned => tuned::Tuned::new(worker, ring, &self.options)?.run(),
+        let ring = self.take_ring()?;
+        match self.engine {
+            IoUringEngine::SingleShot => single_shot::SingleShot::new(worker, ring)?.run(),
+            IoUringEngine::Tuned => tuned::Tuned::new(worker, ring, &self.options)?.run(),
         }
     }
 }
@@ -110,15 +111,15 @@ mod tests {
     use crate::io_uring::faults::{Plan, set_plan};
 
     #[test]
-    fn what_it_does_in_another_way_is_in_its_name() {
-        let test = "io_uring::tests::what_it_does_in_another_way_is_in_its_name";
-        if faults::tests::is_refused(test) {
+    fn fallback_to_shutdown_call_is_in_the_name() {
+        let test = "io_uring::tests::fallback_to_shutdown_call_is_in_the_name";
+        if faults::tests::skip_if_refused(test) {
             return;
         }
         set_plan(Plan { missing: vec![opcode::Shutdown::CODE], ..Plan::default() });
-        let reduced = IoUringBackend::single_shot(&EngineOptions::default()).unwrap();
-        assert!(reduced.name().ends_with("shutdown(2) in place of IORING_OP_SHUTDOWN"));
-        // What no call can do in its place is a reason to refuse, and is named.
+        let backend = IoUringBackend::single_shot(&EngineOptions::default()).unwrap();
+        assert!(backend.name().ends_with("shutdown(2) instead of IORING_OP_SHUTDOWN"));
+        // The backend is refused for an operation that no system call replaces.
         set_plan(Plan { missing: vec![opcode::Send::CODE], ..Plan::default() });
         let refused =
             IoUringBackend::single_shot(&EngineOptions::default()).err().unwrap().to_string();

@@ -1,25 +1,26 @@
-//! The receive buffers, one a slot, and who owns each: from the push of a RECV to its last
-//! completion a buffer is the kernel's, and nobody here may look at it, reuse it or free it.
+//! One receive buffer for each connection slot. From the submission of a RECV to its last
+//! completion the kernel owns the buffer: it must not be read, reused or freed.
 
 #[cfg(debug_assertions)]
 use crate::io_uring::guarded_buffers::Buffers;
 #[cfg(not(debug_assertions))]
 use plain::Buffers;
 
-/// A buffer on its way to the kernel. It cannot be copied, so a buffer is lent once at a time.
+/// A buffer to be passed to the kernel. It is not `Copy`, so one SQE uses it.
 pub(crate) struct Loan {
     pointer: *mut u8,
     length: u32,
 }
 
 impl Loan {
-    /// What a RECV needs to know.
+    /// Returns the address and length for a RECV.
     pub(crate) fn into_parts(self) -> (*mut u8, u32) {
         (self.pointer, self.length)
     }
 }
 
-/// All buffers, allocated together at startup. Debug builds lock those that are not lent.
+/// All receive buffers, allocated together at startup. Debug builds make those that are not lent
+/// inaccessible.
 pub(crate) struct RecvSlab {
     buffers: Buffers,
     buffer_bytes: usize,
@@ -28,14 +29,14 @@ pub(crate) struct RecvSlab {
 }
 
 impl RecvSlab {
-    /// So many buffers of so many bytes, of which there must be one at least.
+    /// Allocates the buffers. Panics if `slots` or `buffer_bytes` is 0.
     pub(crate) fn new(slots: usize, buffer_bytes: usize) -> Self {
-        assert!(slots > 0 && buffer_bytes > 0, "no room to receive anything");
+        assert!(slots > 0 && buffer_bytes > 0, "slots and buffer_bytes must be at least 1");
         let lent = vec![false; slots].into_boxed_slice();
         Self { buffers: Buffers::new(slots, buffer_bytes), buffer_bytes, lent, lent_count: 0 }
     }
 
-    /// The slot's buffer becomes the kernel's.
+    /// Lends the slot's buffer to the kernel. Panics if it is lent already.
     pub(crate) fn lend(&mut self, slot: u32) -> Loan {
         let lent = &mut self.lent[slot as usize];
         assert!(!*lent, "slot {slot}: the kernel has its buffer already");
@@ -44,42 +45,42 @@ impl RecvSlab {
         Loan { pointer: self.buffers.lend(slot), length: self.buffer_bytes as u32 }
     }
 
-    /// The slot's buffer is ours again; its first `count` bytes are what came.
+    /// Takes the slot's buffer back from the kernel and returns the `count` received bytes. Panics
+    /// if it is not lent.
     ///
     /// # Safety
-    /// The last completion of the RECV for which it was lent must have been taken.
+    /// The last completion of the RECV that used the buffer must be reaped.
     pub(crate) unsafe fn take_back(&mut self, slot: u32, count: usize) -> &[u8] {
         let lent = &mut self.lent[slot as usize];
         assert!(*lent, "slot {slot}: the kernel does not have its buffer");
         *lent = false;
         self.lent_count -= 1;
-        assert!(count <= self.buffer_bytes, "more came than there was room for");
-        // SAFETY: the buffer was lent and is no longer, as the caller vouches and `lent`
-        // confirms; the count is within it.
+        assert!(count <= self.buffer_bytes, "received more than the buffer holds");
+        // SAFETY: the buffer was lent, as `lent` confirms, and the kernel no longer uses it, as the
+        // caller promises; the count is within it.
         unsafe { self.buffers.take_back(slot, count) }
     }
 }
 
 impl Drop for RecvSlab {
-    /// What the kernel may still write to is leaked rather than freed.
+    /// Leaks the memory, instead of freeing it, while the kernel may still write to it.
     fn drop(&mut self) {
         #[cfg(test)]
-        crate::io_uring::faults::account_for_buffers(self.lent_count);
+        crate::io_uring::faults::record_buffers_dropped(self.lent_count);
         if self.lent_count == 0 {
-            // SAFETY: no loan is outstanding, and the slab is gone after this.
+            // SAFETY: no buffer is lent, and none can be after this.
             unsafe { self.buffers.free() };
         }
     }
 }
 
-/// The memory itself.
 #[cfg(not(debug_assertions))]
 mod plain {
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::ptr::NonNull;
     use std::slice;
 
-    /// One allocation for all; pages appear as they are first written.
+    /// One allocation for all buffers; the kernel maps a page when it is first written.
     pub(super) struct Buffers {
         memory: NonNull<u8>,
         layout: Layout,
@@ -87,7 +88,7 @@ mod plain {
     }
 
     impl Buffers {
-        /// Neither of the two is 0.
+        /// Neither argument is 0.
         pub(super) fn new(slots: usize, buffer_bytes: usize) -> Self {
             let bytes = slots.checked_mul(buffer_bytes).expect("the limits are below 2^63");
             let layout = Layout::array::<u8>(bytes).expect("the limits are below 2^63");
@@ -97,7 +98,7 @@ mod plain {
             Self { memory, layout, buffer_bytes }
         }
 
-        /// Where the slot's buffer begins.
+        /// Returns the start of the slot's buffer.
         pub(super) fn lend(&mut self, slot: u32) -> *mut u8 {
             let offset = slot as usize * self.buffer_bytes;
             assert!(offset < self.layout.size(), "slot {slot} is beyond the slab");
@@ -105,21 +106,21 @@ mod plain {
             unsafe { self.memory.as_ptr().add(offset) }
         }
 
-        /// The slot's first `count` bytes.
+        /// Returns the slot's first `count` bytes.
         ///
         /// # Safety
-        /// Nobody will write to the slot any more; `count` is within the buffer.
+        /// The kernel does not write to the slot any more; `count` is within the buffer.
         pub(super) unsafe fn take_back(&mut self, slot: u32, count: usize) -> &[u8] {
             let pointer = self.lend(slot);
-            // SAFETY: the bytes lie within the slab, which lives as long as the borrow, were
-            // zeroed when allocated, and have no other owner, as the caller vouches.
+            // SAFETY: the bytes are within the slab, which lives as long as the borrow, are
+            // initialised, and have no other owner, as the caller promises.
             unsafe { slice::from_raw_parts(pointer, count) }
         }
 
         /// # Safety
-        /// Nobody uses a buffer any more, and nobody will.
+        /// No buffer is in use, and none will be.
         pub(super) unsafe fn free(&mut self) {
-            // SAFETY: allocated in `new` with this layout, and the caller gives it up.
+            // SAFETY: allocated in `new` with this layout, and freed once, as the caller promises.
             unsafe { dealloc(self.memory.as_ptr(), self.layout) };
         }
     }
@@ -130,12 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_slot_has_its_own_bytes() {
+    fn slots_have_separate_buffers() {
         let mut slab = RecvSlab::new(3, 4);
         for slot in 0..3 {
             let (pointer, length) = slab.lend(slot).into_parts();
             assert_eq!(length, 4);
-            // SAFETY: the loan is to four bytes, and this test stands in for the kernel.
+            // SAFETY: the buffer has four bytes, and this test acts as the kernel.
             unsafe { pointer.write_bytes(slot as u8 + 1, 4) };
         }
         for slot in 0..3 {
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "has its buffer already")]
-    fn a_buffer_is_lent_once_at_a_time() {
+    fn lending_a_lent_buffer_panics() {
         let mut slab = RecvSlab::new(1, 1);
         slab.lend(0);
         slab.lend(0);
@@ -154,8 +155,8 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "does not have its buffer")]
-    fn what_was_not_lent_is_not_taken_back() {
-        // SAFETY: nothing was lent, which is what the assertion is for.
+    fn taking_back_an_unlent_buffer_panics() {
+        // SAFETY: nothing is lent, so the assertion fires first.
         unsafe { RecvSlab::new(1, 1).take_back(0, 0) };
     }
 }

@@ -1,5 +1,5 @@
-//! A ring, and the few operations that the server asks of it: each is pushed with a token, and
-//! counted as in flight until its last completion has been taken.
+//! An io_uring ring and the operations that the server submits to it. Each SQE carries a token as
+//! `user_data`, and is in flight until its last CQE (the one without IORING_CQE_F_MORE) is reaped.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,8 +8,8 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-// Tests put their own queues between the server and the kernel, to fail, delay and reorder what
-// comes back.
+// Tests put their own queues between the server and the kernel, to fail, delay and reorder
+// completions.
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use crate::io_uring::faults::Queues;
 #[cfg(not(any(test, feature = "simulation")))]
@@ -21,160 +21,169 @@ use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 pub(crate) use crate::io_uring::completion::Completion;
 use crate::io_uring::recv_slab::Loan;
-use crate::io_uring::restriction::{OPERATIONS, prove_and_restrict};
-use crate::io_uring::techniques::Waits;
-use crate::io_uring::techniques::direct_descriptors::Name;
+use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
+use crate::io_uring::techniques::WaitPolicy;
+use crate::io_uring::techniques::direct_descriptors::Descriptor;
 use crate::kernel;
 use crate::server::TICK;
-// Tests put a simulated kernel in the place of the real one.
+// Tests replace the system calls by a simulated kernel.
+use crate::pending_output::PendingOutput;
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::{Operation, Token};
-use crate::unsent::Unsent;
 
-/// The kernel reads it when the tick is submitted, not when it is pushed: it must stay.
-static TICK_LENGTH: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
+/// A static, since the kernel reads it when the TIMEOUT is submitted, not when it is pushed.
+static TICK_INTERVAL: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
 
 pub(crate) struct Ring {
-    /// Before the ring, since it may have the ring's descriptor registered.
-    waits: Waits,
+    /// Declared before the ring, so that it is dropped first: it may have the ring's descriptor
+    /// registered.
+    wait_policy: WaitPolicy,
     ring: Queues,
-    /// Completions taken from the kernel and not yet looked at: all that have come are taken
-    /// before the first is answered, so that an answer may push and submit as it likes.
+    /// Completions taken out of the completion queue and not yet dispatched. The queue is emptied
+    /// before the first of them is dispatched, so that a handler may push and submit.
     reaped: VecDeque<(Token, Completion)>,
-    /// Entries for which there was no room in the submission queue, each with how many must go
-    /// into it together: a chain that is submitted in two parts is broken. Never dropped.
-    waiting: VecDeque<(squeue::Entry, usize)>,
-    /// Whether what an ACCEPT makes is an index of the ring's table and no descriptor.
-    pub(crate) accepts_directly: bool,
+    /// SQEs for which the submission queue had no room, each with the number of SQEs that must be
+    /// submitted together with it: a link chain ends where a submission ends. Never dropped.
+    backlog: VecDeque<(squeue::Entry, usize)>,
+    /// An ACCEPT returns an index of the direct descriptor table instead of a descriptor.
+    pub(crate) accepts_direct: bool,
     in_flight: usize,
-    /// The ring does not do it, and shutdown(2) does.
+    /// The kernel has no IORING_OP_SHUTDOWN, so shutdown(2) is called.
     shutdown_by_call: bool,
     counts: SystemCalls,
     overflows: u64,
-    found_full: u64,
-    put_off: u64,
+    submission_queue_full: u64,
+    enters_retried: u64,
     cancels: u64,
-    /// A ring belongs to the thread that made it.
+    /// Not `Send`: with IORING_SETUP_SINGLE_ISSUER only the enabling thread may submit.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Ring {
-    /// Sets a ring up, proves that it can do all that the server will ask, and restricts it to
-    /// that.
+    /// Sets up a ring, checks that it supports every operation the server needs, and restricts it
+    /// to these.
     pub(crate) fn new(options: &EngineOptions) -> Result<Self, BackendError> {
         let refused = |call| move |error| kernel::refusal(call, error);
         let mut builder = IoUring::builder();
         builder.dontfork().setup_r_disabled().setup_cqsize(options.completions());
         let entries = options.submission_queue_entries;
         let ring = match builder.clone().setup_submit_all().build(entries) {
-            // Before Linux 5.18 a bad entry ends the batch; the rest stays queued all the same.
+            // IORING_SETUP_SUBMIT_ALL is missing before Linux 5.18. Without it an invalid SQE ends
+            // the submission, and the SQEs after it stay queued until the next one.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(entries),
             result => result,
         }
         .map_err(refused("io_uring_setup"))?;
-        let shutdown_by_call = !prove_and_restrict(&ring, OPERATIONS, Vec::new())?;
-        // With nothing to submit and nothing to wait for: a sandbox may allow the one call and
-        // refuse the other, and this is the time to find out.
+        let shutdown_by_call = !probe_and_restrict(&ring, OPERATIONS, Vec::new())?;
+        // A sandbox may allow io_uring_setup and refuse io_uring_enter. This call, with nothing to
+        // submit and nothing to wait for, finds out at startup.
         ring.submit().map_err(refused("io_uring_enter"))?;
-        Ok(Self::over_kernels(ring, Waits::default(), shutdown_by_call))
+        Ok(Self::on_kernel(ring, WaitPolicy::default(), shutdown_by_call))
     }
 
-    /// The same over a ring that is set up, restricted and enabled.
-    pub(crate) fn over_kernels(ring: IoUring, waits: Waits, shutdown_by_call: bool) -> Self {
+    /// Wraps a ring that is set up, restricted and enabled.
+    pub(crate) fn on_kernel(
+        ring: IoUring,
+        wait_policy: WaitPolicy,
+        shutdown_by_call: bool,
+    ) -> Self {
         let completions = ring.params().cq_entries() as usize;
         #[cfg(any(test, feature = "simulation"))]
         let ring = Queues::from(ring);
-        Self { waits, shutdown_by_call, ..Self::over(ring, completions) }
+        Self { wait_policy, shutdown_by_call, ..Self::on_queues(ring, completions) }
     }
 
-    /// A ring that can do all that will be asked of it, with room for so many completions.
-    pub(crate) fn over(ring: Queues, completions: usize) -> Self {
+    /// Wraps queues that support every operation; `completions` is the length of the completion
+    /// queue.
+    pub(crate) fn on_queues(ring: Queues, completions: usize) -> Self {
         Self {
             ring,
             reaped: VecDeque::with_capacity(completions),
-            waiting: VecDeque::new(),
-            waits: Waits::default(),
-            accepts_directly: false,
+            backlog: VecDeque::new(),
+            wait_policy: WaitPolicy::default(),
+            accepts_direct: false,
             in_flight: 0,
             shutdown_by_call: false,
             counts: SystemCalls::default(),
             overflows: 0,
-            found_full: 0,
-            put_off: 0,
+            submission_queue_full: 0,
+            enters_retried: 0,
             cancels: 0,
             _not_send: PhantomData,
         }
     }
 
-    /// The same without IORING_OP_SHUTDOWN.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn with_shutdown_by_call(self, shutdown_by_call: bool) -> Self {
         Self { shutdown_by_call, ..self }
     }
 
-    /// Whether the end of a direction is told by shutdown(2), the kernel having no operation
-    /// for it.
-    pub(crate) fn shuts_by_call(&self) -> bool {
+    pub(crate) fn shutdown_by_call(&self) -> bool {
         self.shutdown_by_call
     }
 
-    // ── The asks ─────────────────────────────────────────────────────────────────────────────
+    // ── Submission ───────────────────────────────────────────────────────────────────────────
 
-    /// The next connection of a listener; its result is the descriptor.
+    /// Submits an ACCEPT; its result is the new descriptor.
     pub(crate) fn accept(&mut self, listener: RawFd, token: Token) {
-        let nobody = ptr::null_mut();
-        let entry = opcode::Accept::new(types::Fd(listener), nobody, ptr::null_mut());
-        let entry = entry.flags(libc::SOCK_CLOEXEC).build();
-        // SAFETY: the peer's address is not asked for, so the entry has no pointers.
-        unsafe { self.push(entry, token) };
+        let no_address = ptr::null_mut();
+        let sqe = opcode::Accept::new(types::Fd(listener), no_address, ptr::null_mut());
+        let sqe = sqe.flags(libc::SOCK_CLOEXEC).build();
+        // SAFETY: both pointers are null: the peer's address is not requested.
+        unsafe { self.push(sqe, token) };
     }
 
-    /// Bytes into the buffer that was lent for it; its result is their count.
+    /// Submits a RECV into the lent buffer; its result is the byte count.
     pub(crate) fn recv(&mut self, fd: RawFd, loan: Loan, token: Token) {
-        self.recv_on(Name::of_fd(fd), loan, token);
+        self.recv_on(Descriptor::from_fd(fd), loan, token);
     }
 
-    /// The same, of whichever table.
-    pub(crate) fn recv_on(&mut self, name: Name, loan: Loan, token: Token) {
+    /// Submits a RECV on a descriptor that may be a direct one.
+    pub(crate) fn recv_on(&mut self, descriptor: Descriptor, loan: Loan, token: Token) {
         let (pointer, length) = loan.into_parts();
-        let entry = name.complete(opcode::Recv::new(name.number(), pointer, length).build());
+        let sqe = opcode::Recv::new(descriptor.number(), pointer, length).build();
         // SAFETY: the slab owns the buffer, and neither touches nor frees it until the loan is
-        // taken back, which the last completion of this entry alone allows.
-        unsafe { self.push(entry, token) };
+        // taken back, which requires the last completion of this SQE.
+        unsafe { self.push(descriptor.set_fixed_flag(sqe), token) };
     }
 
-    /// As much of it as there is room for; its result is the count of bytes.
+    /// Submits a SEND; its result is the byte count, which may be short.
     ///
     /// # Safety
-    /// The bytes must stay where and as they are until the last completion of this entry.
-    pub(crate) unsafe fn send(&mut self, fd: RawFd, unsent: Unsent<'_>, token: Token) {
-        // SAFETY: passed on to the caller.
-        unsafe { self.push(Self::send_entry(Name::of_fd(fd), unsent, 0), token) };
+    /// The bytes must not move or change until the last completion of this SQE.
+    pub(crate) unsafe fn send(&mut self, fd: RawFd, output: PendingOutput<'_>, token: Token) {
+        // SAFETY: the caller's promise.
+        unsafe { self.push(Self::send_sqe(Descriptor::from_fd(fd), output, 0), token) };
     }
 
-    /// The same, not yet pushed, of whichever table and with flags beside those of the bytes.
-    pub(crate) fn send_entry(name: Name, unsent: Unsent<'_>, flags: i32) -> squeue::Entry {
-        let Unsent { bytes, flags: of_bytes } = unsent;
-        let entry = opcode::Send::new(name.number(), bytes.as_ptr(), bytes.len() as u32);
-        name.complete(entry.flags(of_bytes | flags).build())
+    /// Returns the SQE of a SEND. `flags` are added to those of the output.
+    pub(crate) fn send_sqe(
+        descriptor: Descriptor,
+        output: PendingOutput<'_>,
+        flags: i32,
+    ) -> squeue::Entry {
+        let PendingOutput { bytes, flags: output_flags } = output;
+        let sqe = opcode::Send::new(descriptor.number(), bytes.as_ptr(), bytes.len() as u32);
+        descriptor.set_fixed_flag(sqe.flags(output_flags | flags).build())
     }
 
-    /// The end of a direction, or of both.
+    /// Submits a SHUTDOWN of one or both directions. Without IORING_OP_SHUTDOWN it calls
+    /// shutdown(2) and queues a completion with the result.
     pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32, token: Token) {
         if self.shutdown_by_call {
-            let completion = Completion::of(self.shut_now(fd, how));
+            let completion = Completion::with_result(self.shutdown_now(fd, how));
             self.reaped.push_back((token, completion));
             return;
         }
-        let entry = opcode::Shutdown::new(types::Fd(fd), how).build();
-        // SAFETY: the entry has no pointers.
-        unsafe { self.push(entry, token) };
+        let sqe = opcode::Shutdown::new(types::Fd(fd), how).build();
+        // SAFETY: the SQE has no pointers.
+        unsafe { self.push(sqe, token) };
     }
 
-    /// shutdown(2), which never waits; its result as a completion says it.
-    fn shut_now(&mut self, fd: RawFd, how: i32) -> i32 {
+    /// Calls shutdown(2), which never blocks. Returns the result as a CQE has it: -errno on error.
+    fn shutdown_now(&mut self, fd: RawFd, how: i32) -> i32 {
         self.counts.count(SystemCall::Shutdown);
         // SAFETY: shutdown takes no pointers.
         match check(unsafe { libc::shutdown(fd, how) }) {
@@ -183,95 +192,97 @@ impl Ring {
         }
     }
 
-    /// The end of the descriptor.
     pub(crate) fn close(&mut self, fd: OwnedFd, token: Token) {
-        let entry = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();
-        // SAFETY: the entry has no pointers.
-        unsafe { self.push(entry, token) };
+        let sqe = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();
+        // SAFETY: the SQE has no pointers.
+        unsafe { self.push(sqe, token) };
     }
 
-    /// The end of another operation: it completes early, unless it completes just now. What is
-    /// cancelled is counted in flight until its own completion, whatever becomes of this one.
+    /// Submits an ASYNC_CANCEL of the operation with this token. The cancelled operation stays in
+    /// flight until its own CQE, which has ECANCELED or, if it was faster, a result.
     pub(crate) fn cancel(&mut self, token: Token) {
         self.cancels += 1;
-        let entry = opcode::AsyncCancel::new(token.to_bits()).build();
-        // SAFETY: the entry has no pointers.
-        unsafe { self.push(entry, Token::of_worker(Operation::Cancel)) };
+        let sqe = opcode::AsyncCancel::new(token.to_bits()).build();
+        // SAFETY: the SQE has no pointers.
+        unsafe { self.push(sqe, Token::of_worker(Operation::Cancel)) };
     }
 
-    /// A completion in a second's time.
+    /// Submits a TIMEOUT that completes after [`TICK`].
     pub(crate) fn tick(&mut self) {
-        let entry = opcode::Timeout::new(&raw const TICK_LENGTH).build();
-        // SAFETY: the length of time is a static.
-        unsafe { self.push(entry, Token::of_worker(Operation::Tick)) };
+        let sqe = opcode::Timeout::new(&raw const TICK_INTERVAL).build();
+        // SAFETY: the interval is a static.
+        unsafe { self.push(sqe, Token::of_worker(Operation::Tick)) };
     }
 
-    /// A completion when the descriptor is readable.
-    pub(crate) fn watch(&mut self, fd: RawFd, token: Token) {
-        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build();
-        // SAFETY: the entry has no pointers.
-        unsafe { self.push(entry, token) };
+    /// Submits a single-shot POLL_ADD for POLLIN.
+    pub(crate) fn poll_readable(&mut self, fd: RawFd, token: Token) {
+        let sqe = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build();
+        // SAFETY: the SQE has no pointers.
+        unsafe { self.push(sqe, token) };
     }
 
+    /// Queues an SQE. It is submitted by the next [`Ring::wait`], or now if the queue is full.
+    ///
     /// # Safety
-    /// What the entry points to must stay valid, and untouched where the kernel writes, until
-    /// its last completion.
-    pub(crate) unsafe fn push(&mut self, entry: squeue::Entry, token: Token) {
+    /// Memory that the SQE points to must stay valid until its last completion, and must not be
+    /// accessed where the kernel writes.
+    pub(crate) unsafe fn push(&mut self, sqe: squeue::Entry, token: Token) {
         self.in_flight += 1;
-        self.waiting.push_back((entry.user_data(token.to_bits()), 1));
+        self.backlog.push_back((sqe.user_data(token.to_bits()), 1));
         self.submit_if_full();
     }
 
-    /// Operations each of which begins when the one before it has come to its end: they are
-    /// submitted together. Those that succeed without saying so ([`squeue::Flags::SKIP_SUCCESS`])
-    /// are not in flight, since nobody could tell when they are no longer.
+    /// Queues SQEs that are linked (IOSQE_IO_LINK), so that they are submitted together. The first
+    /// `skipped` of them have [`squeue::Flags::SKIP_SUCCESS`]: on success they post no CQE, so they
+    /// do not count as in flight.
     ///
     /// # Safety
-    /// That of [`Ring::push`], for each of them; what a silent one needs must stay until the end
-    /// of the chain.
-    pub(crate) unsafe fn push_chain(&mut self, chain: &[(squeue::Entry, Token)], silent: usize) {
-        self.in_flight += chain.len() - silent;
-        for (index, (entry, token)) in chain.iter().enumerate() {
-            let entry = entry.clone().user_data(token.to_bits());
-            self.waiting.push_back((entry, chain.len() - index));
+    /// As for [`Ring::push`]. Memory of an SQE that may post no CQE must stay valid until the last
+    /// completion of the chain.
+    pub(crate) unsafe fn push_chain(&mut self, chain: &[(squeue::Entry, Token)], skipped: usize) {
+        self.in_flight += chain.len() - skipped;
+        for (index, (sqe, token)) in chain.iter().enumerate() {
+            let sqe = sqe.clone().user_data(token.to_bits());
+            self.backlog.push_back((sqe, chain.len() - index));
         }
         self.submit_if_full();
     }
 
-    /// One that was to succeed without saying so has failed, and has said so; in return so many
-    /// that were linked to it say nothing (io_uring_enter(2), IOSQE_CQE_SKIP_SUCCESS).
-    pub(crate) fn fell_silent(&mut self, count: usize) {
+    /// Corrects the number in flight after an SQE with IOSQE_CQE_SKIP_SUCCESS failed: it has posted
+    /// a CQE, and the `count` SQEs linked to it are cancelled without one (io_uring_enter(2)).
+    pub(crate) fn completions_skipped(&mut self, count: usize) {
         self.in_flight = (self.in_flight + 1).checked_sub(count).expect("they were in flight");
     }
 
     fn submit_if_full(&mut self) {
-        self.move_to_queue();
-        if !self.waiting.is_empty() {
-            self.found_full += 1;
-            // Submitting empties the queue; where the kernel puts it off, the entry waits here.
+        self.flush_backlog();
+        if !self.backlog.is_empty() {
+            self.submission_queue_full += 1;
+            // Submitting empties the queue. If the kernel returns EAGAIN or EBUSY, the SQEs stay
+            // in the backlog.
             let _ = self.enter_kernel(0, false);
-            self.move_to_queue();
+            self.flush_backlog();
         }
     }
 
-    fn move_to_queue(&mut self) {
-        if self.waiting.is_empty() {
+    fn flush_backlog(&mut self) {
+        if self.backlog.is_empty() {
             return;
         }
         let mut queue = self.ring.submission();
-        while let Some((entry, together)) = self.waiting.front() {
-            if queue.capacity() - queue.len() < *together {
+        while let Some((sqe, chain_length)) = self.backlog.front() {
+            if queue.capacity() - queue.len() < *chain_length {
                 return;
             }
-            // SAFETY: each entry came through `push` or `push_chain`, whose caller vouches for it.
-            if unsafe { queue.push(entry) }.is_err() {
+            // SAFETY: each SQE was passed to `push` or `push_chain`, whose callers promise it.
+            if unsafe { queue.push(sqe) }.is_err() {
                 return;
             }
-            self.waiting.pop_front();
+            self.backlog.pop_front();
         }
     }
 
-    /// Lends the kernel something that belongs to the ring as a whole.
+    /// Registers a resource with the ring (io_uring_register(2)).
     pub(crate) fn register<T>(
         &mut self,
         registration: impl FnOnce(&::io_uring::Submitter<'_>) -> io::Result<T>,
@@ -279,79 +290,79 @@ impl Ring {
         registration(&self.ring.submitter())
     }
 
-    /// Lends the kernel a ring of buffers of one group.
+    /// Registers a provided buffer ring (io_uring_register_buf_ring(3)).
     ///
     /// # Safety
-    /// The memory must stay until the ring of buffers has been taken back.
-    pub(crate) unsafe fn lend_buffer_ring(
+    /// The memory must stay valid until the buffer ring is unregistered.
+    pub(crate) unsafe fn register_buffer_ring(
         &mut self,
         address: u64,
         entries: u16,
         group: u16,
     ) -> io::Result<()> {
         #[cfg(any(test, feature = "simulation"))]
-        if self.ring.lends_to_the_simulation(address, entries) {
+        if self.ring.register_simulated_buffers(address, entries) {
             return Ok(());
         }
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller's promise.
         unsafe { self.ring.submitter().register_buf_ring_with_flags(address, entries, group, 0) }
     }
 
-    /// Takes it back.
-    pub(crate) fn take_buffer_ring_back(&mut self, group: u16) -> io::Result<()> {
+    pub(crate) fn unregister_buffer_ring(&mut self, group: u16) -> io::Result<()> {
         #[cfg(any(test, feature = "simulation"))]
-        if self.ring.lends_to_the_simulation(0, 0) {
+        if self.ring.register_simulated_buffers(0, 0) {
             return Ok(());
         }
         self.ring.submitter().unregister_buf_ring(group)
     }
 
-    // ── The answers ──────────────────────────────────────────────────────────────────────────
+    // ── Completion ───────────────────────────────────────────────────────────────────────────
 
-    /// Submits all that was pushed, waits for a completion, and takes all that have come; their
-    /// number.
+    /// Submits all queued SQEs, waits for a completion, and reaps all that are available. Returns
+    /// their number.
     pub(crate) fn wait(&mut self) -> Result<usize, BackendError> {
-        self.move_to_queue();
-        let nothing_to_do = self.waiting.is_empty() && self.reaped.is_empty();
-        self.enter(usize::from(nothing_to_do))?;
+        self.flush_backlog();
+        let is_idle = self.backlog.is_empty() && self.reaped.is_empty();
+        self.enter(usize::from(is_idle))?;
         self.reap();
         Ok(self.reaped.len())
     }
 
-    /// The next completion that was taken.
+    /// Returns the next reaped completion.
     pub(crate) fn next(&mut self) -> Option<(Token, Completion)> {
         self.reaped.pop_front()
     }
 
     fn enter(&mut self, want: usize) -> Result<(), BackendError> {
-        if want > 0 && self.waits.spin_until_something_comes(&mut self.ring) {
+        if want > 0 && self.wait_policy.busy_poll(&mut self.ring) {
             return self.enter_kernel(0, false);
         }
         self.enter_kernel(want, true)
     }
 
-    fn enter_kernel(&mut self, want: usize, may_rest: bool) -> Result<(), BackendError> {
-        let entered = self.waits.enter(&mut self.ring, want, may_rest, &mut self.counts);
+    fn enter_kernel(&mut self, want: usize, may_sleep: bool) -> Result<(), BackendError> {
+        let entered = self.wait_policy.enter(&mut self.ring, want, may_sleep, &mut self.counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
-            // A signal ends the wait like a tick, SA_RESTART or not; a minimum of the wait's may
-            // end it too (ETIME).
+            // A signal ends the wait, with or without SA_RESTART (EINTR), and so does the minimum
+            // wait time (ETIME). Both are treated like a tick.
             Some(libc::EINTR | libc::ETIME) => {}
-            // The kernel wants its completions taken first (EBUSY), or is short of memory
-            // (EAGAIN). The entries stay queued and are submitted the next time.
+            // The completion queue has overflowed and must be emptied first (EBUSY), or the kernel
+            // is short of memory (EAGAIN). The SQEs stay queued, and the next enter retries them.
             Some(libc::EAGAIN | libc::EBUSY) => {
-                self.put_off += 1;
+                self.enters_retried += 1;
                 if self.ring.completion().is_empty() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
-            // The queue overflowed and there was no memory to keep a completion in: it is lost,
-            // and what it belonged to with it (io_uring_enter(2)).
+            // The completion queue overflowed and the kernel had no memory to keep the CQE
+            // (io_uring_enter(2)). Its operation would stay in flight forever.
             Some(libc::EBADR) => {
-                let cause = "the kernel lost a completion, having no memory to keep it in";
+                let cause = "the completion queue overflowed, and the kernel dropped a completion \
+                             because it had no memory to keep it";
                 return Err(BackendError::new(ErrorKind::Resources, "io_uring_enter", cause)
                     .with_source(error)
-                    .with_remedy("ask for a longer completion queue"));
+                    .with_remedy("set a larger completion_queue_entries"));
             }
             _ => return Err(BackendError::unexpected("io_uring_enter", error)),
         }
@@ -362,10 +373,10 @@ impl Ring {
         if self.ring.submission().cq_overflow() {
             self.overflows += 1;
         }
-        for entry in self.ring.completion() {
-            let completion = Completion::new(entry.result(), entry.flags());
-            let token = Token::from_bits(entry.user_data());
-            let token = token.expect("the kernel hands back only what it was given");
+        for cqe in self.ring.completion() {
+            let completion = Completion::new(cqe.result(), cqe.flags());
+            let token = Token::from_bits(cqe.user_data());
+            let token = token.expect("the kernel returns user_data unchanged");
             if !completion.more() {
                 self.in_flight -= 1;
             }
@@ -373,28 +384,27 @@ impl Ring {
         }
     }
 
-    // ── The accounts ─────────────────────────────────────────────────────────────────────────
+    // ── Accounting ───────────────────────────────────────────────────────────────────────────
 
-    /// Operations whose last completion has not been taken.
+    /// Returns the number of operations whose last CQE is not reaped.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// All system calls so far.
     pub(crate) fn counts(&self) -> &SystemCalls {
         &self.counts
     }
 
-    /// The same, for a call that is made beside the ring.
+    /// Returns the counts, to add a system call that is made outside the ring.
     pub(crate) fn counts_mut(&mut self) -> &mut SystemCalls {
         &mut self.counts
     }
 
-    /// Adds what happened to the queues.
+    /// Writes the queue statistics to the counters.
     pub(crate) fn report_to(&self, counters: &mut Counters) {
         counters.completion_queue_overflows = self.overflows;
-        counters.submission_queue_full = self.found_full;
-        counters.enters_put_off = self.put_off;
+        counters.submission_queue_full = self.submission_queue_full;
+        counters.enters_retried = self.enters_retried;
         counters.cancels = self.cancels;
     }
 }
@@ -403,9 +413,9 @@ impl Ring {
 mod tests {
     use super::*;
 
-    /// Far more asks than either queue has room for: none is lost, and each answer comes.
+    /// Submits far more operations than either queue has room for: each gets its completion.
     #[test]
-    fn queues_that_are_too_small_lose_nothing() {
+    fn small_queues_lose_no_completion() {
         let options = EngineOptions {
             submission_queue_entries: 2,
             completion_queue_entries: Some(4),
@@ -415,16 +425,19 @@ mod tests {
         for _ in 0..1000 {
             ring.cancel(Token::of_worker(Operation::Accept));
         }
-        let mut answers = 0;
-        while ring.in_flight() > 0 || answers < 1000 {
+        let mut completions = 0;
+        while ring.in_flight() > 0 || completions < 1000 {
             ring.wait().unwrap();
             while let Some((token, completion)) = ring.next() {
                 assert_eq!(token, Token::of_worker(Operation::Cancel));
                 assert_eq!(completion.result().unwrap_err().raw_os_error(), Some(libc::ENOENT));
-                answers += 1;
+                completions += 1;
             }
         }
-        assert_eq!(answers, 1000);
-        assert!(ring.found_full > 0 && ring.overflows > 0, "the queues were not too small");
+        assert_eq!(completions, 1000);
+        assert!(
+            ring.submission_queue_full > 0 && ring.overflows > 0,
+            "the queues were not too small"
+        );
     }
 }

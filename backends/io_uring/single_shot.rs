@@ -1,190 +1,216 @@
-//! io_uring, single shot: the same life as the documents', one submission for each step.
+//! io_uring, single shot: one SQE for each step of the reference programs' lifecycle.
 //!
-//! The kernel is asked for the work itself and answers when it is done, so an answer has only to
-//! be looked at. In return whatever the work needs is the kernel's until then: the buffer, the
-//! bytes to send, the descriptor.
+//! The kernel does the work and posts a CQE when it is done, so each handler only uses a result. In
+//! return, whatever an operation uses belongs to the kernel from submission to completion: the
+//! buffer, the bytes to send, the descriptor.
 
-use std::io;
 use std::mem;
 
 use crate::backend::{Report, Worker};
 use crate::connection::Next;
 use crate::error::BackendError;
-use crate::io_uring::drain;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
+use crate::io_uring::teardown;
 use crate::lifecycle::Lifecycle;
 use crate::server::Server;
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
 pub(crate) struct SingleShot {
     ring: Ring,
     server: Server,
-    /// Whether an ACCEPT is in flight.
-    accepting: bool,
-    /// One for each connection: from the ask to the answer it is the kernel's.
+    accept_in_flight: bool,
+    /// One for each connection: from submission to completion it belongs to the kernel.
     receive_buffers: RecvSlab,
 }
 
 impl SingleShot {
     pub(crate) fn new(worker: Worker, ring: Ring) -> Result<Self, BackendError> {
-        let (slots, bytes) = (worker.limits.connections, worker.limits.receive_bytes());
+        let receive_buffers =
+            RecvSlab::new(worker.limits.connections, worker.limits.receive_bytes());
         let server = Server::new(worker);
+        // A blocking listener: ACCEPT waits in the kernel, and never fails with EAGAIN.
         server.make_listener_nonblocking(false)?;
-        Ok(Self { ring, server, accepting: false, receive_buffers: RecvSlab::new(slots, bytes) })
+        Ok(Self { ring, server, accept_in_flight: false, receive_buffers })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
-        let _ = self.accept();
+        self.start_accept();
         self.watch_stop();
         self.ring.tick();
         while self.server.is_open() {
             let completions = self.ring.wait()?;
-            self.server.turn(completions);
+            self.server.begin_iteration(completions);
             while let Some((token, completion)) = self.ring.next() {
-                self.landed(token);
-                self.answer(token, completion);
+                self.dispatch(token, completion);
             }
-            self.end_turn();
+            self.end_iteration();
         }
-        drain::reap_to_zero(&mut self.ring, self.server.clients.len());
+        teardown::cancel_and_reap(&mut self.ring, self.server.connections.len());
         self.ring.report_to(&mut self.server.counters);
         Ok(self.server.take_report(self.ring.counts()))
     }
 
     fn watch_stop(&mut self) {
-        self.ring.watch(self.server.stop_fd(), Token::of_worker(Operation::Stop));
+        self.ring.poll_readable(self.server.stop_fd(), Token::of_worker(Operation::Stop));
     }
 
-    /// What was in flight has come back. A completion for a connection that is gone, or for a
-    /// step that it is not at, would mean that its slot or its buffer was given away too early.
-    fn landed(&mut self, token: Token) {
-        match token.operation {
-            Operation::Accept => self.accepting = false,
-            Operation::Tick => self.ring.tick(),
-            Operation::Stop if !self.server.stop_requested() => self.watch_stop(),
-            Operation::Stop | Operation::Cancel => {}
-            operation => {
-                let landed = self.server.client(token.id).pending.take();
-                assert_eq!(landed, Some(operation), "a completion that nobody waits for");
-            }
-        }
+    fn dispatch(&mut self, token: Token, completion: Completion) {
+        let id = token.id;
+        let next = match token.operation {
+            Operation::Accept => return self.on_accept(completion),
+            Operation::Recv => self.on_recv(id, completion),
+            Operation::Send => self.on_send(id, completion),
+            Operation::Shutdown => self.on_shutdown(id),
+            Operation::Close => return self.on_close(id),
+            Operation::Tick => return self.ring.tick(),
+            Operation::Stop if !self.server.stop_requested() => return self.watch_stop(),
+            Operation::Stop => return self.on_stop(),
+            // The cancelled operation posts a completion of its own.
+            Operation::Cancel => return,
+        };
+        self.end_step(token, next);
     }
 
-    /// Says what a connection waits for from now on; a token of it is on its way.
-    fn wait_for(&mut self, id: ConnectionId, operation: Operation) -> Token {
-        let already = self.server.client(id).pending.replace(operation);
-        assert_eq!(already, None, "one step at a time");
-        Token::new(operation, id)
-    }
-}
-
-impl Lifecycle for SingleShot {
-    type Event = Completion;
-
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+    /// Puts a step of the connection in flight, and returns the token for its SQE.
+    fn begin_step(&mut self, id: ConnectionId, step: Operation) -> Token {
+        let previous = self.server.connection(id).pending.replace(step);
+        assert_eq!(previous, None, "a connection has one operation in flight at a time");
+        Token::new(step, id)
     }
 
-    fn accept(&mut self) -> io::Result<()> {
-        if self.server.may_accept() && !self.accepting {
-            self.accepting = true;
+    /// Takes a step out of flight. A completion for another step or a closed connection would mean
+    /// that a slot or a buffer was reused while the kernel still owned it.
+    fn complete_step(&mut self, id: ConnectionId, step: Operation) {
+        let in_flight = self.server.connection(id).pending.take();
+        assert_eq!(in_flight, Some(step), "a completion of an operation that is not in flight");
+    }
+
+    // ── The ten functions ────────────────────────────────────────────────────────────────────
+
+    fn start_accept(&mut self) {
+        if self.server.can_accept() && !self.accept_in_flight {
+            self.accept_in_flight = true;
             self.ring.accept(self.server.listener_fd(), Token::of_worker(Operation::Accept));
         }
-        Ok(())
     }
 
-    fn accepted(&mut self, completion: Completion) {
-        // SAFETY: this is the one completion of an ACCEPT, and so the descriptor is ours.
-        match unsafe { completion.descriptor() } {
+    fn on_accept(&mut self, completion: Completion) {
+        self.accept_in_flight = false;
+        // SAFETY: this is the one completion of an ACCEPT, so nothing else owns the descriptor.
+        match unsafe { completion.accepted_fd() } {
             Ok(fd) => {
-                let id = self.server.accepted(fd);
-                self.advance(id, Next::Recv);
+                let id = self.server.on_accepted(fd);
+                self.start_recv(id);
             }
-            Err(error) => self.server.accept_failed(&error),
+            Err(error) => self.server.on_accept_error(&error),
         }
     }
 
-    fn recv(&mut self, id: ConnectionId) {
-        let token = self.wait_for(id, Operation::Recv);
+    fn start_recv(&mut self, id: ConnectionId) {
+        let token = self.begin_step(id, Operation::Recv);
         let loan = self.receive_buffers.lend(id.slot);
         self.ring.recv(self.server.fd(id), loan, token);
     }
 
-    fn received(&mut self, id: ConnectionId, completion: Completion) -> Next {
+    fn on_recv(&mut self, id: ConnectionId, completion: Completion) -> Next {
+        self.complete_step(id, Operation::Recv);
         let result = completion.result();
         let count = *result.as_ref().unwrap_or(&0) as usize;
-        // SAFETY: the slab owns the buffer; this is the one completion of the RECV for which it
-        // was lent, since `landed` found that RECV, and nothing else, to be pending.
+        // SAFETY: the slab owns the buffer, and this is the one completion of the RECV for which it
+        // was lent: `complete_step` found that RECV in flight.
         let bytes = unsafe { self.receive_buffers.take_back(id.slot, count) };
         match result {
-            Ok(_) => self.server.received(id, bytes),
-            Err(error) => self.server.failed(id, &error),
+            Ok(_) => self.server.on_received(id, bytes),
+            Err(error) => self.server.on_error(id, &error),
         }
     }
 
-    fn send(&mut self, id: ConnectionId) {
-        let token = self.wait_for(id, Operation::Send);
-        // SAFETY: the server owns the answers and changes none of them. It is dropped after the
-        // ring has been reaped to zero; where that fails, `drop` leaks them.
-        unsafe { self.ring.send(self.server.fd(id), self.server.unsent(id), token) };
+    fn start_send(&mut self, id: ConnectionId) {
+        let token = self.begin_step(id, Operation::Send);
+        // SAFETY: the server owns the responses and never changes them. It is dropped after every
+        // completion is reaped; where that fails, `drop` leaks them.
+        unsafe { self.ring.send(self.server.fd(id), self.server.pending_output(id), token) };
     }
 
-    fn sent(&mut self, id: ConnectionId, completion: Completion) -> Next {
+    fn on_send(&mut self, id: ConnectionId, completion: Completion) -> Next {
+        self.complete_step(id, Operation::Send);
         match completion.result() {
-            Ok(count) => self.server.sent(id, count as usize),
-            Err(error) => self.server.failed(id, &error),
+            Ok(count) => self.server.on_sent(id, count as usize),
+            Err(error) => self.server.on_error(id, &error),
         }
     }
 
-    fn shutdown(&mut self, id: ConnectionId) {
-        let token = self.wait_for(id, Operation::Shutdown);
+    fn start_shutdown(&mut self, id: ConnectionId) {
+        let token = self.begin_step(id, Operation::Shutdown);
         self.ring.shutdown(self.server.fd(id), self.server.shutdown_how(), token);
     }
 
-    fn shut(&mut self, id: ConnectionId, _completion: Completion) -> Next {
-        self.server.shut(id)
+    fn on_shutdown(&mut self, id: ConnectionId) -> Next {
+        self.complete_step(id, Operation::Shutdown);
+        self.server.on_shutdown(id)
     }
 
-    fn close(&mut self, id: ConnectionId) {
-        match self.server.client(id).pending {
+    fn start_close(&mut self, id: ConnectionId) {
+        match self.server.connection(id).pending {
             None => {
-                let token = self.wait_for(id, Operation::Close);
+                let token = self.begin_step(id, Operation::Close);
                 self.ring.close(self.server.take_fd(id), token);
             }
             Some(Operation::Close) => {}
-            // A CLOSE beside it would race with it. Its answer, however it ends, comes back here.
-            Some(operation) => self.ring.cancel(Token::new(operation, id)),
+            // CLOSE does not end an operation in flight (axboe/liburing 932). Its completion, with
+            // a result or ECANCELED, leads back here.
+            Some(step) => self.ring.cancel(Token::new(step, id)),
         }
     }
 
-    fn closed(&mut self, id: ConnectionId, _completion: Completion) {
-        self.server.closed(id);
+    fn on_close(&mut self, id: ConnectionId) {
+        self.complete_step(id, Operation::Close);
+        self.server.on_closed(id);
+    }
+}
+
+impl Lifecycle for SingleShot {
+    fn server(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    fn start_next(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Recv => self.start_recv(id),
+            Next::Send => self.start_send(id),
+            Next::Shutdown => self.start_shutdown(id),
+            Next::Close => self.start_close(id),
+        }
+    }
+
+    fn resume_accept(&mut self) {
+        self.start_accept();
     }
 
     fn stop_accepting(&mut self) {
-        if self.accepting {
+        if self.accept_in_flight {
             self.ring.cancel(Token::of_worker(Operation::Accept));
         }
     }
 
-    fn accept_waiting(&mut self) {
-        // An ACCEPT waits for the next, and the queue has a last: it is asked without the ring.
-        while !self.accepting && self.server.may_accept() {
-            match drain::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
+    fn accept_queued(&mut self) {
+        // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
+        while !self.accept_in_flight && self.server.can_accept() {
+            match teardown::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
                 Ok(fd) => {
-                    let id = self.server.accepted(fd);
-                    self.advance(id, Next::Recv);
+                    let id = self.server.on_accepted(fd);
+                    self.start_recv(id);
                 }
-                Err(error) => self.server.accept_failed(&error),
+                Err(error) => self.server.on_accept_error(&error),
             }
         }
     }
 }
 
 impl Drop for SingleShot {
-    /// What the kernel may still read is leaked rather than freed.
+    /// Leaks the responses, instead of freeing them, while the kernel may still read them.
     fn drop(&mut self) {
         if self.ring.in_flight() > 0 {
             mem::forget(self.server.response());

@@ -1,50 +1,51 @@
-//! io_uring, tuned: the same life with all that pays of what io_uring has.
+//! io_uring, tuned: the ten functions with every technique that pays.
 //!
-//! Where `single_shot.rs` asks for one step at a time, several may be in flight here: an ACCEPT
-//! that brings everybody, a RECV that brings all that comes, and a SEND with the CLOSE linked to
-//! it. What replaces a step stands in `techniques/`, a file each; here stand the ten steps, in
-//! their usual order, and who decides which form of it is asked for.
+//! `single_shot.rs` has one operation of a connection in flight at a time. Here there may be
+//! several: one multishot ACCEPT for all connections, one multishot RECV for all that a peer sends,
+//! and a SEND with the SHUTDOWN and the CLOSE linked to it. `techniques/` has one file for each of
+//! these; this file chooses which form of a step is submitted.
 //!
-//! A slot is free when its descriptor is closed and the last completion of it has come.
+//! A slot is free when its descriptor is closed and its last CQE is reaped.
 
-mod admission;
-mod flight;
-mod landing;
+mod accept_control;
+mod completions;
+mod in_flight;
 mod receiving;
 
-use std::io;
 use std::mem;
 
 use crate::backend::{EngineOptions, Report, ShutdownBy, Worker};
 use crate::connection::Next;
 use crate::error::BackendError;
-use crate::io_uring::drain;
 use crate::io_uring::ring::{Completion, Ring};
-use crate::io_uring::techniques::direct_descriptors::Descriptor;
+use crate::io_uring::teardown;
+use crate::io_uring::techniques::cqe_skip_success::skip_success_completion;
+use crate::io_uring::techniques::direct_descriptors::AcceptedSocket;
 use crate::io_uring::techniques::linked_close::{self, Chain, linked};
-use crate::io_uring::techniques::skip_success::silent;
-use crate::io_uring::techniques::{Techniques, shutdown, zero_copy_send};
+use crate::io_uring::techniques::{Techniques, send_zc, shutdown};
 use crate::lifecycle::Lifecycle;
 use crate::server::Server;
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
-use admission::Admission;
-use flight::{Flight, Operations};
-use receiving::Buffers;
+use accept_control::AcceptControl;
+use in_flight::{InFlight, Operations};
+use receiving::ReceiveBuffers;
 
 pub(crate) struct Tuned {
     ring: Ring,
     server: Server,
     techniques: Techniques,
     shutdown_by: ShutdownBy,
-    admission: Admission,
-    flights: Box<[Flight]>,
-    buffers: Buffers,
-    turn: u32,
+    accept_control: AcceptControl,
+    /// By slot.
+    in_flight: Box<[InFlight]>,
+    buffers: ReceiveBuffers,
+    /// Counts loop iterations, for the read budget.
+    iteration: u32,
 }
 
 impl Tuned {
-    /// `options` are those in force.
+    /// `options` are those that this kernel supports, as returned with the ring.
     pub(crate) fn new(
         worker: Worker,
         mut ring: Ring,
@@ -55,255 +56,298 @@ impl Tuned {
         let server = Server::new(worker);
         server.make_listener_nonblocking(false)?;
         let failed = |error| BackendError::unexpected("io_uring_register", error);
-        let buffers = Buffers::new(&mut ring, &techniques, slots, bytes).map_err(failed)?;
+        let buffers = ReceiveBuffers::new(&mut ring, &techniques, slots, bytes).map_err(failed)?;
         let completions = options.completions() as usize;
-        let admission =
-            Admission::new(&mut ring, &techniques, slots, completions).map_err(failed)?;
-        let flights = vec![Flight::nobodys(); slots].into_boxed_slice();
+        let accept_control =
+            AcceptControl::new(&mut ring, &techniques, slots, completions).map_err(failed)?;
+        let in_flight = vec![InFlight::unused(); slots].into_boxed_slice();
         let shutdown_by = options.shutdown;
-        Ok(Self { ring, server, techniques, shutdown_by, admission, flights, buffers, turn: 0 })
+        Ok(Self {
+            ring,
+            server,
+            techniques,
+            shutdown_by,
+            accept_control,
+            in_flight,
+            buffers,
+            iteration: 0,
+        })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
-        let _ = self.accept();
+        self.start_accept();
         self.watch_stop();
         self.ring.tick();
         while self.server.is_open() {
             let completions = self.ring.wait()?;
-            self.server.turn(completions);
-            self.turn = self.turn.wrapping_add(1);
+            self.server.begin_iteration(completions);
+            self.iteration = self.iteration.wrapping_add(1);
             while let Some((token, completion)) = self.ring.next() {
-                if self.landed(token, completion) {
-                    self.answer(token, completion);
+                if self.on_completion(token, completion) {
+                    self.dispatch(token, completion);
                 }
             }
-            self.end_turn();
-            self.receive_for_the_parked();
-            self.hear_out();
+            self.end_iteration();
+            self.recv_waiting();
+            self.close_receive_sides();
         }
-        let given_up = self.due();
-        drain::reap_to_zero(&mut self.ring, given_up);
+        let abandoned = self.outstanding();
+        teardown::cancel_and_reap(&mut self.ring, abandoned);
         self.ring.report_to(&mut self.server.counters);
         Ok(self.server.take_report(self.ring.counts()))
     }
 
     fn watch_stop(&mut self) {
-        self.ring.watch(self.server.stop_fd(), Token::of_worker(Operation::Stop));
+        self.ring.poll_readable(self.server.stop_fd(), Token::of_worker(Operation::Stop));
     }
 
-    fn flight(&mut self, id: ConnectionId) -> &mut Flight {
-        &mut self.flights[id.slot as usize]
+    fn in_flight(&mut self, id: ConnectionId) -> &mut InFlight {
+        &mut self.in_flight[id.slot as usize]
     }
 
-    /// What may be linked to the answer: it must be one that a socket takes at once and that no
-    /// other follows, and nothing else of the connection's may be in flight when the close comes.
-    fn chain(&mut self, id: ConnectionId, length: usize) -> Option<Chain> {
-        let is_short = length <= linked_close::MOST_BYTES;
-        if !self.techniques.linked_close || !is_short || self.server.persists() {
+    /// Returns the operations that can be linked to the response. It must be short enough for the
+    /// socket buffer and the last one of the connection. A CLOSE is linked only if no other
+    /// operation of the connection is in flight, since they would race.
+    fn chain_after_send(&mut self, id: ConnectionId, length: usize) -> Option<Chain> {
+        let is_short = length <= linked_close::MAX_BYTES;
+        if !self.techniques.linked_close || !is_short || self.server.is_keep_alive() {
             return None;
         }
-        let flight = *self.flight(id);
-        let is_alone = flight.pending == Operations::default();
+        let in_flight = *self.in_flight(id);
+        let is_alone = in_flight.pending == Operations::default();
+        let lingers = self.server.lingers();
         match self.shutdown_by {
-            ShutdownBy::Ring if self.server.lingers() => Some(Chain::Shutdown),
+            ShutdownBy::Ring if lingers => Some(Chain::Shutdown),
             ShutdownBy::Ring if is_alone => Some(Chain::ShutdownAndClose),
-            ShutdownBy::Close if is_alone && flight.is_drained && !self.server.lingers() => {
+            ShutdownBy::Close if is_alone && in_flight.is_socket_empty && !lingers => {
                 Some(Chain::Close)
             }
             _ => None,
         }
     }
 
-    /// The answer, and what is linked to it.
+    /// Submits the response and the operations linked to it.
     fn send_chain(&mut self, id: ConnectionId, chain: Chain) {
-        let (name, how) = (self.flight(id).name, self.server.shutdown_how());
-        let unsent = self.server.unsent(id);
-        let length = unsent.bytes.len();
-        let skips = self.techniques.skip_success;
-        let send = linked(Ring::send_entry(name, unsent, libc::MSG_WAITALL));
-        let send = (if skips { silent(send) } else { send }, Token::new(Operation::Send, id));
-        let shutdown = (shutdown::entry(name, how), Token::new(Operation::Shutdown, id));
-        let close = (name.close(), Token::new(Operation::Close, id));
-        let silent = usize::from(skips);
-        let flight = self.flight(id);
-        flight.chain = Some((chain, length));
-        flight.asked(chain.operations(), (1 + chain.length() - silent) as u32);
-        let entries: &[_] = match chain {
+        let (descriptor, how) = (self.in_flight(id).descriptor, self.server.shutdown_how());
+        let output = self.server.pending_output(id);
+        let length = output.bytes.len();
+        let skips_cqe = self.techniques.cqe_skip_success;
+        let send = linked(Ring::send_sqe(descriptor, output, libc::MSG_WAITALL));
+        let send = if skips_cqe { skip_success_completion(send) } else { send };
+        let send = (send, Token::new(Operation::Send, id));
+        let shutdown = (shutdown::sqe(descriptor, how), Token::new(Operation::Shutdown, id));
+        let close = (descriptor.close_sqe(), Token::new(Operation::Close, id));
+        let skipped = usize::from(skips_cqe);
+        let in_flight = self.in_flight(id);
+        in_flight.chain = Some((chain, length));
+        in_flight.submitted(chain.operations(), (1 + chain.length() - skipped) as u32);
+        let sqes: &[_] = match chain {
             Chain::Close => &[send, close],
             Chain::Shutdown => &[send, shutdown],
             Chain::ShutdownAndClose => &[send, (linked(shutdown.0), shutdown.1), close],
         };
-        // SAFETY: the server owns the answers and changes none of them. It is dropped after the
-        // ring has been reaped to zero; where that fails, `drop` leaks them.
-        unsafe { self.ring.push_chain(entries, silent) };
-    }
-}
-
-impl Lifecycle for Tuned {
-    type Event = Completion;
-
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+        // SAFETY: the server owns the responses and never changes them. It is dropped after every
+        // completion is reaped; where that fails, `drop` leaks them.
+        unsafe { self.ring.push_chain(sqes, skipped) };
     }
 
-    fn accept(&mut self) -> io::Result<()> {
-        self.take_in_from_lobby();
-        self.ask_for_connections();
-        Ok(())
+    pub(super) fn dispatch(&mut self, token: Token, completion: Completion) {
+        let id = token.id;
+        let next = match token.operation {
+            Operation::Accept => return self.on_accept(completion),
+            Operation::Recv => self.on_recv(id, completion),
+            Operation::Send => self.on_send(id, completion),
+            Operation::Shutdown => self.on_shutdown(id),
+            Operation::Close => return self.on_close(id),
+            Operation::Stop => return self.on_stop(),
+            Operation::Tick | Operation::Cancel => return,
+        };
+        self.end_step(token, next);
     }
 
-    fn accepted(&mut self, completion: Completion) {
-        // SAFETY: each completion of an ACCEPT comes here, once.
-        match unsafe { Descriptor::of(completion, self.techniques.direct_descriptors) } {
-            Ok(newcomer) => self.take_in_or_keep_waiting(newcomer),
-            Err(error) => self.server.accept_failed(&error),
+    // ── The ten functions ────────────────────────────────────────────────────────────────────
+
+    fn start_accept(&mut self) {
+        self.admit_queued();
+        self.submit_accept();
+    }
+
+    fn on_accept(&mut self, completion: Completion) {
+        let is_direct = self.techniques.direct_descriptors;
+        // SAFETY: each completion of an ACCEPT is dispatched once.
+        match unsafe { AcceptedSocket::from_completion(completion, is_direct) } {
+            Ok(socket) => self.admit_or_queue(socket),
+            Err(error) => self.server.on_accept_error(&error),
         }
     }
 
-    fn recv(&mut self, id: ConnectionId) {
-        let flight = self.flight(id);
-        if !flight.pending.meet(Operations::RECV) && !flight.is_parked {
-            self.ask_for_bytes(id);
+    fn start_recv(&mut self, id: ConnectionId) {
+        let in_flight = self.in_flight(id);
+        if !in_flight.pending.intersects(Operations::RECV) && !in_flight.is_waiting_for_buffer {
+            self.submit_recv(id);
         }
     }
 
-    fn received(&mut self, id: ConnectionId, completion: Completion) -> Next {
+    fn on_recv(&mut self, id: ConnectionId, completion: Completion) -> Next {
         match completion.result() {
-            Err(error) if self.lacks_a_buffer(id, &error) => self.park(id),
+            Err(error) if self.is_out_of_buffers(id, &error) => self.wait_for_buffer(id),
             Err(error) => {
-                self.take_no_bytes(id, completion);
+                self.reclaim_buffer(id, completion);
                 let is_cancelled = error.raw_os_error() == Some(libc::ECANCELED);
-                if is_cancelled && self.flight(id).is_greedy {
-                    return self.server.client(id).connection.wants();
+                if is_cancelled && self.in_flight(id).is_over_read_budget {
+                    return self.server.connection(id).connection.next();
                 }
-                self.server.failed(id, &error)
+                self.server.on_error(id, &error)
             }
-            Ok(count) => self.take_bytes(id, completion, count as usize),
+            Ok(count) => self.on_bytes(id, completion, count as usize),
         }
     }
 
-    fn send(&mut self, id: ConnectionId) {
-        let own = Operations::SEND | Operations::SHUTDOWN | Operations::CLOSE;
-        if self.flight(id).pending.meet(own) {
-            // More has come while the answer is on its way, and has changed nothing; or the chain
-            // broke, and its end has not come back yet.
+    fn start_send(&mut self, id: ConnectionId) {
+        let send_or_later = Operations::SEND | Operations::SHUTDOWN | Operations::CLOSE;
+        if self.in_flight(id).pending.intersects(send_or_later) {
+            // More bytes arrived while the response is sent, which changes nothing; or the chain
+            // broke, and the CQEs of its last operations are outstanding.
             return;
         }
-        let unsent = self.server.unsent(id);
-        let length = unsent.bytes.len();
-        if let Some(chain) = self.chain(id, length) {
+        let length = self.server.pending_output(id).bytes.len();
+        if let Some(chain) = self.chain_after_send(id, length) {
             return self.send_chain(id, chain);
         }
-        let (name, token) = (self.flight(id).name, Token::new(Operation::Send, id));
-        self.flight(id).asked(Operations::SEND, 1);
-        let unsent = self.server.unsent(id);
-        let from_where = self.techniques.zero_copy_send_bytes;
-        let entry = if from_where > 0 && length >= from_where {
-            zero_copy_send::entry(name, unsent)
+        let (descriptor, token) = (self.in_flight(id).descriptor, Token::new(Operation::Send, id));
+        self.in_flight(id).submitted(Operations::SEND, 1);
+        let output = self.server.pending_output(id);
+        let min_bytes = self.techniques.send_zc_min_bytes;
+        let sqe = if min_bytes > 0 && length >= min_bytes {
+            send_zc::sqe(descriptor, output)
         } else {
-            Ring::send_entry(name, unsent, 0)
+            Ring::send_sqe(descriptor, output, 0)
         };
         // SAFETY: as in `send_chain`.
-        unsafe { self.ring.push(entry, token) };
+        unsafe { self.ring.push(sqe, token) };
     }
 
-    fn sent(&mut self, id: ConnectionId, completion: Completion) -> Next {
+    fn on_send(&mut self, id: ConnectionId, completion: Completion) -> Next {
         match completion.result() {
-            Ok(count) => self.server.sent(id, count as usize),
-            Err(error) => self.server.failed(id, &error),
+            Ok(count) => self.server.on_sent(id, count as usize),
+            Err(error) => self.server.on_error(id, &error),
         }
     }
 
-    fn shutdown(&mut self, id: ConnectionId) {
-        let (flight, how) = (*self.flight(id), self.server.shutdown_how());
+    fn start_shutdown(&mut self, id: ConnectionId) {
+        let (in_flight, how) = (*self.in_flight(id), self.server.shutdown_how());
         let is_left_to_close = self.shutdown_by == ShutdownBy::Close
             && !self.server.lingers()
-            && (flight.is_drained || flight.pending.meet(Operations::CLOSE));
-        match (self.shutdown_by, flight.name.of_process()) {
-            // It is linked to the send.
-            _ if flight.pending.meet(Operations::SHUTDOWN) => return,
+            && (in_flight.is_socket_empty || in_flight.pending.intersects(Operations::CLOSE));
+        match (self.shutdown_by, in_flight.descriptor.fd()) {
+            // It is linked to the SEND.
+            _ if in_flight.pending.intersects(Operations::SHUTDOWN) => return,
             _ if is_left_to_close => {}
             (ShutdownBy::Call | ShutdownBy::Close, Some(fd)) => {
                 shutdown::call(fd, how, self.ring.counts_mut());
             }
             _ => {
-                self.flight(id).asked(Operations::SHUTDOWN, 1);
+                self.in_flight(id).submitted(Operations::SHUTDOWN, 1);
                 let token = Token::new(Operation::Shutdown, id);
-                // SAFETY: the entry has no pointers.
-                return unsafe { self.ring.push(shutdown::entry(flight.name, how), token) };
+                let sqe = shutdown::sqe(in_flight.descriptor, how);
+                // SAFETY: the SQE has no pointers.
+                return unsafe { self.ring.push(sqe, token) };
             }
         }
-        self.answer(Token::new(Operation::Shutdown, id), Completion::of(0));
+        let next = self.on_shutdown(id);
+        self.start_next(id, next);
     }
 
-    fn shut(&mut self, id: ConnectionId, _completion: Completion) -> Next {
-        self.server.shut(id)
+    fn on_shutdown(&mut self, id: ConnectionId) -> Next {
+        self.server.on_shutdown(id)
     }
 
-    fn close(&mut self, id: ConnectionId) {
-        let flight = *self.flight(id);
-        for (operation, step) in
+    fn start_close(&mut self, id: ConnectionId) {
+        let in_flight = *self.in_flight(id);
+        for (operations, operation) in
             [(Operations::RECV, Operation::Recv), (Operations::SEND, Operation::Send)]
         {
-            // A CLOSE beside it would race with it. Its answer, however it ends, comes back here.
-            if flight.pending.meet(operation) && !flight.cancelled.meet(operation) {
-                self.flight(id).cancelled |= operation;
-                self.ring.cancel(Token::new(step, id));
+            // CLOSE does not end an operation in flight (axboe/liburing 932). The completion of the
+            // cancelled operation leads back here.
+            let is_cancelled = in_flight.cancelled.intersects(operations);
+            if in_flight.pending.intersects(operations) && !is_cancelled {
+                self.in_flight(id).cancelled |= operations;
+                self.ring.cancel(Token::new(operation, id));
             }
         }
-        if flight.is_closed {
-            // The last completion of a chain may come before the one that it waited for.
-            if flight.due == 0 {
-                self.server.closed(id);
+        if in_flight.is_closed {
+            // The CQE of a linked CLOSE may be reaped before that of the SEND.
+            if in_flight.outstanding == 0 {
+                self.server.on_closed(id);
             }
-        } else if flight.pending == Operations::default() {
-            self.flight(id).asked(Operations::CLOSE, 1);
-            // What the ring closes is not closed by whoever owned it.
-            self.give_up_descriptor(id);
-            // SAFETY: the entry has no pointers.
-            unsafe { self.ring.push(flight.name.close(), Token::new(Operation::Close, id)) };
+        } else if in_flight.pending == Operations::default() {
+            self.in_flight(id).submitted(Operations::CLOSE, 1);
+            // From here the ring owns the descriptor.
+            self.release_descriptor(id);
+            let (sqe, token) = (in_flight.descriptor.close_sqe(), Token::new(Operation::Close, id));
+            // SAFETY: the SQE has no pointers.
+            unsafe { self.ring.push(sqe, token) };
         }
     }
 
-    fn closed(&mut self, id: ConnectionId, _completion: Completion) {
-        self.flight(id).is_closed = true;
-        if self.flight(id).due == 0 {
-            self.server.closed(id);
+    fn on_close(&mut self, id: ConnectionId) {
+        self.in_flight(id).is_closed = true;
+        if self.in_flight(id).outstanding == 0 {
+            self.server.on_closed(id);
         }
+    }
+}
+
+impl Lifecycle for Tuned {
+    fn server(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    fn start_next(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Recv => self.start_recv(id),
+            Next::Send => self.start_send(id),
+            Next::Shutdown => self.start_shutdown(id),
+            Next::Close => self.start_close(id),
+        }
+    }
+
+    fn resume_accept(&mut self) {
+        self.start_accept();
     }
 
     fn stop_accepting(&mut self) {
-        if self.admission.is_asking() {
+        if self.accept_control.is_in_flight() {
             self.ring.cancel(Token::of_worker(Operation::Accept));
         }
     }
 
-    fn accept_waiting(&mut self) {
-        self.take_in_from_lobby();
-        // An ACCEPT waits for the next, and the queue has a last: it is asked without the ring.
-        while !self.admission.is_asking() && self.server.may_accept() {
-            match drain::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
-                Ok(fd) => self.take_in(Descriptor::OfProcess(fd)),
-                Err(error) => self.server.accept_failed(&error),
+    fn accept_queued(&mut self) {
+        self.admit_queued();
+        // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
+        while !self.accept_control.is_in_flight() && self.server.can_accept() {
+            match teardown::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
+                Ok(fd) => self.admit(AcceptedSocket::Fd(fd)),
+                Err(error) => self.server.on_accept_error(&error),
             }
         }
     }
 }
 
 impl Drop for Tuned {
-    /// What the kernel may still read is leaked rather than freed, and what it may still close is
-    /// not closed here.
+    /// Leaks the responses, instead of freeing them, while the kernel may still read them, and
+    /// leaves descriptors to the kernel that it may still close.
     fn drop(&mut self) {
         if self.ring.in_flight() > 0 {
             mem::forget(self.server.response());
-            for id in self.server.clients.ids().collect::<Vec<_>>() {
-                let flight = *self.flight(id);
-                // A CLOSE that stands alone has taken it already.
-                if flight.pending.meet(Operations::CLOSE) && flight.chain.is_some() {
-                    self.give_up_descriptor(id);
+            for id in self.server.connections.ids().collect::<Vec<_>>() {
+                let in_flight = *self.in_flight(id);
+                // A CLOSE outside a chain took ownership when it was submitted.
+                if in_flight.pending.intersects(Operations::CLOSE) && in_flight.chain.is_some() {
+                    self.release_descriptor(id);
                 }
             }
         }
-        self.buffers.leave(&mut self.ring);
+        self.buffers.release(&mut self.ring);
     }
 }

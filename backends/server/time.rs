@@ -1,71 +1,72 @@
-//! The clock of a turn, the deadlines that pass, and the stop: who is waited for, and who is not.
+//! The clock of an iteration, expired deadlines, and the stop with its drain.
 
 use std::time::Duration;
 
 use super::Server;
-use crate::backend::Step;
+use crate::backend::LifecycleEvent;
 use crate::connection::Next;
 use crate::counters::SystemCall;
 use crate::deadlines::Deadline;
-// Tests put a simulated kernel in the place of the real one.
+// Tests replace the kernel by a simulated one.
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;
-use crate::slots::ConnectionId;
-use crate::socket::hear_no_more;
+use crate::slab::ConnectionId;
+use crate::socket::half_close_receive;
 
-/// The documents' tick: the longest wait, and the grain of every deadline.
+/// The longest wait, as in the reference programs, and the resolution of every deadline.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
-/// How many ticks the kernel has, after everything was cut off, to give the last operation back.
-const TICKS_TO_GIVE_UP: u64 = 5;
+/// Ticks that the kernel has, after every connection was closed, to complete what is in flight.
+const FORCE_CLOSE_TICKS: u64 = 5;
 
-/// How far the stop has come.
+/// The state of the stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stopping {
     No,
-    /// Since this time, in milliseconds of the turn's clock.
+    /// Waits for open connections, since this time in milliseconds of the iteration's clock.
     Draining(u64),
-    /// Everybody is closed as soon as the kernel lets go of them; since when.
-    CutOff(u64),
+    /// Closes every connection, since this time.
+    ForceClosing(u64),
 }
 
 impl Server {
-    /// A wait is over and brought so many events: the clock of the turn is read, once for all.
-    pub(crate) fn turn(&mut self, events: usize) {
+    /// Begins an iteration of the event loop after a wait that returned `events`. The clock is read
+    /// once for all of them.
+    pub(crate) fn begin_iteration(&mut self, events: usize) {
         self.now_ms = coarse_clock_ms();
         self.counters.waits += 1;
         self.counters.events += events as u64;
         self.counters.batch_sizes.count(events);
     }
 
-    /// Whether a second has passed since it last said so.
-    pub(crate) fn ticked(&mut self) -> bool {
+    /// Returns true once a tick.
+    pub(crate) fn take_tick(&mut self) -> bool {
         if self.now_ms < self.next_tick_ms {
             return false;
         }
         self.next_tick_ms = self.now_ms + TICK.as_millis() as u64;
-        self.choose_whom_to_cut_off();
+        self.select_connections_to_end();
         true
     }
 
-    /// Somebody whose time is over, marked so that only a close can follow.
+    /// Returns a connection that has expired, in a state that only a close can follow.
     pub(crate) fn next_expired(&mut self) -> Option<ConnectionId> {
-        let id = match self.to_cut_off.pop() {
+        let id = match self.to_force_close.pop() {
             Some(id) => {
-                self.counters.cut_off += 1;
+                self.counters.force_closed += 1;
                 id
             }
             None => self.next_past_deadline()?,
         };
         self.end(id);
-        self.record(id, Step::Expired, Some(Next::Close));
+        self.record(id, LifecycleEvent::Expired, Some(Next::Close));
         Some(id)
     }
 
     fn next_past_deadline(&mut self) -> Option<ConnectionId> {
         let (slot, deadline) = loop {
             let (slot, deadline) = self.deadlines.pop_expired(self.now_ms)?;
-            if deadline != Deadline::Life || !self.goes_on_after_its_life(slot) {
+            if deadline != Deadline::Lifetime || !self.extends_lifetime(slot) {
                 break (slot, deadline);
             }
         };
@@ -76,31 +77,30 @@ impl Server {
             }
             Deadline::Send => &mut self.counters.expired_sending,
             Deadline::Linger => &mut self.counters.expired_lingering,
-            Deadline::Life => &mut self.counters.expired_life,
+            Deadline::Lifetime => &mut self.counters.expired_lifetime,
         } += 1;
-        Some(self.clients.id_at(slot).expect("deadlines hold only for clients that are there"))
+        Some(self.connections.id_at(slot).expect("only open connections have deadlines"))
     }
 
-    /// Whether the stop has been requested.
     pub(crate) fn stop_requested(&self) -> bool {
         self.stop.is_requested()
     }
 
-    /// The stop was requested: nobody new gets in, those who are in are drained.
-    pub(crate) fn stop(&mut self) {
+    /// Begins the stop: refuses new connections and drains those that are open.
+    pub(crate) fn begin_stop(&mut self) {
         self.stopping = Stopping::Draining(self.now_ms);
         self.accept_paused = false;
         if let Some(listener) = &self.listener {
-            // Where the kernel refuses the filter, a newcomer in the last microsecond may be
-            // reset by the close of the listener; the stop is otherwise the same.
-            let _ = listener.refuse_newcomers();
+            // If the kernel refuses the filter, a connection that is established just before the
+            // listener is closed is reset by that.
+            let _ = listener.refuse_new_connections();
             let _ = listener.set_nonblocking(true);
         }
-        for id in self.clients.ids().collect::<Vec<_>>() {
-            let client = self.client(id);
-            client.is_draining = !client.connection.is_closing();
-            if self.persistent.is_some() {
-                self.end_conversation_soon(id);
+        for id in self.connections.ids().collect::<Vec<_>>() {
+            let entry = self.connection(id);
+            entry.is_draining = !entry.connection.is_closing();
+            if self.keep_alive.is_some() {
+                self.end_keep_alive_soon(id);
             }
         }
     }
@@ -109,70 +109,69 @@ impl Server {
         self.stopping != Stopping::No
     }
 
-    /// Whether there is anything left to serve.
+    /// Returns true until everything is served and closed.
     pub(crate) fn is_open(&self) -> bool {
         match self.stopping {
             Stopping::No => true,
-            Stopping::Draining(_) => self.listener.is_some() || !self.clients.is_empty(),
-            Stopping::CutOff(since) => {
-                let patience_ms = TICKS_TO_GIVE_UP * TICK.as_millis() as u64;
-                !self.clients.is_empty() && self.now_ms < since + patience_ms
+            Stopping::Draining(_) => self.listener.is_some() || !self.connections.is_empty(),
+            Stopping::ForceClosing(since) => {
+                let timeout_ms = FORCE_CLOSE_TICKS * TICK.as_millis() as u64;
+                !self.connections.is_empty() && self.now_ms < since + timeout_ms
             }
         }
     }
 
-    /// While draining: whoever has said nothing for a tick; at the deadline everybody.
-    fn choose_whom_to_cut_off(&mut self) {
+    /// While draining, ends connections that were idle for a tick; at the drain deadline, all.
+    fn select_connections_to_end(&mut self) {
         let tick_ms = TICK.as_millis() as u64;
-        if let Stopping::Draining(since) = self.stopping
-            && u128::from(self.now_ms - since) >= self.drain_timeout.as_millis()
-        {
-            self.stopping = Stopping::CutOff(self.now_ms);
-        }
         let all = match self.stopping {
             Stopping::No => return,
-            Stopping::Draining(_) => false,
-            Stopping::CutOff(_) => true,
+            Stopping::Draining(since) => {
+                u128::from(self.now_ms - since) >= self.drain_timeout.as_millis()
+            }
+            Stopping::ForceClosing(_) => true,
         };
-        for id in self.clients.ids().collect::<Vec<_>>() {
+        if let (Stopping::Draining(_), true) = (self.stopping, all) {
+            self.stopping = Stopping::ForceClosing(self.now_ms);
+        }
+        for id in self.connections.ids().collect::<Vec<_>>() {
             let now_ms = self.now_ms;
-            let client = self.client(id);
-            let connection = &client.connection;
-            let is_silent = connection.is_receiving()
+            let entry = self.connection(id);
+            let connection = &entry.connection;
+            let is_idle = connection.is_receiving()
                 && connection.request_bytes() == 0
-                && now_ms >= client.accepted_ms + tick_ms;
-            let (is_over, is_heard_out) = (connection.is_closing(), client.is_heard_out);
-            let is_silent = is_silent && self.is_silent(id);
-            if all && !is_over {
-                self.to_cut_off.push(id);
-            } else if is_silent && !is_heard_out {
-                self.hear_no_more(id);
+                && now_ms >= entry.accepted_ms + tick_ms;
+            let (is_closing, receive_closed) = (connection.is_closing(), entry.receive_closed);
+            let is_idle = is_idle && self.is_idle(id);
+            if all && !is_closing {
+                self.to_force_close.push(id);
+            } else if is_idle && !receive_closed {
+                self.half_close_receive(id);
             }
         }
     }
 
-    /// Nobody has looked yet at what may have come of somebody who seems silent: the kernel may
-    /// hold it, or a completion that has not been taken. It is still heard, and answered if it is
-    /// a request; behind it stands the end of the stream.
-    pub(super) fn hear_no_more(&mut self, id: ConnectionId) {
-        self.client(id).is_heard_out = true;
-        if self.client(id).fd.is_none() {
-            return self.to_hear_out.push(id);
+    /// Closes the receive side of an idle connection. The socket or a completion may hold a request
+    /// that is not handled yet: it still gets its response, and then the stream ends.
+    pub(super) fn half_close_receive(&mut self, id: ConnectionId) {
+        self.connection(id).receive_closed = true;
+        if self.connection(id).fd.is_none() {
+            return self.to_half_close.push(id);
         }
         self.system_calls.count(SystemCall::Shutdown);
-        hear_no_more(self.fd(id));
+        half_close_receive(self.fd(id));
     }
 
-    /// Somebody behind whose silence the engine has to put the end.
-    pub(crate) fn next_to_hear_out(&mut self) -> Option<ConnectionId> {
-        self.to_hear_out.pop()
+    /// Returns a connection whose receive side the engine must close.
+    pub(crate) fn next_to_half_close(&mut self) -> Option<ConnectionId> {
+        self.to_half_close.pop()
     }
 }
 
-/// Milliseconds since the machine started, as coarse as the kernel's tick (1 to 10 ms).
+/// Returns the milliseconds since boot, with the resolution of the kernel's timer tick.
 ///
-/// CLOCK_MONOTONIC_COARSE is answered from the vDSO whatever the clock source is, so reading it
-/// is never a system call (clock_gettime(2), vdso(7)).
+/// CLOCK_MONOTONIC_COARSE is read from the vDSO with every clock source, so this is never a system
+/// call (clock_gettime(2), vdso(7)).
 pub(super) fn coarse_clock_ms() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the timespec lives through the call.

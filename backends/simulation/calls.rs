@@ -1,5 +1,5 @@
-//! Stands in the place of the crate libc where the server makes its calls: on a thread with a
-//! simulated kernel they go there, on every other one they are what they always are.
+//! Replacement for the crate libc in the server. Calls go to the simulated kernel of the thread if
+//! it has one, and to the real kernel otherwise.
 
 pub(crate) use ::libc::*;
 
@@ -9,7 +9,7 @@ use std::slice;
 
 use super::kernel::Kernel;
 
-/// Makes the call to this thread's simulated kernel, if it has one, and tells of it.
+/// Makes the call to this thread's simulated kernel, if it has one, and traces it.
 fn simulated<T: Debug>(
     name: &'static str,
     fd: RawFd,
@@ -17,25 +17,25 @@ fn simulated<T: Debug>(
 ) -> Option<Result<T, i32>> {
     Kernel::with(|kernel| {
         if std::thread::panicking() {
-            // A check has failed; what is thrown away on the way out shows nothing more.
+            // A check has failed: calls made while unwinding are not checked.
             return Err(libc::EIO);
         }
-        kernel.called(name);
+        kernel.count_call(name);
         let result = call(kernel);
-        kernel.tell(format_args!("{name}({fd}) = {result:?}"));
+        kernel.trace(format_args!("{name}({fd}) = {result:?}"));
         result
     })
 }
 
-/// -1 and errno, where a call has failed.
+/// Converts a result to a return value; an error is -1 and sets errno.
 fn returned<T>(result: Result<T, i32>, value: impl FnOnce(T) -> isize) -> isize {
     match result {
         Ok(result) => value(result),
         Err(errno) => {
-            // SAFETY: it takes no pointers.
-            let place = unsafe { __errno_location() };
+            // SAFETY: the call takes no pointers.
+            let location = unsafe { __errno_location() };
             // SAFETY: the pointer is to this thread's errno, and lives as long as the thread.
-            unsafe { place.write(errno) };
+            unsafe { location.write(errno) };
             -1
         }
     }
@@ -44,7 +44,7 @@ fn returned<T>(result: Result<T, i32>, value: impl FnOnce(T) -> isize) -> isize 
 /// # Safety
 /// That of `clock_gettime(2)`.
 pub(crate) unsafe fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
-    let Some(now_ms) = Kernel::with(Kernel::turn_begins) else {
+    let Some(now_ms) = Kernel::with(Kernel::begin_iteration) else {
         // SAFETY: passed on to the caller.
         return unsafe { ::libc::clock_gettime(clock, time) };
     };
@@ -59,16 +59,16 @@ pub(crate) unsafe fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_i
 /// That of `epoll_ctl(2)`.
 pub(crate) unsafe fn epoll_ctl(
     epoll: RawFd,
-    what: c_int,
+    operation: c_int,
     fd: RawFd,
     event: *mut epoll_event,
 ) -> c_int {
     // SAFETY: passed on to the caller: it is null or an event.
-    let asked = unsafe { event.as_ref() }.map(|event| (event.events, event.u64));
-    match simulated("epoll_ctl", fd, |kernel| kernel.epoll_ctl(what, fd, asked)) {
+    let event_data = unsafe { event.as_ref() }.map(|event| (event.events, event.u64));
+    match simulated("epoll_ctl", fd, |kernel| kernel.epoll_ctl(operation, fd, event_data)) {
         Some(result) => returned(result, |()| 0) as c_int,
         // SAFETY: passed on to the caller.
-        None => unsafe { ::libc::epoll_ctl(epoll, what, fd, event) },
+        None => unsafe { ::libc::epoll_ctl(epoll, operation, fd, event) },
     }
 }
 
@@ -77,17 +77,17 @@ pub(crate) unsafe fn epoll_ctl(
 pub(crate) unsafe fn epoll_wait(
     epoll: RawFd,
     events: *mut epoll_event,
-    most: c_int,
+    max_events: c_int,
     timeout_ms: c_int,
 ) -> c_int {
-    let wait = |kernel: &mut Kernel| kernel.epoll_wait(most as usize, timeout_ms as u64);
+    let wait = |kernel: &mut Kernel| kernel.epoll_wait(max_events as usize, timeout_ms as u64);
     let Some(result) = simulated("epoll_wait", epoll, wait) else {
         // SAFETY: passed on to the caller.
-        return unsafe { ::libc::epoll_wait(epoll, events, most, timeout_ms) };
+        return unsafe { ::libc::epoll_wait(epoll, events, max_events, timeout_ms) };
     };
     let write = |ready: Vec<(u32, u64)>| {
-        // SAFETY: passed on to the caller: there is room for `most`, and there are no more.
-        let events = unsafe { slice::from_raw_parts_mut(events, most as usize) };
+        // SAFETY: passed on to the caller: there is room for `max_events`.
+        let events = unsafe { slice::from_raw_parts_mut(events, max_events as usize) };
         for (event, &(happened, data)) in events.iter_mut().zip(&ready) {
             *event = epoll_event { events: happened, u64: data };
         }
@@ -115,7 +115,7 @@ pub(crate) unsafe fn accept4(
 /// That of `recv(2)`.
 pub(crate) unsafe fn recv(fd: RawFd, buffer: *mut c_void, length: usize, flags: c_int) -> ssize_t {
     let simulated = simulated("recvfrom", fd, |kernel| {
-        // SAFETY: passed on to the caller: the buffer is of that length and is not ours.
+        // SAFETY: passed on to the caller: it owns a buffer of this length.
         let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast(), length) };
         kernel.receive(fd, buffer)
     });
@@ -130,7 +130,7 @@ pub(crate) unsafe fn recv(fd: RawFd, buffer: *mut c_void, length: usize, flags: 
 /// That of `send(2)`.
 pub(crate) unsafe fn send(fd: RawFd, bytes: *const c_void, length: usize, flags: c_int) -> ssize_t {
     let simulated = simulated("sendto", fd, |kernel| {
-        // SAFETY: passed on to the caller: the bytes are so many and do not change.
+        // SAFETY: passed on to the caller: these are `length` bytes that do not change.
         let bytes = unsafe { slice::from_raw_parts(bytes.cast(), length) };
         kernel.send(fd, bytes)
     });
@@ -146,7 +146,7 @@ pub(crate) unsafe fn send(fd: RawFd, bytes: *const c_void, length: usize, flags:
 pub(crate) unsafe fn shutdown(fd: RawFd, how: c_int) -> c_int {
     let simulated = simulated("shutdown", fd, |kernel| {
         let result = kernel.shutdown(fd, how);
-        kernel.epoll.changed(fd);
+        kernel.epoll.mark_changed(fd);
         result
     });
     match simulated {

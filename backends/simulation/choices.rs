@@ -1,8 +1,7 @@
-//! Where chance comes from: a string of bytes, each of which decides one thing. The same bytes
-//! are the same history. When they have run out every choice is the first one, which is always
-//! the harmless one, so a shorter string is a calmer history.
+//! Source of randomness: a string of bytes, one for each choice, so the same bytes give the same
+//! history. After the last byte every choice is the first option, which is always the harmless one,
+//! so a shorter string gives a simpler history.
 
-/// The bytes that are left.
 pub(super) struct Choices {
     bytes: Vec<u8>,
     position: usize,
@@ -13,30 +12,30 @@ impl Choices {
         Self { bytes: bytes.to_vec(), position: 0 }
     }
 
-    /// Whether nothing is left to chance any more.
-    pub(super) fn are_over(&self) -> bool {
+    /// Returns true if no bytes are left.
+    pub(super) fn are_exhausted(&self) -> bool {
         self.position >= self.bytes.len()
     }
 
-    /// One of so many; the first when the bytes have run out.
-    pub(super) fn below(&mut self, many: usize) -> usize {
+    /// Returns a number below `bound`; 0 if no bytes are left.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         let byte = self.bytes.get(self.position).copied().unwrap_or(0);
         self.position += 1;
-        if many == 0 { 0 } else { usize::from(byte) % many }
+        if bound == 0 { 0 } else { usize::from(byte) % bound }
     }
 
-    /// One of these.
-    pub(super) fn of<T: Copy>(&mut self, these: &[T]) -> T {
-        these[self.below(these.len())]
+    pub(super) fn pick<T: Copy>(&mut self, options: &[T]) -> T {
+        options[self.below(options.len())]
     }
 
-    /// True once in so many times, and never when the bytes have run out.
-    pub(super) fn once_in(&mut self, many: usize) -> bool {
-        self.below(many) == many - 1 && many > 1
+    /// Returns true once in `count` times; never if `count` is 1 or no bytes are left.
+    pub(super) fn once_in(&mut self, count: usize) -> bool {
+        self.below(count) == count - 1 && count > 1
     }
 }
 
-/// So many bytes that follow from a seed (xorshift64*).
+/// Returns `length` pseudorandom bytes for a seed (xorshift64*). A longer string has a shorter one
+/// as its prefix.
 #[must_use]
 pub fn bytes_of_seed(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

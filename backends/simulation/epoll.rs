@@ -1,4 +1,4 @@
-//! The simulated epoll instance: level and edge triggered, as epoll(7) has it.
+//! The simulated epoll instance, level-triggered and edge-triggered as in epoll(7).
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -15,28 +15,27 @@ const EDGE: u32 = libc::EPOLLET as u32;
 struct Registration {
     events: u32,
     data: u64,
-    /// Something has changed since it was reported.
+    /// The descriptor has changed since its last event.
     changed: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Epoll {
     registrations: BTreeMap<RawFd, Registration>,
-    /// The data of those that are gone.
-    gone: Vec<u64>,
+    /// User data of removed registrations.
+    removed: Vec<u64>,
 }
 
 impl Epoll {
-    /// Something has happened at that descriptor.
-    pub(super) fn changed(&mut self, fd: RawFd) {
+    pub(super) fn mark_changed(&mut self, fd: RawFd) {
         if let Some(registration) = self.registrations.get_mut(&fd) {
             registration.changed = true;
         }
     }
 
-    /// The last descriptor of it is closed.
+    /// Removes a registration, as closing the descriptor does.
     pub(super) fn forget(&mut self, fd: RawFd) {
-        self.gone.extend(self.registrations.remove(&fd).map(|it| it.data));
+        self.removed.extend(self.registrations.remove(&fd).map(|it| it.data));
     }
 }
 
@@ -51,23 +50,23 @@ impl Kernel {
         let stop = self.stop.fd();
         assert!(
             is_connection || fd == self.listener || fd == stop,
-            "epoll_ctl of a descriptor that is not open"
+            "epoll_ctl of a closed descriptor"
         );
         let registered = self.epoll.registrations.contains_key(&fd);
         match what {
             libc::EPOLL_CTL_ADD => assert!(!registered, "registered twice"),
-            libc::EPOLL_CTL_MOD => assert!(registered, "changed before it was registered"),
+            libc::EPOLL_CTL_MOD => assert!(registered, "modified before it was registered"),
             _ if !registered => return Err(libc::ENOENT),
             _ => {
                 self.epoll.forget(fd);
                 return Ok(());
             }
         }
-        // Where the worker's own cannot be registered at all, it does not begin.
+        // Adding the worker's own descriptors does not fail: without them it does not start.
         let may_fail = is_connection || what == libc::EPOLL_CTL_MOD;
-        if may_fail && let Some(errno) = self.fails(&[libc::ENOMEM, libc::ENOSPC]) {
+        if may_fail && let Some(errno) = self.inject_fault(&[libc::ENOMEM, libc::ENOSPC]) {
             if let Some(&peer) = self.descriptors.get(&fd) {
-                self.peers[peer].excuse("it could not be registered");
+                self.peers[peer].exempt("registering it failed");
             }
             return Err(errno);
         }
@@ -78,25 +77,25 @@ impl Kernel {
 
     pub(super) fn epoll_wait(
         &mut self,
-        most: usize,
+        max: usize,
         timeout_ms: u64,
     ) -> Result<Vec<(u32, u64)>, i32> {
-        self.turn_ends();
-        assert!(self.unclaimed.is_empty(), "a connection was accepted and forgotten");
-        self.happen();
-        if let Some(errno) = self.fails(&[libc::EINTR]) {
+        self.end_iteration();
+        assert!(self.unreported.is_empty(), "an accepted connection was not reported");
+        self.act_at_random();
+        if let Some(errno) = self.inject_fault(&[libc::EINTR]) {
             return Err(errno);
         }
         loop {
-            let ready = self.ready(most);
-            if !ready.is_empty() || timeout_ms == 0 || self.nothing_is_ready(timeout_ms) {
+            let ready = self.ready(max);
+            if !ready.is_empty() || timeout_ms == 0 || self.wait_for_event(timeout_ms) {
                 return Ok(ready);
             }
         }
     }
 
-    /// Some of what is ready, in any order.
-    fn ready(&mut self, most: usize) -> Vec<(u32, u64)> {
+    /// Returns some of the ready events, in random order.
+    fn ready(&mut self, max: usize) -> Vec<(u32, u64)> {
         let mut ready: Vec<_> = self
             .epoll
             .registrations
@@ -104,8 +103,8 @@ impl Kernel {
             .filter_map(|(&fd, registration)| {
                 let wanted = registration.events | ERR | HUP;
                 let events = self.state(fd) & wanted;
-                let is_news = registration.events & EDGE == 0 || registration.changed;
-                (events != 0 && is_news).then_some((fd, events))
+                let is_new = registration.events & EDGE == 0 || registration.changed;
+                (events != 0 && is_new).then_some((fd, events))
             })
             .collect();
         for end in (1..ready.len()).rev() {
@@ -113,38 +112,38 @@ impl Kernel {
             ready.swap(end, end - keep_order);
         }
         let leave_out = self.choices.below(3).min(ready.len().saturating_sub(1));
-        ready.truncate((ready.len() - leave_out).min(most));
+        ready.truncate((ready.len() - leave_out).min(max));
         let stop = self.stop.fd();
-        let mut events = Vec::with_capacity(most);
+        let mut events = Vec::with_capacity(max);
         for (fd, happened) in ready {
             if fd == stop {
-                self.stop_heard_ms.get_or_insert(self.coarse_ms());
+                self.stop_seen_ms.get_or_insert(self.coarse_ms());
             }
             let registration =
                 self.epoll.registrations.get_mut(&fd).expect("it has just been looked up");
             registration.changed = false;
             events.push((happened, registration.data));
         }
-        self.add_stale_event(&mut events, most);
+        self.add_stale_event(&mut events, max);
         self.events += events.len() as u64;
         events
     }
 
-    /// An event of a connection that is gone: one that shares its description with another
-    /// process goes on to be reported, as epoll(7) warns.
-    fn add_stale_event(&mut self, events: &mut Vec<(u32, u64)>, most: usize) {
-        if events.len() < most && !self.epoll.gone.is_empty() && self.choices.once_in(30) {
-            let gone = self.epoll.gone[self.choices.below(self.epoll.gone.len())];
-            events.push((IN | OUT | HUP, gone));
-            let token = Token::from_bits(gone).expect("it came from the server");
-            self.met.stale += u64::from(!token.operation.is_of_worker());
+    /// Sometimes adds an event of a closed connection. epoll(7) warns of them: an open file
+    /// description that another process shares is still reported.
+    fn add_stale_event(&mut self, events: &mut Vec<(u32, u64)>, max: usize) {
+        if events.len() < max && !self.epoll.removed.is_empty() && self.choices.once_in(30) {
+            let data = self.epoll.removed[self.choices.below(self.epoll.removed.len())];
+            events.push((IN | OUT | HUP, data));
+            let token = Token::from_bits(data).expect("the server registered it");
+            self.coverage.stale_events += u64::from(!token.operation.is_of_worker());
             self.progress += 1;
         }
     }
 
     fn state(&self, fd: RawFd) -> u32 {
         if fd == self.listener {
-            return if self.queue.is_empty() { 0 } else { IN };
+            return if self.accept_queue.is_empty() { 0 } else { IN };
         }
         let Some(&index) = self.descriptors.get(&fd) else {
             return if self.stop.is_requested() { IN } else { 0 };

@@ -1,47 +1,48 @@
-//! One peer, the connection between it and the server, and what has become of both.
+//! One peer and its connection to the server.
 
 use std::os::fd::RawFd;
 
-use super::life::Life;
-use super::script::{Answered, Script};
+use super::model::ConnectionModel;
+use super::script::{ResponseProgress, Script};
 
-/// What the server is given of a connection, and what it has done with it.
+/// State of a peer, and of the server's use of its connection.
 pub(super) struct Peer {
-    /// All that it will ever say.
+    /// All bytes that it will write.
     pub(super) stream: Vec<u8>,
-    /// How much of it has been said, and lies in the server's receive buffer or beyond.
+    /// Bytes of `stream` that it has written.
     pub(super) written: usize,
-    /// It says nothing more, and the server's kernel knows.
+    /// It has shut down its sending side.
     pub(super) half_closed: bool,
-    /// It listens no more either: bytes sent to it bring a reset.
-    pub(super) left: bool,
-    /// How much of the answer it has read.
+    /// It has closed its socket: data sent to it causes a reset.
+    pub(super) has_left: bool,
+    /// Bytes of the response that it has read.
     pub(super) read: usize,
-    /// The connection is no more, and the server's next call says why.
-    pub(super) dead: bool,
+    /// The connection was reset; the server's next call returns `error`.
+    pub(super) is_broken: bool,
     pub(super) error: Option<i32>,
 
-    /// The server's descriptor, from the accept to the close.
+    /// The server's descriptor, between accept and close.
     pub(super) fd: Option<RawFd>,
     pub(super) was_accepted: bool,
-    /// How much of the stream the server has received.
+    /// Bytes of `stream` that the server has received.
     pub(super) delivered: usize,
-    /// How much of the answer the server has handed over.
-    pub(super) handed: usize,
-    /// Where connections persist: what was handed over, and what had to be.
-    pub(super) handed_bytes: Vec<u8>,
+    /// Bytes that the kernel has accepted from the server.
+    pub(super) sent: usize,
+    /// With keep-alive: all bytes that the kernel has accepted from the server.
+    pub(super) sent_stream: Vec<u8>,
     pub(super) script: Option<Script>,
     pub(super) shut_read: bool,
     pub(super) shut_write: bool,
-    /// The stop has put an end behind its silence.
-    pub(super) is_heard_out: bool,
-    /// The server closed while bytes were unread, so what the peer had not read is lost.
+    /// The server has shut down its receiving side, because the peer was idle at the stop.
+    pub(super) receive_closed: bool,
+    /// The server closed with unread bytes, so its kernel reset the connection and the peer lost
+    /// what it had not read.
     pub(super) was_reset_by_server: bool,
 
-    /// Why it may go without its answer.
-    pub(super) excuse: Option<&'static str>,
-    /// What the server has said of it.
-    pub(super) life: Life,
+    /// Reason why it may get no response.
+    pub(super) exemption: Option<&'static str>,
+    /// Model of the connection, advanced by the lifecycle events that the server reports.
+    pub(super) model: ConnectionModel,
 }
 
 impl Peer {
@@ -50,82 +51,78 @@ impl Peer {
             stream,
             written: 0,
             half_closed: false,
-            left: false,
+            has_left: false,
             read: 0,
-            dead: false,
+            is_broken: false,
             error: None,
             fd: None,
             was_accepted: false,
             delivered: 0,
-            handed: 0,
-            handed_bytes: Vec::new(),
+            sent: 0,
+            sent_stream: Vec::new(),
             script,
             shut_read: false,
             shut_write: false,
-            is_heard_out: false,
+            receive_closed: false,
             was_reset_by_server: false,
-            excuse: None,
-            life: Life::default(),
+            exemption: None,
+            model: ConnectionModel::default(),
         }
     }
 
-    /// Where connections persist: how far it has been answered, by so many bytes.
-    pub(super) fn answered(&self, bytes: usize) -> Option<Answered> {
-        Some(self.script.as_ref()?.answered(&self.handed_bytes[..bytes]))
+    /// With keep-alive: parses the first `bytes` bytes from the server.
+    pub(super) fn response_progress(&self, bytes: usize) -> Option<ResponseProgress> {
+        Some(self.script.as_ref()?.response_progress(&self.sent_stream[..bytes]))
     }
 
-    /// Where connections persist: how many answers so much of its stream deserves.
-    pub(super) fn deserves(&self, bytes: usize) -> usize {
-        self.script.as_ref().map_or(0, |script| script.deserves(bytes))
+    /// With keep-alive: the number of responses due after `bytes` bytes of its stream.
+    pub(super) fn responses_due(&self, bytes: usize) -> usize {
+        self.script.as_ref().map_or(0, |script| script.responses_due(bytes))
     }
 
-    pub(super) fn excuse(&mut self, why: &'static str) {
-        self.excuse.get_or_insert(why);
+    pub(super) fn exempt(&mut self, why: &'static str) {
+        self.exemption.get_or_insert(why);
     }
 
-    /// Bytes that have come and that the server has not received.
+    /// Returns the number of bytes that the server has not received yet.
     pub(super) fn unread(&self) -> usize {
         self.written - self.delivered
     }
 
-    /// Whether a receive would not wait.
     pub(super) fn is_readable(&self) -> bool {
-        self.unread() > 0 || self.half_closed || self.dead || self.shut_read
+        self.unread() > 0 || self.half_closed || self.is_broken || self.shut_read
     }
 
-    /// How much a send would take.
-    pub(super) fn room(&self, send_buffer_bytes: usize) -> usize {
-        send_buffer_bytes.saturating_sub(self.handed - self.read)
+    /// Returns the number of bytes that a send can take.
+    pub(super) fn send_room(&self, send_buffer_bytes: usize) -> usize {
+        send_buffer_bytes.saturating_sub(self.sent - self.read)
     }
 
-    /// Whether a send would not wait.
     pub(super) fn is_writable(&self, send_buffer_bytes: usize) -> bool {
-        self.room(send_buffer_bytes) > 0 || self.dead || self.shut_write
+        self.send_room(send_buffer_bytes) > 0 || self.is_broken || self.shut_write
     }
 
-    /// Neither direction is left, which epoll calls HUP.
+    /// Returns true if both directions are shut down, which epoll reports as EPOLLHUP.
     pub(super) fn is_hung_up(&self) -> bool {
-        self.dead || self.shut_write && (self.shut_read || self.half_closed)
+        self.is_broken || self.shut_write && (self.shut_read || self.half_closed)
     }
 
-    /// Whether it can still do anything.
-    pub(super) fn is_there(&self) -> bool {
-        !self.left && !self.dead
+    pub(super) fn is_connected(&self) -> bool {
+        !self.has_left && !self.is_broken
     }
 
-    /// Whether there is something for it to read.
     pub(super) fn can_read(&self) -> bool {
-        self.is_there() && !self.was_reset_by_server && self.read < self.handed
+        self.is_connected() && !self.was_reset_by_server && self.read < self.sent
     }
 
-    /// Whether it has seen the end of the server's stream.
+    /// Returns true if it has read everything up to the end of the server's stream.
     pub(super) fn sees_end(&self) -> bool {
-        self.was_accepted && self.read == self.handed && (self.shut_write || self.fd.is_none())
+        self.was_accepted && self.read == self.sent && (self.shut_write || self.fd.is_none())
     }
 
-    /// The connection ends in the middle.
-    pub(super) fn die(&mut self, errno: i32) {
-        self.dead = true;
+    /// Resets the connection: the server's next call fails with `errno`.
+    pub(super) fn break_connection(&mut self, errno: i32) {
+        self.is_broken = true;
         self.error = Some(errno);
     }
 }

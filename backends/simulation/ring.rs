@@ -1,4 +1,4 @@
-//! The simulated ring: operations that are the kernel's until they complete, in any order.
+//! The simulated ring: operations stay in flight until they complete, in random order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,7 +10,7 @@ use ::io_uring::types::BufRingEntry;
 
 use super::kernel::Kernel;
 use crate::backend::EngineOptions;
-use crate::io_uring::faults::{Entry, Full, RawEntry};
+use crate::io_uring::faults::{Cqe, QueueFull, RawSqe};
 use crate::token::{self, Token};
 
 const ACCEPT: u8 = opcode::Accept::CODE;
@@ -24,64 +24,63 @@ const POLL: u8 = opcode::PollAdd::CODE;
 
 const TICK_MS: u64 = 1000;
 
-/// The tag of the stop in a token.
+/// Operation of the stop's poll, in the top byte of its user_data.
 const STOP: u64 = token::Operation::Stop as u64;
 
-const LINKED: u8 = 1 << 2;
-const SILENT: u8 = 1 << 6;
-const PROVIDED: u8 = 1 << 5;
+const IO_LINK: u8 = 1 << 2;
+const CQE_SKIP_SUCCESS: u8 = 1 << 6;
+const BUFFER_SELECT: u8 = 1 << 5;
 const ACCEPT_MULTISHOT: u16 = 1;
 const RECV_MULTISHOT: u16 = 1 << 1;
-const MORE: u32 = 1 << 1;
-/// A provided buffer is named in the upper half of the flags.
-const BUFFER: u32 = 1;
-const BUFFER_SHIFT: u32 = 16;
+const CQE_F_MORE: u32 = 1 << 1;
+const CQE_F_BUFFER: u32 = 1;
+const CQE_BUFFER_SHIFT: u32 = 16;
 
-/// One operation that is the kernel's.
+/// Operation in flight.
 struct Operation {
-    entry: RawEntry,
-    /// Those that begin, one after the other, when it has succeeded.
-    linked: VecDeque<RawEntry>,
-    /// A send that goes on until all is sent: how much was.
+    entry: RawSqe,
+    /// Linked SQEs, which start one after the other when it has succeeded.
+    linked: VecDeque<RawSqe>,
+    /// Bytes that a send with MSG_WAITALL has sent.
     sent: u32,
     due_ms: u64,
-    /// It was cancelled, and its completion says this.
-    ended_by: Option<i32>,
-    /// The cancel came when it was about to complete: that is the last time.
-    ends_with_next: bool,
+    /// Errno with which it completes, because it was cancelled or refused.
+    forced_errno: Option<i32>,
+    /// Set by a cancel request that was too late: the next completion is the last.
+    is_last_completion: bool,
 }
 
-/// All that is the kernel's of a ring.
+/// The kernel's side of a ring.
 pub(super) struct Operations {
-    queue: VecDeque<RawEntry>,
-    queue_entries: usize,
-    completion_entries: usize,
+    submission_queue: VecDeque<RawSqe>,
+    sq_entries: usize,
+    cq_entries: usize,
     in_flight: Vec<Operation>,
-    completions: VecDeque<Entry>,
+    completion_queue: VecDeque<Cqe>,
     buffers: Option<BufferRing>,
 }
 
-/// The ring of provided buffers, as the kernel sees it.
+/// The kernel's view of a buffer ring.
 struct BufferRing {
     address: *const BufRingEntry,
     entries: u16,
-    /// How many were ever taken, modulo 2^16.
+    /// Number of buffers ever taken, modulo 2^16.
     taken: u16,
 }
 
 impl BufferRing {
-    /// The next buffer, unless all of them are taken: where it is, how long, and its name.
+    /// Returns address, length and ID of the next buffer, if one is left.
     fn next(&self) -> Option<(*mut u8, usize, u16)> {
-        // SAFETY: the server has lent the ring, and its first entry holds the end of it.
-        let end = unsafe { BufRingEntry::tail(self.address) };
-        // SAFETY: the end is aligned, and lives as long as the ring.
-        let given = unsafe { AtomicU16::from_ptr(end.cast_mut()) }.load(Ordering::Acquire);
-        if given == self.taken {
+        // SAFETY: the server has registered the ring, and its first entry holds the tail.
+        let tail = unsafe { BufRingEntry::tail(self.address) };
+        // SAFETY: the tail is aligned, and lives as long as the ring.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) }.load(Ordering::Acquire);
+        if tail == self.taken {
             return None;
         }
-        // SAFETY: the place is within the ring.
+        // SAFETY: the index is within the ring.
         let entry = unsafe { self.address.add(usize::from(self.taken % self.entries)) };
-        // SAFETY: the end of the ring has passed it, so the server does not write to it.
+        // SAFETY: the tail is past the entry, so the server does not write to it.
         let entry = unsafe { &*entry };
         Some((entry.addr() as *mut u8, entry.len() as usize, entry.bid()))
     }
@@ -90,40 +89,40 @@ impl BufferRing {
 impl Operations {
     pub(super) fn new(options: &EngineOptions) -> Self {
         Self {
-            queue: VecDeque::new(),
-            queue_entries: options.submission_queue_entries as usize,
-            completion_entries: options.completion_queue_entries.unwrap_or(64) as usize,
+            submission_queue: VecDeque::new(),
+            sq_entries: options.submission_queue_entries as usize,
+            cq_entries: options.completion_queue_entries.unwrap_or(64) as usize,
             in_flight: Vec::new(),
-            completions: VecDeque::new(),
+            completion_queue: VecDeque::new(),
             buffers: None,
         }
     }
 
-    /// What was not completed, and what nobody has taken.
-    pub(super) fn left(&self) -> usize {
-        self.queue.len() + self.in_flight.len() + self.completions.len()
+    /// Returns the number of SQEs, operations in flight and unread CQEs.
+    pub(super) fn outstanding(&self) -> usize {
+        self.submission_queue.len() + self.in_flight.len() + self.completion_queue.len()
     }
 }
 
-/// The ring as the server has it.
+/// The server's side of the ring.
 #[derive(Default)]
 pub(crate) struct SimulatedRing {
-    taken: VecDeque<Entry>,
+    taken: VecDeque<Cqe>,
 }
 
 impl SimulatedRing {
-    pub(crate) fn push(&mut self, entry: RawEntry) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, entry: RawSqe) -> Result<(), QueueFull> {
         kernel(|kernel| {
             let operations = &mut kernel.operations;
-            if operations.queue.len() == operations.queue_entries {
-                return Err(Full);
+            if operations.submission_queue.len() == operations.sq_entries {
+                return Err(QueueFull);
             }
-            operations.queue.push_back(entry);
+            operations.submission_queue.push_back(entry);
             Ok(())
         })
     }
 
-    /// Buffers that receives may take; no entries end that.
+    /// Registers a buffer ring; with no entries, unregisters it.
     pub(crate) fn lend_buffers(&mut self, address: u64, entries: u16) {
         let address = address as *const BufRingEntry;
         let ring = (entries > 0).then_some(BufferRing { address, entries, taken: 0 });
@@ -131,106 +130,106 @@ impl SimulatedRing {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        kernel(|kernel| kernel.operations.queue_entries)
+        kernel(|kernel| kernel.operations.sq_entries)
     }
 
     pub(crate) fn len(&self) -> usize {
-        kernel(|kernel| kernel.operations.queue.len())
+        kernel(|kernel| kernel.operations.submission_queue.len())
     }
 
     pub(crate) fn cq_overflow(&self) -> bool {
-        kernel(|kernel| kernel.operations.completions.len() > kernel.operations.completion_entries)
+        kernel(|kernel| kernel.operations.completion_queue.len() > kernel.operations.cq_entries)
     }
 
     pub(crate) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
         kernel(|kernel| kernel.enter(want)).map_err(io::Error::from_raw_os_error)
     }
 
-    pub(crate) fn take_completions(&mut self) -> &mut VecDeque<Entry> {
+    pub(crate) fn take_completions(&mut self) -> &mut VecDeque<Cqe> {
         kernel(|kernel| {
             let operations = &mut kernel.operations;
-            let room = operations.completion_entries.saturating_sub(self.taken.len());
-            let count = room.min(operations.completions.len());
+            let room = operations.cq_entries.saturating_sub(self.taken.len());
+            let count = room.min(operations.completion_queue.len());
             let taken = self.taken.len();
-            self.taken.extend(operations.completions.drain(..count));
-            // Also a watch that failed tells it, if it is looked at when it was requested.
-            let is_told = self.taken.range(taken..).any(|it| it.user_data >> 56 == STOP);
-            if is_told && kernel.stop.is_requested() {
-                kernel.stop_heard_ms.get_or_insert(kernel.coarse_ms());
+            self.taken.extend(operations.completion_queue.drain(..count));
+            // A failed poll also counts: the server then checks the stop itself.
+            let has_stop = self.taken.range(taken..).any(|it| it.user_data >> 56 == STOP);
+            if has_stop && kernel.stop.is_requested() {
+                kernel.stop_seen_ms.get_or_insert(kernel.coarse_ms());
             }
             let operations = &mut kernel.operations;
-            // What is left over is reason enough to come back.
-            kernel.progress += u64::from(!operations.completions.is_empty());
+            // Unread completions justify another call.
+            kernel.progress += u64::from(!operations.completion_queue.is_empty());
         });
         &mut self.taken
     }
 }
 
-/// Nothing may race with a close, and no two of a kind with each other. A receive for all that
-/// comes may go on beside the rest; one that brings one thing is waited for.
-fn may_go_together(one: &RawEntry, other: &RawEntry) -> bool {
-    let goes_on = |it: &RawEntry| it.opcode == RECV && it.priority & RECV_MULTISHOT != 0;
-    let closes = one.opcode == CLOSE || other.opcode == CLOSE;
-    (goes_on(one) || goes_on(other)) && one.opcode != other.opcode && !closes
+/// Returns true if two operations of a connection may be in flight together: a multishot receive
+/// may overlap a send or a shutdown. Nothing may overlap a close.
+fn may_overlap(one: &RawSqe, other: &RawSqe) -> bool {
+    let is_multishot = |it: &RawSqe| it.opcode == RECV && it.priority & RECV_MULTISHOT != 0;
+    let has_close = one.opcode == CLOSE || other.opcode == CLOSE;
+    (is_multishot(one) || is_multishot(other)) && one.opcode != other.opcode && !has_close
 }
 
 fn kernel<T>(call: impl FnOnce(&mut Kernel) -> T) -> T {
-    Kernel::with(call).expect("a simulated ring lives on the thread of its kernel")
+    Kernel::with(call).expect("the ring is on the thread of its kernel")
 }
 
 impl Kernel {
     fn enter(&mut self, want: usize) -> Result<usize, i32> {
-        self.called("io_uring_enter");
+        self.count_call("io_uring_enter");
         if want > 0 {
-            self.turn_ends();
+            self.end_iteration();
         }
-        if let Some(errno) = self.fails(&[libc::EINTR, libc::EAGAIN, libc::EBUSY]) {
+        if let Some(errno) = self.inject_fault(&[libc::EINTR, libc::EAGAIN, libc::EBUSY]) {
             return Err(errno);
         }
-        let submitted = self.operations.queue.len();
-        while let Some(entry) = self.operations.queue.pop_front() {
+        let submitted = self.operations.submission_queue.len();
+        while let Some(entry) = self.operations.submission_queue.pop_front() {
             let (mut linked, mut last) = (VecDeque::new(), entry.flags);
-            while last & LINKED != 0 {
-                let next = self.operations.queue.pop_front();
-                let next = next.expect("a chain is submitted in two parts, and broken");
+            while last & IO_LINK != 0 {
+                let next = self.operations.submission_queue.pop_front();
+                let next = next.expect("a linked chain is split by a submission");
                 last = next.flags;
                 linked.push_back(next);
             }
             self.submit(entry, linked);
         }
-        self.happen();
+        self.act_at_random();
         self.complete_some();
-        while want > 0 && self.operations.completions.is_empty() {
+        while want > 0 && self.operations.completion_queue.is_empty() {
             let first_due = self.operations.in_flight.iter().map(|operation| operation.due_ms);
             let wait_ms = first_due.min().unwrap_or(u64::MAX).saturating_sub(self.now_ms);
-            assert!(wait_ms <= TICK_MS, "it waits, and nothing will ever wake it");
-            self.nothing_is_ready(wait_ms);
+            assert!(wait_ms <= TICK_MS, "waits without anything that could wake it");
+            self.wait_for_event(wait_ms);
             self.complete_some();
         }
         Ok(submitted)
     }
 
-    fn submit(&mut self, entry: RawEntry, linked: VecDeque<RawEntry>) {
+    fn submit(&mut self, entry: RawSqe, linked: VecDeque<RawSqe>) {
         let in_flight = &self.operations.in_flight;
         if matches!(entry.opcode, RECV | SEND | SHUTDOWN | CLOSE) {
             self.peer_at(entry.fd);
             let other = in_flight.iter().map(|other| &other.entry).find(|other| {
                 other.fd == entry.fd
                     && matches!(other.opcode, RECV | SEND | SHUTDOWN | CLOSE)
-                    && !may_go_together(&entry, other)
+                    && !may_overlap(&entry, other)
             });
-            assert!(other.is_none(), "two operations in flight for one connection");
+            assert!(other.is_none(), "conflicting operations in flight for one connection");
         }
         let due_ms = if entry.opcode == TIMEOUT { self.now_ms + TICK_MS } else { u64::MAX };
-        // Both need memory of their own before they can begin.
-        let fails = matches!(entry.opcode, TIMEOUT | POLL);
-        let mut ended_by = if fails { self.fails(&[libc::ENOMEM]) } else { None };
-        if entry.flags & PROVIDED != 0 && self.next_buffer().is_none() {
-            // Whether or not there is anything to be received.
+        // The kernel allocates memory for both at submission.
+        let may_fail = matches!(entry.opcode, TIMEOUT | POLL);
+        let mut ended_by = if may_fail { self.inject_fault(&[libc::ENOMEM]) } else { None };
+        if entry.flags & BUFFER_SELECT != 0 && self.next_buffer().is_none() {
+            // Even if no data has arrived.
             ended_by = Some(libc::ENOBUFS);
         }
         let name = Token::from_bits(entry.user_data).map(|it| it.operation);
-        self.tell(format_args!("{name:?}({}) is submitted", entry.fd));
+        self.trace(format_args!("{name:?}({}) is submitted", entry.fd));
         if entry.opcode == CANCEL {
             let result = self.cancel(entry.address);
             self.complete(entry, result, 0);
@@ -241,32 +240,33 @@ impl Kernel {
             linked,
             sent: 0,
             due_ms,
-            ended_by,
-            ends_with_next: false,
+            forced_errno: ended_by,
+            is_last_completion: false,
         });
     }
 
-    /// What a cancel says. It may come too late for what can complete by itself.
+    /// Cancels, and returns the result. It may be too late for an operation that can complete.
     fn cancel(&mut self, user_data: u64) -> i32 {
         let found = self.operations.in_flight.iter().position(|operation| {
-            operation.entry.user_data == user_data && operation.ended_by.is_none()
+            operation.entry.user_data == user_data && operation.forced_errno.is_none()
         });
         let Some(index) = found else { return -libc::ENOENT };
         if self.can_complete(index) && self.choices.below(3) == 1 {
-            self.operations.in_flight[index].ends_with_next = true;
+            self.operations.in_flight[index].is_last_completion = true;
             return -libc::EALREADY;
         }
-        let ended_by = self.choices.of(&[libc::ECANCELED, libc::EINTR]);
-        self.operations.in_flight[index].ended_by = Some(ended_by);
-        self.choices.of(&[0, -libc::EALREADY])
+        let ended_by = self.choices.pick(&[libc::ECANCELED, libc::EINTR]);
+        self.operations.in_flight[index].forced_errno = Some(ended_by);
+        self.choices.pick(&[0, -libc::EALREADY])
     }
 
     fn can_complete(&self, index: usize) -> bool {
-        let Operation { entry, due_ms, ended_by, .. } = &self.operations.in_flight[index];
+        let Operation { entry, due_ms, forced_errno: ended_by, .. } =
+            &self.operations.in_flight[index];
         let peer = || &self.peers[self.peer_at(entry.fd)];
         ended_by.is_some()
             || match entry.opcode {
-                ACCEPT => !self.queue.is_empty(),
+                ACCEPT => !self.accept_queue.is_empty(),
                 RECV => peer().is_readable(),
                 SEND => peer().is_writable(self.setup.send_buffer_bytes),
                 TIMEOUT => *due_ms <= self.now_ms,
@@ -275,7 +275,7 @@ impl Kernel {
             }
     }
 
-    /// Some of what can complete does, in any order.
+    /// Completes some of the operations that can complete, in random order.
     fn complete_some(&mut self) {
         let mut able: Vec<_> = (0..self.operations.in_flight.len())
             .filter(|&index| self.can_complete(index))
@@ -283,7 +283,6 @@ impl Kernel {
         let leave_out = self.choices.below(3).min(able.len().saturating_sub(1));
         for _ in leave_out..able.len() {
             let index = able.swap_remove(self.choices.below(able.len()));
-            // Chance of failing comes first: what failed has not been done.
             let is_over = self.complete_at(index);
             for other in &mut able {
                 *other -= usize::from(is_over && *other > index);
@@ -291,37 +290,37 @@ impl Kernel {
         }
     }
 
-    /// Everything that can complete does: a kernel that has a second's time uses it.
-    pub(super) fn finish_operations(&mut self) {
-        let mut submitted = std::mem::take(&mut self.operations.queue);
-        // What has not been submitted is not the kernel's yet.
+    /// Completes every operation that can complete.
+    pub(super) fn complete_all(&mut self) {
+        let mut submitted = std::mem::take(&mut self.operations.submission_queue);
+        // SQEs that are not submitted do not take part.
         while let Some(index) =
             (0..self.operations.in_flight.len()).find(|&index| self.can_complete(index))
         {
             self.complete_at(index);
         }
-        std::mem::swap(&mut self.operations.queue, &mut submitted);
+        std::mem::swap(&mut self.operations.submission_queue, &mut submitted);
     }
 
-    /// It completes, or does a part of what it has to do; whether it is over.
+    /// Completes an operation or a part of it. Returns true if it is no longer in flight.
     fn complete_at(&mut self, index: usize) -> bool {
         let mut operation = self.operations.in_flight.remove(index);
         let entry = operation.entry;
-        let result = match operation.ended_by {
+        let result = match operation.forced_errno {
             Some(errno) => Err(errno),
             None => self.perform(&entry),
         };
-        if entry.flags & PROVIDED != 0 && operation.ended_by.is_none() {
+        if entry.flags & BUFFER_SELECT != 0 && operation.forced_errno.is_none() {
             return self.complete_receive(index, operation, result);
         }
         if entry.opcode == ACCEPT && entry.priority & ACCEPT_MULTISHOT != 0 && result.is_ok() {
-            // It may end at any time, and its last completion is as good as the others.
-            let goes_on = !operation.ends_with_next && self.choices.below(4) != 3;
-            if goes_on {
+            // A multishot accept may end at any time, also with a success.
+            let stays_armed = !operation.is_last_completion && self.choices.below(4) != 3;
+            if stays_armed {
                 self.operations.in_flight.insert(index, operation);
             }
-            self.complete(entry, result.unwrap_or(0), if goes_on { MORE } else { 0 });
-            return !goes_on;
+            self.complete(entry, result.unwrap_or(0), if stays_armed { CQE_F_MORE } else { 0 });
+            return !stays_armed;
         }
         let is_whole = entry.operation_flags & libc::MSG_WAITALL as u32 != 0;
         if entry.opcode == SEND && is_whole {
@@ -338,18 +337,17 @@ impl Kernel {
         let has_failed = result.is_err();
         let sent = (operation.sent > 0).then_some(operation.sent as i32);
         let result = sent.unwrap_or_else(|| result.unwrap_or_else(|errno| -errno));
-        if has_failed || entry.flags & SILENT == 0 {
+        if has_failed || entry.flags & CQE_SKIP_SUCCESS == 0 {
             self.complete(entry, result, 0);
         } else {
             self.progress += 1;
         }
-        self.go_on_with(operation, has_failed);
+        self.start_linked(operation, has_failed);
         true
     }
 
-    /// What has come into a provided buffer, and whether it is over: a receive for all that comes
-    /// goes on until the end of the stream, an error, or, like an ACCEPT for all, whatever the
-    /// kernel likes.
+    /// Completes a receive into a provided buffer. Returns true if it is no longer in flight: a
+    /// multishot receive ends with the end of the stream, with an error, or at any time.
     fn complete_receive(
         &mut self,
         index: usize,
@@ -359,57 +357,57 @@ impl Kernel {
         let entry = operation.entry;
         let mut flags = 0;
         if let (Ok(1..), Some((_, _, name))) = (&result, self.next_buffer()) {
-            flags = BUFFER | u32::from(name) << BUFFER_SHIFT;
+            flags = CQE_F_BUFFER | u32::from(name) << CQE_BUFFER_SHIFT;
             let ring = self.operations.buffers.as_mut().expect("a buffer was taken from it");
             ring.taken = ring.taken.wrapping_add(1);
         }
-        let goes_on = entry.priority & RECV_MULTISHOT != 0
+        let stays_armed = entry.priority & RECV_MULTISHOT != 0
             && matches!(result, Ok(1..))
-            && !operation.ends_with_next
+            && !operation.is_last_completion
             && self.choices.below(4) != 3;
-        if goes_on {
+        if stays_armed {
             self.operations.in_flight.insert(index, operation);
-            flags |= MORE;
+            flags |= CQE_F_MORE;
         }
         self.complete(entry, result.unwrap_or_else(|errno| -errno), flags);
-        !goes_on
+        !stays_armed
     }
 
     fn next_buffer(&self) -> Option<(*mut u8, usize, u16)> {
         self.operations.buffers.as_ref().and_then(BufferRing::next)
     }
 
-    /// Where a receive puts what has come, and how much of it.
-    fn buffer_of(&self, entry: &RawEntry) -> Result<(*mut u8, usize), i32> {
-        if entry.flags & PROVIDED == 0 {
+    /// Returns the address and the length of the buffer of a receive.
+    fn buffer_of(&self, entry: &RawSqe) -> Result<(*mut u8, usize), i32> {
+        if entry.flags & BUFFER_SELECT == 0 {
             return Ok((entry.address as *mut u8, entry.length as usize));
         }
         let (pointer, length, _) = self.next_buffer().ok_or(libc::ENOBUFS)?;
-        let most = if entry.length > 0 { entry.length as usize } else { length };
-        Ok((pointer, length.min(most)))
+        let max_length = if entry.length > 0 { entry.length as usize } else { length };
+        Ok((pointer, length.min(max_length)))
     }
 
-    /// What is linked begins, or, if what it was linked to has failed, is cancelled; without a
-    /// word, if that was to be silent.
-    fn go_on_with(&mut self, mut operation: Operation, has_failed: bool) {
+    /// Starts the next linked SQE, or cancels all of them if this operation has failed. The kernel
+    /// posts no CQEs for them if the failed one has IOSQE_CQE_SKIP_SUCCESS.
+    fn start_linked(&mut self, mut operation: Operation, has_failed: bool) {
         if !has_failed {
             if let Some(next) = operation.linked.pop_front() {
                 self.submit(next, operation.linked);
             }
-        } else if operation.entry.flags & SILENT == 0 {
+        } else if operation.entry.flags & CQE_SKIP_SUCCESS == 0 {
             for cancelled in operation.linked {
                 self.complete(cancelled, -libc::ECANCELED, 0);
             }
         }
     }
 
-    fn perform(&mut self, entry: &RawEntry) -> Result<i32, i32> {
+    fn perform(&mut self, entry: &RawSqe) -> Result<i32, i32> {
         match entry.opcode {
             ACCEPT => self.accept(entry.fd),
             RECV => {
                 let (pointer, length) = self.buffer_of(entry)?;
-                // SAFETY: the server has lent the buffer until this completes; where it has not,
-                // the page is closed, and this faults.
+                // SAFETY: the kernel owns the buffer until this completes. If the server has not
+                // given it, its page is protected, and this faults.
                 let buffer = unsafe { slice::from_raw_parts_mut(pointer, length) };
                 self.receive(entry.fd, buffer).map(|count| count as i32)
             }
@@ -419,27 +417,30 @@ impl Kernel {
                 let bytes = unsafe { slice::from_raw_parts(pointer, length) };
                 self.send(entry.fd, bytes).map(|count| count as i32)
             }
-            SHUTDOWN => match self.fails(&[libc::ENOTCONN, libc::ECANCELED, libc::ENOMEM]) {
+            SHUTDOWN => match self.inject_fault(&[libc::ENOTCONN, libc::ECANCELED, libc::ENOMEM]) {
                 Some(errno) => Err(errno),
                 None => self.shutdown(entry.fd, entry.length as i32).map(|()| 0),
             },
             CLOSE => self.close(entry.fd).map(|()| 0),
             TIMEOUT => Err(libc::ETIME),
             POLL => Ok(1),
-            opcode => panic!("operation {opcode} is none of the server's"),
+            opcode => panic!("the server does not use operation {opcode}"),
         }
     }
 
-    fn complete(&mut self, entry: RawEntry, result: i32, flags: u32) {
+    fn complete(&mut self, entry: RawSqe, result: i32, flags: u32) {
         let (name, fd) = (Token::from_bits(entry.user_data).map(|it| it.operation), entry.fd);
-        self.tell(format_args!("{name:?}({fd}) completes: {result}"));
+        self.trace(format_args!("{name:?}({fd}) completes: {result}"));
         if entry.opcode == POLL && self.stop.is_requested() {
-            self.stop_heard_ms.get_or_insert(self.coarse_ms());
+            self.stop_seen_ms.get_or_insert(self.coarse_ms());
         }
-        // An ACCEPT that fails again and again is a spin, and so is a receive that finds no buffer;
-        // all the others are asked for a reason.
+        // A failed ACCEPT and a receive without a buffer are no progress: retrying them would spin.
         let may_spin = entry.opcode == ACCEPT || result == -libc::ENOBUFS;
         self.progress += u64::from(!may_spin || result >= 0);
-        self.operations.completions.push_back(Entry { user_data: entry.user_data, result, flags });
+        self.operations.completion_queue.push_back(Cqe {
+            user_data: entry.user_data,
+            result,
+            flags,
+        });
     }
 }

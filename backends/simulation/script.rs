@@ -1,34 +1,33 @@
-//! What a peer says on a connection that persists, and what it must be answered: a naive account,
-//! of the whole stream at once, that is compared with every byte that the server hands over.
+//! Requests of a peer on a keep-alive connection, and the responses that are due: a naive
+//! implementation on the whole stream, which is compared with every byte that the server sends.
 
 use super::choices::Choices;
 use super::setup::Setup;
 use crate::http::Status;
 
-/// One request.
-struct Line {
-    /// The end of the bytes that decide about it, in the stream.
+struct ScriptedRequest {
+    /// Offset in the stream at which the response is decided.
     end: usize,
-    /// Its answer where the connection goes on, and where it ends with it.
-    answers: [Vec<u8>; 2],
-    /// The connection ends with it in any case.
+    /// Its response if the connection stays open, and if it is closed.
+    responses: [Vec<u8>; 2],
+    /// The connection is closed after it in any case.
     is_last: bool,
 }
 
-/// All that a peer will say, and its answers.
+/// All requests of a peer and their responses.
 pub(super) struct Script {
-    lines: Vec<Line>,
+    requests: Vec<ScriptedRequest>,
 }
 
-/// How far a peer has been answered.
+/// Responses contained in the bytes that the server has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answered {
-    /// Answers that are whole.
-    pub(super) whole: usize,
-    /// Whether a part of another one stands behind them.
-    pub(super) has_part: bool,
-    /// Whether the last of them said that nothing follows.
-    pub(super) has_ended: bool,
+pub(super) struct ResponseProgress {
+    /// Number of complete responses.
+    pub(super) complete: usize,
+    /// An incomplete response follows.
+    pub(super) has_partial: bool,
+    /// The last complete response closes the connection.
+    pub(super) is_last: bool,
 }
 
 const REQUESTS: [&[u8]; 5] = [
@@ -40,89 +39,90 @@ const REQUESTS: [&[u8]; 5] = [
 ];
 
 impl Script {
-    /// A stream, and the script that goes with it.
+    /// Returns a random stream and its script.
     pub(super) fn choose(choices: &mut Choices, setup: &Setup) -> (Vec<u8>, Self) {
-        let (mut stream, mut lines) = (Vec::new(), Vec::new());
+        let (mut stream, mut requests) = (Vec::new(), Vec::new());
         for _ in 0..choices.below(6) {
             let which = choices.below(REQUESTS.len());
-            lines.push(line(stream.len(), which, setup));
+            requests.push(scripted_request(stream.len(), which, setup));
             stream.extend_from_slice(REQUESTS[which]);
         }
         if choices.below(4) == 1 {
             let part = &REQUESTS[0][..choices.below(20)];
             if part.len() >= setup.limits.request_head_bytes {
-                lines.push(refusal(stream.len(), true, setup));
+                requests.push(refusal(stream.len(), true, setup));
             }
             stream.extend_from_slice(part);
         }
-        let last = lines.iter().position(|line| line.is_last);
-        lines.truncate(last.map_or(lines.len(), |last| last + 1));
-        (stream, Self { lines })
+        let last = requests.iter().position(|it| it.is_last);
+        requests.truncate(last.map_or(requests.len(), |last| last + 1));
+        (stream, Self { requests })
     }
 
-    /// How many answers so much of the stream deserves.
-    pub(super) fn deserves(&self, written: usize) -> usize {
-        self.lines.iter().filter(|line| line.end <= written).count()
+    /// Returns the number of responses due after `written` bytes of the stream.
+    pub(super) fn responses_due(&self, written: usize) -> usize {
+        self.requests.iter().filter(|it| it.end <= written).count()
     }
 
-    /// Whether so much of the stream ends between two requests.
-    pub(super) fn is_between(&self, delivered: usize) -> bool {
-        delivered == 0 || self.lines.iter().any(|line| line.end == delivered)
+    /// Returns true if `delivered` bytes of the stream end between two requests.
+    pub(super) fn is_between_requests(&self, delivered: usize) -> bool {
+        delivered == 0 || self.requests.iter().any(|it| it.end == delivered)
     }
 
-    /// Reads what was handed over.
+    /// Parses the bytes that the server has sent.
     ///
     /// # Panics
-    /// If one byte of it is not the answer that is due.
-    pub(super) fn answered(&self, mut handed: &[u8]) -> Answered {
-        let mut answered = Answered { whole: 0, has_part: false, has_ended: false };
-        for Line { answers, is_last, .. } in &self.lines {
-            if handed.is_empty() || answered.has_ended {
+    /// If a byte differs from the responses that are due.
+    pub(super) fn response_progress(&self, mut sent: &[u8]) -> ResponseProgress {
+        let mut progress = ResponseProgress { complete: 0, has_partial: false, is_last: false };
+        for ScriptedRequest { responses, is_last, .. } in &self.requests {
+            if sent.is_empty() || progress.is_last {
                 break;
             }
-            let fits = |answer: &&Vec<u8>| {
-                let most = answer.len().min(handed.len());
-                answer[..most] == handed[..most]
+            let fits = |response: &&Vec<u8>| {
+                let length = response.len().min(sent.len());
+                response[..length] == sent[..length]
             };
-            let answer = answers.iter().find(fits).unwrap_or_else(|| {
-                panic!("sends what is not the answer that is due: {}", handed.escape_ascii())
-            });
-            if handed.len() < answer.len() {
-                answered.has_part = true;
-                return answered;
+            let response = responses
+                .iter()
+                .find(fits)
+                .unwrap_or_else(|| panic!("sends a wrong response: {}", sent.escape_ascii()));
+            if sent.len() < response.len() {
+                progress.has_partial = true;
+                return progress;
             }
-            answered.whole += 1;
-            answered.has_ended = *is_last || *answer == answers[1];
-            handed = &handed[answer.len()..];
+            progress.complete += 1;
+            progress.is_last = *is_last || *response == responses[1];
+            sent = &sent[response.len()..];
         }
-        assert!(handed.is_empty(), "sends what nobody has asked for: {}", handed.escape_ascii());
-        answered
+        assert!(sent.is_empty(), "sends without a request: {}", sent.escape_ascii());
+        progress
     }
 }
 
-fn line(start: usize, which: usize, setup: &Setup) -> Line {
+fn scripted_request(start: usize, which: usize, setup: &Setup) -> ScriptedRequest {
     let request = REQUESTS[which];
     let has_body = which != 1;
     let head = request.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
     if head > setup.limits.request_head_bytes {
-        // Not known to be HEAD where the limit lies within the method.
+        // If the limit ends within the method, the server cannot know that it is HEAD.
         return refusal(start, has_body || setup.limits.request_head_bytes < 4, setup);
     }
-    let answer = |field: &str| {
+    let response = |field: &str| {
         let body = &setup.response[setup.response_body_start..];
         let length = body.len();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{field}\r\n");
         [head.as_bytes(), if has_body { body } else { b"" }].concat()
     };
     let is_last = which == 4;
-    let last = answer("Connection: close\r\n");
-    let goes_on = if is_last { last.clone() } else { answer("") };
-    Line { end: start + request.len(), answers: [goes_on, last], is_last }
+    let close = response("Connection: close\r\n");
+    let keep_alive = if is_last { close.clone() } else { response("") };
+    ScriptedRequest { end: start + request.len(), responses: [keep_alive, close], is_last }
 }
 
-fn refusal(start: usize, has_body: bool, setup: &Setup) -> Line {
+fn refusal(start: usize, has_body: bool, setup: &Setup) -> ScriptedRequest {
     let status = Status::HeadTooLarge;
-    let answer = if has_body { status.answer() } else { status.head() };
+    let response = if has_body { status.response() } else { status.head() };
     let end = start + setup.limits.request_head_bytes;
-    Line { end, answers: [answer.to_vec(), answer.to_vec()], is_last: true }
+    ScriptedRequest { end, responses: [response.to_vec(), response.to_vec()], is_last: true }
 }

@@ -1,73 +1,83 @@
-//! Thousands of seeded histories on each engine. A failure prints the seed and the length of the
-//! shortest history that fails; both replay through the environment:
-//! `RINGPOLL_HISTORY=epoll:edge,SEED,LENGTH cargo test -p ringpoll-backends --lib histories`.
+//! Seeded histories on each engine. A failure prints the seed and the length of the shortest
+//! history that fails with the same message. To replay it:
+//!
+//!     RINGPOLL_HISTORY=epoll:edge,SEED,LENGTH cargo test -p ringpoll-backends --lib history_from
 
 use std::cell::Cell;
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use super::{Met, bytes_of_seed, run_history, tell_histories};
+use super::{Coverage, bytes_of_seed, run_history, trace_histories};
 use crate::backend::Variant;
-use crate::io_uring::faults::take_accounts;
+use crate::io_uring::faults::take_outcome;
+use crate::test_process;
 
-/// How many histories there are of each length, on each engine.
-const SEEDS: u64 = 1500;
+/// Number of histories of each length on each engine, in the full form and by default.
+const SEEDS: [u64; 2] = [1500, 300];
 
-/// How many bytes decide a history; the longer, the later chance is over.
+/// Least number of situations of each kind that they must cover.
+const MIN_COVERAGE: [u64; 2] = [300, 60];
+
+fn of_form(counts: [u64; 2]) -> u64 {
+    counts[usize::from(!test_process::is_full())]
+}
+
+/// Lengths of histories, in bytes.
 const LENGTHS: [usize; 3] = [60, 300, 1500];
 
 thread_local! {
-    /// Whether this thread's panics are looked at here, and not printed.
-    static IS_TRYING: Cell<bool> = const { Cell::new(false) };
+    /// Set while this thread's panics are caught here and not printed.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Histories that fail are run again and again; only the last word of it is of use.
-fn keep_quiet_while_trying() {
+/// Shrinking runs a failing history many times; only the last panic is printed.
+fn install_quiet_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !IS_TRYING.get() {
+            if !IS_QUIET.get() {
                 usual(info);
             }
         }));
     });
 }
 
-/// What went wrong, if anything did.
-fn failure(variant: Variant, bytes: &[u8]) -> Result<Met, String> {
-    keep_quiet_while_trying();
-    IS_TRYING.set(true);
-    // What one that failed has left is not this one's.
-    take_accounts();
+/// Runs a history, and returns the message of its panic, if any.
+fn failure(variant: Variant, bytes: &[u8]) -> Result<Coverage, String> {
+    install_quiet_panic_hook();
+    IS_QUIET.set(true);
+    // A failed history may have left entries.
+    take_outcome();
     let run = AssertUnwindSafe(|| {
-        let met = run_history(variant, bytes);
-        assert_eq!(take_accounts().buffers_left, 0, "buffers left with the kernel");
-        met
+        let coverage = run_history(variant, bytes);
+        assert_eq!(take_outcome().buffers_left, 0, "buffers left with the kernel");
+        coverage
     });
     let result = panic::catch_unwind(run);
-    IS_TRYING.set(false);
+    IS_QUIET.set(false);
     result.map_err(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
         text.or_else(|| cause.downcast_ref::<&str>().map(|&text| text.to_owned()))
-            .unwrap_or_else(|| "a panic without words".to_owned())
+            .unwrap_or_else(|| "a panic without a message".to_owned())
     })
 }
 
-/// The shortest history of that seed that fails so: after its last byte nothing is left to chance.
-fn shortest_failure(variant: Variant, bytes: &[u8], so: &str) -> usize {
-    let fails_so = |length: usize| failure(variant, &bytes[..length]).is_err_and(|it| it == so);
-    (0..bytes.len()).find(|&length| fails_so(length)).unwrap_or(bytes.len())
+/// Returns the length of the shortest prefix that fails with the same message.
+fn shortest_failure(variant: Variant, bytes: &[u8], message: &str) -> usize {
+    let fails_alike =
+        |length: usize| failure(variant, &bytes[..length]).is_err_and(|it| it == message);
+    (0..bytes.len()).find(|&length| fails_alike(length)).unwrap_or(bytes.len())
 }
 
-fn run_histories(variant: Variant) -> Met {
-    let mut met = Met::default();
+fn run_histories(variant: Variant) -> Coverage {
+    let mut coverage = Coverage::default();
     for length in LENGTHS {
-        for seed in 0..SEEDS {
+        for seed in 0..of_form(SEEDS) {
             let bytes = bytes_of_seed(seed, length);
             match failure(variant, &bytes) {
-                Ok(more) => met += more,
+                Ok(more) => coverage += more,
                 Err(cause) => {
                     let length = shortest_failure(variant, &bytes, &cause);
                     panic!("{cause}; replay with RINGPOLL_HISTORY={variant},{seed},{length}");
@@ -75,17 +85,18 @@ fn run_histories(variant: Variant) -> Met {
             }
         }
     }
-    println!("{variant}: {met:?}");
-    met
+    println!("{variant}: {coverage:?}");
+    coverage
 }
 
-/// Each kind of thing must have been met often enough for the histories to mean something.
+/// Checks that the histories covered every kind of situation often enough.
 fn check(variant: Variant) {
-    let met = run_histories(variant);
-    for (index, &mut count) in met.clone().fields().into_iter().enumerate() {
-        // Only epoll has stale events; on io_uring they would be a bug.
+    let coverage = run_histories(variant);
+    for (index, &mut count) in coverage.clone().fields().into_iter().enumerate() {
+        // Only epoll has stale events.
         let is_stale_of_io_uring = index == 7 && variant.is_io_uring();
-        assert_eq!(count < 300, is_stale_of_io_uring, "{met:?}");
+        let is_rare = count < of_form(MIN_COVERAGE);
+        assert_eq!(is_rare, is_stale_of_io_uring, "{coverage:?}");
     }
 }
 
@@ -114,16 +125,22 @@ fn histories_of_io_uring_single_shot() {
     check(Variant::IoUringSingleShot);
 }
 
-/// The history that the environment names; see the top of this file.
+/// Replays the history in `RINGPOLL_HISTORY`, if set.
 #[test]
-fn a_history_is_replayed() {
+fn history_from_environment_is_replayed() {
     let Ok(history) = env::var("RINGPOLL_HISTORY") else {
-        assert_eq!(bytes_of_seed(7, 10), bytes_of_seed(7, 20)[..10], "a prefix is a prefix");
+        assert_eq!(
+            bytes_of_seed(7, 10),
+            bytes_of_seed(7, 20)[..10],
+            "a longer string starts with the shorter one"
+        );
         return;
     };
     let parts: Vec<_> = history.split(',').collect();
-    let [variant, seed, length] = parts[..] else { panic!("ENGINE,SEED,LENGTH is what it takes") };
+    let [variant, seed, length] = parts[..] else {
+        panic!("RINGPOLL_HISTORY must be ENGINE,SEED,LENGTH")
+    };
     let bytes = bytes_of_seed(seed.parse().unwrap(), length.parse().unwrap());
-    tell_histories();
+    trace_histories();
     println!("{:?}", run_history(variant.parse().unwrap(), &bytes));
 }

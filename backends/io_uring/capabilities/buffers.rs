@@ -1,33 +1,33 @@
-//! Buffers that the kernel chooses from when data has come.
+//! Provided buffers: the kernel picks one when data arrives.
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use ::io_uring::types::BufRingEntry;
 
-use super::ask::Ask;
-use super::trial::{Trial, patiently};
-use super::{Answer, Capability, Missing, capability, require, sockets};
+use super::probe_ring::{ProbeRing, retry_on_enomem};
+use super::sqe::Sqe;
+use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
 
-/// All of this group.
+/// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("buffer_ring", "IORING_REGISTER_PBUF_RING: buffers provided through a ring", ring),
+    capability("buf_ring", "IORING_REGISTER_PBUF_RING: a ring of provided buffers", ring),
     capability(
-        "buffer_ring_incremental",
-        "IOU_PBUF_RING_INC: a buffer is filled bit by bit",
+        "buf_ring_inc",
+        "IOU_PBUF_RING_INC: receives consume a buffer in parts",
         incremental,
     ),
     capability(
         "provide_buffers",
-        "IORING_OP_PROVIDE_BUFFERS: buffers provided by an operation",
+        "IORING_OP_PROVIDE_BUFFERS: buffers provided with an SQE",
         provide,
     ),
 ];
 
-/// The group that trials use.
+/// Buffer group ID of all probes.
 pub(super) const GROUP: u16 = 1;
 
-/// Where the buffers begin in the trial's memory; the ring of buffers stands before them.
+/// Offset of the buffers in the probe's memory. The buffer ring is at its start.
 const BUFFERS_AT: usize = 4096;
 
 /// `IOU_PBUF_RING_INC` (io_uring_register(2)).
@@ -35,79 +35,86 @@ const INCREMENTAL: u16 = 2;
 
 const ENTRIES: u16 = 8;
 
-/// Gives a trial a ring with so many buffers of such a length.
-pub(super) fn register(trial: &mut Trial, count: u16, length: usize, flags: u16) -> Answer {
+/// Registers a buffer ring with `count` buffers of `length` bytes.
+pub(super) fn register(
+    probe: &mut ProbeRing,
+    count: u16,
+    length: usize,
+    flags: u16,
+) -> ProbeResult {
     assert!(count <= ENTRIES);
-    let base = trial.address(0, usize::from(ENTRIES) * size_of::<BufRingEntry>());
-    patiently(|| {
-        let submitter = trial.ring.submitter();
-        // SAFETY: the memory is the trial's, which frees it after the ring that it belongs to, or
-        // never.
+    let base = probe.address(0, usize::from(ENTRIES) * size_of::<BufRingEntry>());
+    retry_on_enomem(|| {
+        let submitter = probe.ring.submitter();
+        // SAFETY: the probe owns the memory, and frees it after the ring or never.
         let registered =
             unsafe { submitter.register_buf_ring_with_flags(base as u64, ENTRIES, GROUP, flags) };
-        registered.map_err(Missing::refused("IORING_REGISTER_PBUF_RING"))
+        registered.map_err(ProbeError::refused("IORING_REGISTER_PBUF_RING"))
     })?;
     let entries = base.cast::<BufRingEntry>();
     for index in 0..count {
-        let address = trial.address(BUFFERS_AT + usize::from(index) * length, length);
+        let address = probe.address(BUFFERS_AT + usize::from(index) * length, length);
         // SAFETY: the entry is within the ring, which has room for ENTRIES of them.
         let entry = unsafe { entries.add(usize::from(index)) };
-        // SAFETY: it is aligned, all zeros are valid, and the kernel does not look at it before
-        // the tail says so.
+        // SAFETY: it is aligned, zeros are valid, and the kernel does not read it before the tail
+        // has moved past it.
         let entry = unsafe { &mut *entry };
         entry.set_addr(address as u64);
         entry.set_len(length as u32);
         entry.set_bid(index);
     }
-    // SAFETY: this is the first entry of a ring of buffers.
+    // SAFETY: this is the first entry of a buffer ring.
     let tail = unsafe { BufRingEntry::tail(entries) };
-    // SAFETY: the tail is aligned, lives as long as the ring, and is read by the kernel alone.
+    // SAFETY: the tail is aligned, lives as long as the ring, and only the kernel reads it.
     unsafe { AtomicU16::from_ptr(tail.cast_mut()) }.store(count, Ordering::Release);
     Ok(())
 }
 
-/// What stands in the buffer of that number.
-pub(super) fn contents(trial: &Trial, buffer: u16, length: usize, bytes: usize) -> Vec<u8> {
-    trial.bytes(BUFFERS_AT + usize::from(buffer) * length, bytes)
+/// Returns the first `bytes` bytes of a buffer.
+pub(super) fn contents(probe: &ProbeRing, buffer: u16, length: usize, bytes: usize) -> Vec<u8> {
+    probe.bytes(BUFFERS_AT + usize::from(buffer) * length, bytes)
 }
 
-fn receives_hello(trial: &mut Trial, socket: RawFd, length: usize) -> Answer {
-    let received = trial.does(Ask::recv_provided(socket, GROUP, length), "IORING_OP_RECV")?;
-    let Some(buffer) = received.buffer() else {
-        return Err(Missing::otherwise("RECV told of no buffer"));
+fn recv_hello(probe: &mut ProbeRing, socket: RawFd, length: usize) -> ProbeResult {
+    let received = probe.run(Sqe::recv_provided(socket, GROUP, length), "IORING_OP_RECV")?;
+    let Some(buffer) = received.buffer_id() else {
+        return Err(ProbeError::unexpected("RECV completed without a buffer"));
     };
-    let told = contents(trial, buffer, length, 5);
-    require(received.result == 5 && told == b"hello", "what was sent is not in the buffer")
+    let data = contents(probe, buffer, length, 5);
+    require(received.result == 5 && data == b"hello", "the buffer does not hold the data")
 }
 
-/// IORING_REGISTER_PBUF_RING (5.19).
-pub fn ring() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    register(&mut trial, 2, 64, 0)?;
-    sockets::tell(far, b"hello")?;
-    receives_hello(&mut trial, near, 64)
+/// Tests IORING_REGISTER_PBUF_RING (5.19): a receive takes a buffer from the ring.
+pub fn ring() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    register(&mut probe, 2, 64, 0)?;
+    sockets::send(far, b"hello")?;
+    recv_hello(&mut probe, near, 64)
 }
 
-/// IOU_PBUF_RING_INC (6.12): two pieces end up in one buffer, one behind the other.
-pub fn incremental() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    register(&mut trial, 1, 64, INCREMENTAL)?;
+/// Tests IOU_PBUF_RING_INC (6.12): two receives fill one buffer, one after the other.
+pub fn incremental() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    register(&mut probe, 1, 64, INCREMENTAL)?;
     for piece in [b"hel", b"lo!"] {
-        sockets::tell(far, piece)?;
-        let received = trial.does(Ask::recv_provided(near, GROUP, 64), "IORING_OP_RECV")?;
-        let goes_on = received.buffer() == Some(0) && received.buffer_more();
-        require(goes_on, "the buffer was given back after one piece")?;
+        sockets::send(far, piece)?;
+        let received = probe.run(Sqe::recv_provided(near, GROUP, 64), "IORING_OP_RECV")?;
+        let stays = received.buffer_id() == Some(0) && received.buffer_more();
+        require(stays, "the buffer was consumed by one receive")?;
     }
-    require(contents(&trial, 0, 64, 6) == b"hello!", "the pieces are not one behind the other")
+    require(
+        contents(&probe, 0, 64, 6) == b"hello!",
+        "the second receive does not continue the first",
+    )
 }
 
-/// IORING_OP_PROVIDE_BUFFERS (5.7).
-pub fn provide() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    trial.does(Ask::provide(&trial, BUFFERS_AT, 64, GROUP), "IORING_OP_PROVIDE_BUFFERS")?;
-    sockets::tell(far, b"hello")?;
-    receives_hello(&mut trial, near, 64)
+/// Tests IORING_OP_PROVIDE_BUFFERS (5.7): a receive takes the buffer.
+pub fn provide() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    probe.run(Sqe::provide_buffers(&probe, BUFFERS_AT, 64, GROUP), "IORING_OP_PROVIDE_BUFFERS")?;
+    sockets::send(far, b"hello")?;
+    recv_hello(&mut probe, near, 64)
 }

@@ -1,52 +1,52 @@
-//! Ends of connections.
+//! Shutting down and closing.
 
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
-use super::ask::Ask;
-use super::files::table;
-use super::trial::Trial;
-use super::{Answer, Capability, accept, capability, sockets};
+use super::files::register_table;
+use super::probe_ring::ProbeRing;
+use super::sqe::Sqe;
+use super::{Capability, ProbeResult, accept, capability, sockets};
 
-/// All of this group.
+/// Capabilities of this group.
 pub const ALL: &[Capability] = &[
     capability("shutdown", "IORING_OP_SHUTDOWN", shutdown),
     capability("close", "IORING_OP_CLOSE", descriptor),
-    capability("close_direct", "IORING_OP_CLOSE of a slot in the table of files", direct),
+    capability("close_direct", "IORING_OP_CLOSE of a slot of the file table", direct),
 ];
 
-/// IORING_OP_SHUTDOWN (5.11, and 5.10 with later fixes).
-pub fn shutdown() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    trial.does(Ask::shutdown(near, libc::SHUT_WR), "IORING_OP_SHUTDOWN")?;
-    sockets::must_end(far)
+/// Tests IORING_OP_SHUTDOWN (5.11, and late 5.10 releases): the peer sees the end of the stream.
+pub fn shutdown() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    probe.run(Sqe::shutdown(near, libc::SHUT_WR), "IORING_OP_SHUTDOWN")?;
+    sockets::expect_end_of_stream(far)
 }
 
-/// IORING_OP_CLOSE (5.6).
-pub fn descriptor() -> Answer {
-    let mut trial = Trial::plain()?;
+/// Tests IORING_OP_CLOSE (5.6): the peer sees the end of the stream.
+pub fn descriptor() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
     let (near, far) = sockets::pair()?;
-    let far = trial.keep(far);
+    let far = probe.own_socket(far);
     let near = near.into_raw_fd();
-    let close = trial.push(Ask::close(near))?;
-    if let Err(missing) = trial.done(close, "IORING_OP_CLOSE") {
-        // SAFETY: the kernel has refused to close it, so it is ours still.
+    let close = probe.push(Sqe::close(near))?;
+    if let Err(error) = probe.wait_ok(close, "IORING_OP_CLOSE") {
+        // SAFETY: the kernel refused to close it, so it is still owned here.
         drop(unsafe { OwnedFd::from_raw_fd(near) });
-        return Err(missing);
+        return Err(error);
     }
-    sockets::must_end(far)
+    sockets::expect_end_of_stream(far)
 }
 
-/// IORING_OP_CLOSE of a direct descriptor (5.15): the table held the last reference.
+/// Tests IORING_OP_CLOSE of a direct descriptor (5.15) that is the last reference to its file.
 ///
-/// A kernel without it would close descriptor 0 in its place. So it is tried only where ACCEPT
-/// into the table works, which came with the same release; whoever uses it has to ask here.
-pub fn direct() -> Answer {
+/// A kernel without it closes descriptor 0 instead. So the probe submits it only if
+/// IORING_OP_ACCEPT into a slot works, which the same kernel release introduced.
+pub fn direct() -> ProbeResult {
     accept::direct()?;
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    table(&mut trial, &[near])?;
-    drop(trial.release(near));
-    trial.does(Ask::close_direct(0), "IORING_OP_CLOSE of a direct descriptor")?;
-    sockets::must_end(far)
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    register_table(&mut probe, &[near])?;
+    drop(probe.disown_socket(near));
+    probe.run(Sqe::close_direct(0), "IORING_OP_CLOSE of a direct descriptor")?;
+    sockets::expect_end_of_stream(far)
 }

@@ -1,64 +1,66 @@
-//! Files in a table of the ring's, which operations name by their index.
+//! Registered files, which SQEs name by their index in the ring's table.
 
 use std::os::fd::RawFd;
 
-use super::ask::Ask;
-use super::trial::Trial;
-use super::{Answer, Capability, Missing, capability, sockets};
+use super::probe_ring::ProbeRing;
+use super::sqe::Sqe;
+use super::{Capability, ProbeError, ProbeResult, capability, sockets};
 
-/// All of this group.
+/// Capabilities of this group.
 pub const ALL: &[Capability] = &[
     capability("fixed_file", "IOSQE_FIXED_FILE: an operation on a registered file", fixed_file),
     capability("files_sparse", "IORING_RSRC_REGISTER_SPARSE: a table of empty slots", files_sparse),
     capability(
         "files_update",
-        "IORING_REGISTER_FILES_UPDATE: a slot is filled later",
+        "IORING_REGISTER_FILES_UPDATE: fills a slot of the table",
         files_update,
     ),
 ];
 
-/// How many slots a trial's table has. So few that an index is not taken for a descriptor.
+/// Slots of a probe's file table. Fewer than the open descriptors, so that an index and a
+/// descriptor differ.
 pub(super) const SLOTS: u32 = 2;
 
-/// Gives the trial a table that begins with these files; the rest of its slots are empty.
-pub(super) fn table(trial: &mut Trial, files: &[RawFd]) -> Answer {
+/// Registers a table that starts with these files; its other slots are empty.
+pub(super) fn register_table(probe: &mut ProbeRing, files: &[RawFd]) -> ProbeResult {
     let mut slots = [-1; SLOTS as usize];
     slots[..files.len()].copy_from_slice(files);
-    let registered = trial.ring.submitter().register_files(&slots);
-    registered.map_err(Missing::refused("IORING_REGISTER_FILES"))
+    let registered = probe.ring.submitter().register_files(&slots);
+    registered.map_err(ProbeError::refused("IORING_REGISTER_FILES"))
 }
 
-/// IOSQE_FIXED_FILE (5.1).
-pub fn fixed_file() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    table(&mut trial, &[near])?;
-    sends_from(&mut trial, 0, far)
+/// Tests IOSQE_FIXED_FILE (5.1) with a send.
+pub fn fixed_file() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    register_table(&mut probe, &[near])?;
+    send_from_slot(&mut probe, 0, far)
 }
 
-fn sends_from(trial: &mut Trial, slot: RawFd, peer: RawFd) -> Answer {
-    trial.does(Ask::send(slot, b"hello", 0).fixed(), "SEND on a registered file")?;
-    sockets::must_hear(peer, b"hello")
+/// Sends on a registered file, and checks that the peer receives it.
+pub(super) fn send_from_slot(probe: &mut ProbeRing, slot: RawFd, peer: RawFd) -> ProbeResult {
+    probe.run(Sqe::send(slot, b"hello", 0).fixed(), "IORING_OP_SEND with IOSQE_FIXED_FILE")?;
+    sockets::expect_bytes(peer, b"hello")
 }
 
-/// IORING_RSRC_REGISTER_SPARSE (5.19).
-pub fn files_sparse() -> Answer {
-    let mut trial = Trial::plain()?;
-    let registered = trial.ring.submitter().register_files_sparse(SLOTS);
-    registered.map_err(Missing::refused("IORING_REGISTER_FILES2"))?;
-    fill_and_use(&mut trial)
+/// Tests IORING_RSRC_REGISTER_SPARSE (5.19).
+pub fn files_sparse() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let registered = probe.ring.submitter().register_files_sparse(SLOTS);
+    registered.map_err(ProbeError::refused("IORING_REGISTER_FILES2"))?;
+    fill_and_use(&mut probe)
 }
 
-/// IORING_REGISTER_FILES_UPDATE (5.5; empty slots as -1).
-pub fn files_update() -> Answer {
-    let mut trial = Trial::plain()?;
-    table(&mut trial, &[])?;
-    fill_and_use(&mut trial)
+/// Tests IORING_REGISTER_FILES_UPDATE (5.5) on a table whose empty slots are -1.
+pub fn files_update() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    register_table(&mut probe, &[])?;
+    fill_and_use(&mut probe)
 }
 
-fn fill_and_use(trial: &mut Trial) -> Answer {
-    let (near, far) = trial.pair()?;
-    let updated = trial.ring.submitter().register_files_update(1, &[near]);
-    updated.map_err(Missing::refused("IORING_REGISTER_FILES_UPDATE"))?;
-    sends_from(trial, 1, far)
+fn fill_and_use(probe: &mut ProbeRing) -> ProbeResult {
+    let (near, far) = probe.socket_pair()?;
+    let updated = probe.ring.submitter().register_files_update(1, &[near]);
+    updated.map_err(ProbeError::refused("IORING_REGISTER_FILES_UPDATE"))?;
+    send_from_slot(probe, 1, far)
 }

@@ -1,63 +1,63 @@
-//! Operations that wait for each other, and completions that do not come.
+//! Linked SQEs and skipped completions.
 
 use ::io_uring::squeue::Flags;
 
-use super::ask::Ask;
-use super::trial::Trial;
-use super::{Answer, Capability, capability, require, sockets};
+use super::probe_ring::ProbeRing;
+use super::sqe::Sqe;
+use super::{Capability, ProbeResult, capability, require, sockets};
 
-/// All of this group.
+/// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("link", "IOSQE_IO_LINK: one operation after the other, unless one fails", soft),
+    capability("link", "IOSQE_IO_LINK: one request after the other, until one fails", soft),
     capability(
-        "hard_link",
-        "IOSQE_IO_HARDLINK: one operation after the other, whatever happens",
+        "hardlink",
+        "IOSQE_IO_HARDLINK: one request after the other, even if one fails",
         hard,
     ),
     capability(
-        "skip_success",
-        "IOSQE_CQE_SKIP_SUCCESS: success without a completion",
-        skip_success,
+        "cqe_skip_success",
+        "IOSQE_CQE_SKIP_SUCCESS: no completion on success",
+        cqe_skip_success,
     ),
 ];
 
-/// IOSQE_IO_LINK (5.3): the second waits for the first, and is cancelled if that fails.
-pub fn soft() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    let first = trial.push(Ask::poll(near).flags(Flags::IO_LINK))?;
-    let second = trial.push(Ask::nop())?;
-    trial.submit()?;
-    require(trial.is_quiet(), "the second did not wait for the first")?;
-    sockets::tell(far, b"x")?;
-    trial.done(first, "IORING_OP_POLL_ADD")?;
-    trial.done(second, "the linked operation")?;
-    let first = trial.push(Ask::timeout().flags(Flags::IO_LINK))?;
-    let second = trial.push(Ask::nop())?;
-    trial.ended_with(first, "IORING_OP_TIMEOUT", libc::ETIME)?;
-    trial.ended_with(second, "the operation behind a failed one", libc::ECANCELED)
+/// Tests IOSQE_IO_LINK (5.3): the second request waits for the first, and is cancelled if it fails.
+pub fn soft() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    let first = probe.push(Sqe::poll(near).flags(Flags::IO_LINK))?;
+    let second = probe.push(Sqe::nop())?;
+    probe.submit()?;
+    require(probe.has_no_completion(), "the second request did not wait for the first")?;
+    sockets::send(far, b"x")?;
+    probe.wait_ok(first, "IORING_OP_POLL_ADD")?;
+    probe.wait_ok(second, "the linked request")?;
+    let first = probe.push(Sqe::timeout().flags(Flags::IO_LINK))?;
+    let second = probe.push(Sqe::nop())?;
+    probe.wait_expecting(first, "IORING_OP_TIMEOUT", libc::ETIME)?;
+    probe.wait_expecting(second, "the request linked to a failed one", libc::ECANCELED)
 }
 
-/// IOSQE_IO_HARDLINK (5.5): the second is done though the first fails.
-pub fn hard() -> Answer {
-    let mut trial = Trial::plain()?;
-    let first = trial.push(Ask::timeout().flags(Flags::IO_HARDLINK))?;
-    let second = trial.push(Ask::nop())?;
-    trial.submit()?;
-    trial.ended_with(first, "IORING_OP_TIMEOUT", libc::ETIME)?;
-    trial.done(second, "the operation behind a failed one").map(drop)
+/// Tests IOSQE_IO_HARDLINK (5.5): the second request runs although the first fails.
+pub fn hard() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let first = probe.push(Sqe::timeout().flags(Flags::IO_HARDLINK))?;
+    let second = probe.push(Sqe::nop())?;
+    probe.submit()?;
+    probe.wait_expecting(first, "IORING_OP_TIMEOUT", libc::ETIME)?;
+    probe.wait_ok(second, "the request linked to a failed one").map(drop)
 }
 
-/// IOSQE_CQE_SKIP_SUCCESS (5.17): the send is done, and only the operation behind it completes.
-pub fn skip_success() -> Answer {
-    let mut trial = Trial::plain()?;
-    let (near, far) = trial.pair()?;
-    let skipped = trial.push(Ask::send(near, b"hello", 0).flags(Flags::SKIP_SUCCESS))?;
-    let behind = trial.push(Ask::nop())?;
-    trial.done(behind, "IORING_OP_NOP")?;
-    if !trial.is_quiet() {
-        trial.done(skipped, "an operation with IOSQE_CQE_SKIP_SUCCESS")?;
-        require(false, "the completion came all the same")?;
+/// Tests IOSQE_CQE_SKIP_SUCCESS (5.17): the send takes effect, and only the next SQE completes.
+pub fn cqe_skip_success() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let (near, far) = probe.socket_pair()?;
+    let skipped = probe.push(Sqe::send(near, b"hello", 0).flags(Flags::SKIP_SUCCESS))?;
+    let next = probe.push(Sqe::nop())?;
+    probe.wait_ok(next, "IORING_OP_NOP")?;
+    if !probe.has_no_completion() {
+        probe.wait_ok(skipped, "an operation with IOSQE_CQE_SKIP_SUCCESS")?;
+        require(false, "a success was not skipped")?;
     }
-    sockets::must_hear(far, b"hello")
+    sockets::expect_bytes(far, b"hello")
 }

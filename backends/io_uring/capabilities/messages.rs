@@ -1,41 +1,41 @@
-//! From one ring to another.
+//! Messages from one ring to another.
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use super::ask::Ask;
-use super::files::{SLOTS, table};
-use super::trial::Trial;
-use super::{Answer, Capability, Missing, capability, require, sockets};
+use super::files::{SLOTS, register_table, send_from_slot};
+use super::probe_ring::ProbeRing;
+use super::sqe::Sqe;
+use super::{Capability, ProbeError, ProbeResult, capability, require};
 
-/// All of this group.
+/// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("message_ring", "IORING_OP_MSG_RING: a completion on another ring", ring),
-    capability("message_ring_fd", "IORING_MSG_SEND_FD: a registered file for another ring", file),
+    capability("msg_ring", "IORING_OP_MSG_RING: posts a CQE to another ring", ring),
+    capability("msg_ring_fd", "IORING_MSG_SEND_FD: sends a registered file to another ring", file),
 ];
 
 const NAME: &str = "IORING_OP_MSG_RING";
 
-/// IORING_OP_MSG_RING (5.18).
-pub fn ring() -> Answer {
+/// Tests IORING_OP_MSG_RING (5.18): the CQE on the other ring has the result that was sent.
+pub fn ring() -> ProbeResult {
     const ID: u64 = 77;
-    let (mut from, mut to) = (Trial::plain()?, Trial::plain()?);
-    from.does(Ask::message(to.ring.as_raw_fd(), 1234, ID), NAME)?;
-    let message = to.answer(ID, "a message")?;
-    require(message.result == 1234, format!("the message said {}", message.result))
+    let (mut from, mut to) = (ProbeRing::new()?, ProbeRing::new()?);
+    from.run(Sqe::msg_ring(to.ring.as_raw_fd(), 1234, ID), NAME)?;
+    let message = to.wait(ID, "a message")?;
+    require(message.result == 1234, format!("the result was {}", message.result))
 }
 
-/// IORING_MSG_SEND_FD (6.0), into a slot that the kernel chooses (6.3).
-pub fn file() -> Answer {
+/// Tests IORING_MSG_SEND_FD (6.0) into a slot that the kernel allocates (6.3): the other ring can
+/// send on the file.
+pub fn file() -> ProbeResult {
     const ID: u64 = 78;
-    let (mut from, mut to) = (Trial::plain()?, Trial::plain()?);
-    let (near, far) = from.pair()?;
-    table(&mut from, &[near])?;
-    table(&mut to, &[])?;
-    from.does(Ask::message_file(to.ring.as_raw_fd(), 0, ID), NAME)?;
-    let slot = to.answer(ID, "a message")?.result;
+    let (mut from, mut to) = (ProbeRing::new()?, ProbeRing::new()?);
+    let (near, far) = from.socket_pair()?;
+    register_table(&mut from, &[near])?;
+    register_table(&mut to, &[])?;
+    from.run(Sqe::msg_ring_send_fd(to.ring.as_raw_fd(), 0, ID), NAME)?;
+    let slot = to.wait(ID, "a message")?.result;
     if !(0..SLOTS as RawFd).contains(&slot) {
-        return Err(Missing::otherwise(format!("the message said {slot}")));
+        return Err(ProbeError::unexpected(format!("the slot was {slot}")));
     }
-    to.does(Ask::send(slot, b"hello", 0).fixed(), "SEND on a file that was sent")?;
-    sockets::must_hear(far, b"hello")
+    send_from_slot(&mut to, slot, far)
 }

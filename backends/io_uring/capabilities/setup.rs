@@ -1,5 +1,6 @@
-//! Rings with flags. A kernel refuses every setup flag that it does not know (io_uring_setup(2)),
-//! so a ring that was made has the flag; where its effect can be seen, that is looked at too.
+//! Setup flags and registrations. A kernel refuses a setup flag that it does not know
+//! (io_uring_setup(2)), so a ring that was set up has the flag. Probes also check its effect where
+//! it can be observed.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,245 +8,254 @@ use std::time::{Duration, Instant};
 use ::io_uring::register::Restriction;
 use ::io_uring::{IoUring, Probe, cqueue, opcode, squeue::Entry};
 
-use super::ask::Ask;
-use super::trial::{PATIENCE, Trial};
-use super::{Answer, Capability, Missing, capability, require, sockets};
+use super::probe_ring::{COMPLETION_TIMEOUT, ProbeRing};
+use super::sqe::Sqe;
+use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
 
-/// All of this group.
+/// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("ring", "a ring, and IORING_OP_NOP on it", ring),
-    capability("setup_clamp", "IORING_SETUP_CLAMP: sizes are cut to what is possible", clamp),
-    capability("setup_r_disabled", "IORING_SETUP_R_DISABLED: a ring that starts later", r_disabled),
+    capability("ring", "io_uring_setup, and IORING_OP_NOP on the ring", ring),
+    capability("setup_clamp", "IORING_SETUP_CLAMP: queue sizes are clamped to the maximum", clamp),
+    capability(
+        "setup_r_disabled",
+        "IORING_SETUP_R_DISABLED: a ring that starts disabled",
+        r_disabled,
+    ),
     capability(
         "setup_submit_all",
-        "IORING_SETUP_SUBMIT_ALL: a bad entry does not end the batch",
+        "IORING_SETUP_SUBMIT_ALL: an invalid SQE does not end the batch",
         submit_all,
     ),
     capability(
         "setup_coop_taskrun",
-        "IORING_SETUP_COOP_TASKRUN: no interrupts for completions",
+        "IORING_SETUP_COOP_TASKRUN: completions do not interrupt the task",
         coop_taskrun,
     ),
     capability(
         "setup_taskrun_flag",
-        "IORING_SETUP_TASKRUN_FLAG: a flag tells of waiting completions",
+        "IORING_SETUP_TASKRUN_FLAG: a flag shows pending task work",
         taskrun_flag,
     ),
     capability(
         "setup_single_issuer",
-        "IORING_SETUP_SINGLE_ISSUER: one thread submits, others are refused",
+        "IORING_SETUP_SINGLE_ISSUER: only one thread may submit",
         single_issuer,
     ),
     capability(
         "setup_defer_taskrun",
-        "IORING_SETUP_DEFER_TASKRUN: completions come when asked for",
+        "IORING_SETUP_DEFER_TASKRUN: task work runs only in io_uring_enter",
         defer_taskrun,
     ),
     capability(
         "setup_no_sqarray",
-        "IORING_SETUP_NO_SQARRAY: no indirection in the submission queue",
+        "IORING_SETUP_NO_SQARRAY: no index array for the submission queue",
         no_sqarray,
     ),
     capability("setup_sqpoll", "IORING_SETUP_SQPOLL: a kernel thread submits", sqpoll),
     capability(
         "restrictions",
-        "IORING_REGISTER_RESTRICTIONS: a ring bound to some operations",
+        "IORING_REGISTER_RESTRICTIONS: a ring limited to some operations",
         restrictions,
     ),
     capability(
         "register_probe",
-        "IORING_REGISTER_PROBE: the kernel lists its operations",
+        "IORING_REGISTER_PROBE: the kernel lists its opcodes",
         register_probe,
     ),
     capability(
         "registered_ring",
-        "IORING_REGISTER_RING_FDS: entering without looking the ring up",
+        "IORING_REGISTER_RING_FDS: io_uring_enter without a file lookup",
         registered_ring,
     ),
     capability(
-        "worker_limit",
-        "IORING_REGISTER_IOWQ_MAX_WORKERS: a limit of worker threads",
-        worker_limit,
+        "iowq_max_workers",
+        "IORING_REGISTER_IOWQ_MAX_WORKERS: a limit on io-wq worker threads",
+        iowq_max_workers,
     ),
     capability(
-        "overflow_kept",
-        "completions for which there is no room are kept (IORING_FEAT_NODROP)",
-        overflow_kept,
+        "feat_nodrop",
+        "IORING_FEAT_NODROP: completions are kept if the queue is full",
+        nodrop,
     ),
 ];
 
-/// A ring can be made, entered, and does something.
-pub fn ring() -> Answer {
-    Trial::plain()?.works()
+/// Sets up a ring and completes IORING_OP_NOP (5.1).
+pub fn ring() -> ProbeResult {
+    ProbeRing::new()?.run_nop()
 }
 
-/// IORING_SETUP_CLAMP (5.6).
-pub fn clamp() -> Answer {
-    const FAR_TOO_MANY: u32 = 1 << 30;
+/// Tests IORING_SETUP_CLAMP (5.6): a completion queue that is too large is clamped.
+pub fn clamp() -> ProbeResult {
+    const TOO_MANY_ENTRIES: u32 = 1 << 30;
     match IoUring::<Entry, cqueue::Entry>::builder()
         .dontfork()
         .setup_clamp()
-        .setup_cqsize(FAR_TOO_MANY)
+        .setup_cqsize(TOO_MANY_ENTRIES)
         .build(8)
     {
-        Ok(ring) => require(ring.params().cq_entries() < FAR_TOO_MANY, "the size was not cut"),
-        // Cut, and still more than there is memory for; without the flag it would be EINVAL.
+        Ok(ring) => {
+            require(ring.params().cq_entries() < TOO_MANY_ENTRIES, "the size was not clamped")
+        }
+        // Clamped, but there is too little memory; without the flag it would be EINVAL.
         Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok(()),
-        Err(error) => Err(Missing::refused("io_uring_setup")(error)),
+        Err(error) => Err(ProbeError::refused("io_uring_setup")(error)),
     }
 }
 
-/// IORING_SETUP_R_DISABLED (5.10).
-pub fn r_disabled() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_r_disabled())?;
-    match trial.ring.submit() {
+/// Tests IORING_SETUP_R_DISABLED (5.10): io_uring_enter fails until the ring is enabled.
+pub fn r_disabled() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_r_disabled())?;
+    match probe.ring.submit() {
         Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {}
-        Err(error) => return Err(Missing::refused("io_uring_enter")(error)),
-        Ok(_) => return Err(Missing::otherwise("a disabled ring could be entered")),
+        Err(error) => return Err(ProbeError::refused("io_uring_enter")(error)),
+        Ok(_) => return Err(ProbeError::unexpected("io_uring_enter succeeded on a disabled ring")),
     }
-    enable(&trial)?;
-    trial.works()
+    enable(&probe)?;
+    probe.run_nop()
 }
 
-fn enable(trial: &Trial) -> Answer {
-    let enabled = trial.ring.submitter().register_enable_rings();
-    enabled.map_err(Missing::refused("IORING_REGISTER_ENABLE_RINGS"))
+fn enable(probe: &ProbeRing) -> ProbeResult {
+    let enabled = probe.ring.submitter().register_enable_rings();
+    enabled.map_err(ProbeError::refused("IORING_REGISTER_ENABLE_RINGS"))
 }
 
-/// IORING_SETUP_SUBMIT_ALL (5.18).
-pub fn submit_all() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_submit_all())?;
-    let faulty = trial.push(Ask::faulty())?;
-    let behind = trial.push(Ask::nop())?;
-    let submitted = trial.ring.submit().map_err(Missing::refused("io_uring_enter"))?;
-    require(submitted == 2, format!("{submitted} of two entries were submitted"))?;
-    trial.ended_with(faulty, "a faulty entry", libc::EINVAL)?;
-    trial.done(behind, "the entry behind it").map(drop)
+/// Tests IORING_SETUP_SUBMIT_ALL (5.18): the SQE after an invalid one is submitted.
+pub fn submit_all() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_submit_all())?;
+    let invalid = probe.push(Sqe::invalid())?;
+    let next = probe.push(Sqe::nop())?;
+    let submitted = probe.ring.submit().map_err(ProbeError::refused("io_uring_enter"))?;
+    require(submitted == 2, format!("{submitted} of two SQEs were submitted"))?;
+    probe.wait_expecting(invalid, "an invalid SQE", libc::EINVAL)?;
+    probe.wait_ok(next, "the SQE after an invalid one").map(drop)
 }
 
-/// IORING_SETUP_COOP_TASKRUN (5.19). What it saves, interrupts, cannot be seen from here.
-pub fn coop_taskrun() -> Answer {
-    Trial::with(|it| it.setup_coop_taskrun())?.works()
+/// Tests IORING_SETUP_COOP_TASKRUN (5.19). Its effect, fewer interrupts, cannot be observed.
+pub fn coop_taskrun() -> ProbeResult {
+    ProbeRing::with_setup(|it| it.setup_coop_taskrun())?.run_nop()
 }
 
-/// IORING_SETUP_TASKRUN_FLAG (5.19). Its effect shows together with IORING_SETUP_DEFER_TASKRUN;
-/// a kernel without that is only asked for the flag.
-pub fn taskrun_flag() -> Answer {
-    Trial::with(|it| it.setup_coop_taskrun().setup_taskrun_flag())?.works()?;
-    let deferring =
-        Trial::with(|it| it.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag());
-    let Ok(mut trial) = deferring else { return Ok(()) };
-    let poll = put_off_a_poll(&mut trial)?;
-    require(trial.ring.submission().taskrun(), "IORING_SQ_TASKRUN was not shown")?;
-    trial.done(poll, "IORING_OP_POLL_ADD").map(drop)
+/// Tests IORING_SETUP_TASKRUN_FLAG (5.19). Its effect can be observed only with
+/// IORING_SETUP_DEFER_TASKRUN; before 6.1 only the flag itself is tested.
+pub fn taskrun_flag() -> ProbeResult {
+    ProbeRing::with_setup(|it| it.setup_coop_taskrun().setup_taskrun_flag())?.run_nop()?;
+    let deferred = ProbeRing::with_setup(|it| {
+        it.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag()
+    });
+    let Ok(mut probe) = deferred else { return Ok(()) };
+    let poll = submit_ready_poll(&mut probe)?;
+    require(probe.ring.submission().taskrun(), "IORING_SQ_TASKRUN was not set")?;
+    probe.wait_ok(poll, "IORING_OP_POLL_ADD").map(drop)
 }
 
-/// A poll that has been answered, though nobody has entered the ring since.
-fn put_off_a_poll(trial: &mut Trial) -> Result<u64, Missing> {
-    let (near, far) = trial.pair()?;
-    let poll = trial.push(Ask::poll(near))?;
-    trial.submit()?;
-    sockets::tell(far, b"x")?;
+/// Submits a poll whose socket becomes readable afterwards, so that its completion is pending as
+/// task work.
+fn submit_ready_poll(probe: &mut ProbeRing) -> ProbeResult<u64> {
+    let (near, far) = probe.socket_pair()?;
+    let poll = probe.push(Sqe::poll(near))?;
+    probe.submit()?;
+    sockets::send(far, b"x")?;
     Ok(poll)
 }
 
-/// IORING_SETUP_SINGLE_ISSUER (6.0).
-pub fn single_issuer() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_single_issuer())?;
-    let nop = trial.push(Ask::nop())?;
-    let ring = &trial.ring;
-    let from_elsewhere = thread::scope(|scope| scope.spawn(|| ring.submit()).join());
-    match from_elsewhere {
+/// Tests IORING_SETUP_SINGLE_ISSUER (6.0): submission from another thread fails with EEXIST.
+pub fn single_issuer() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_single_issuer())?;
+    let nop = probe.push(Sqe::nop())?;
+    let ring = &probe.ring;
+    let from_other_thread = thread::scope(|scope| scope.spawn(|| ring.submit()).join());
+    match from_other_thread {
         Ok(Err(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
-        _ => return Err(Missing::otherwise("another thread was allowed to submit")),
+        _ => return Err(ProbeError::unexpected("another thread could submit")),
     }
-    trial.done(nop, "IORING_OP_NOP").map(drop)
+    probe.wait_ok(nop, "IORING_OP_NOP").map(drop)
 }
 
-/// IORING_SETUP_DEFER_TASKRUN (6.1), which needs IORING_SETUP_SINGLE_ISSUER.
-pub fn defer_taskrun() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_single_issuer().setup_defer_taskrun())?;
-    let poll = put_off_a_poll(&mut trial)?;
-    require(trial.is_quiet(), "a completion came that nobody had asked for")?;
-    trial.done(poll, "IORING_OP_POLL_ADD").map(drop)
+/// Tests IORING_SETUP_DEFER_TASKRUN (6.1), which needs IORING_SETUP_SINGLE_ISSUER: a completion is
+/// posted only within io_uring_enter.
+pub fn defer_taskrun() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_single_issuer().setup_defer_taskrun())?;
+    let poll = submit_ready_poll(&mut probe)?;
+    require(probe.has_no_completion(), "a completion was posted outside io_uring_enter")?;
+    probe.wait_ok(poll, "IORING_OP_POLL_ADD").map(drop)
 }
 
-/// IORING_SETUP_NO_SQARRAY (6.6): more entries than the queue is long, one after the other.
-pub fn no_sqarray() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_no_sqarray())?;
-    (0..20).try_for_each(|_| trial.works())
+/// Tests IORING_SETUP_NO_SQARRAY (6.6) with more SQEs than the queue has entries.
+pub fn no_sqarray() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_no_sqarray())?;
+    (0..20).try_for_each(|_| probe.run_nop())
 }
 
-/// IORING_SETUP_SQPOLL (5.1; without privileges from 5.13 on).
-pub fn sqpoll() -> Answer {
+/// Tests IORING_SETUP_SQPOLL (5.1; unprivileged since 5.13).
+pub fn sqpoll() -> ProbeResult {
     const IDLE_MS: u32 = 1000;
-    let mut trial = Trial::with(|it| it.setup_sqpoll(IDLE_MS))?;
-    trial.push(Ask::nop())?;
-    let deadline = Instant::now() + PATIENCE;
-    while trial.is_quiet() {
-        require(Instant::now() < deadline, "the kernel's thread submitted nothing")?;
-        if trial.ring.submission().need_wakeup() {
-            trial.submit()?;
+    let mut probe = ProbeRing::with_setup(|it| it.setup_sqpoll(IDLE_MS))?;
+    probe.push(Sqe::nop())?;
+    let deadline = Instant::now() + COMPLETION_TIMEOUT;
+    while probe.has_no_completion() {
+        require(Instant::now() < deadline, "the kernel thread submitted nothing")?;
+        if probe.ring.submission().need_wakeup() {
+            probe.submit()?;
         }
         thread::sleep(Duration::from_micros(100));
     }
     Ok(())
 }
 
-/// IORING_REGISTER_RESTRICTIONS (5.10): what is not allowed is refused with EACCES.
-pub fn restrictions() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_r_disabled())?;
+/// Tests IORING_REGISTER_RESTRICTIONS (5.10): other operations fail with EACCES.
+pub fn restrictions() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_r_disabled())?;
     let mut allowed = [Restriction::sqe_op(opcode::Nop::CODE)];
-    let restricted = trial.ring.submitter().register_restrictions(&mut allowed);
-    restricted.map_err(Missing::refused("IORING_REGISTER_RESTRICTIONS"))?;
-    enable(&trial)?;
-    trial.fails(Ask::timeout(), "an operation that is not allowed", libc::EACCES)?;
-    trial.works()
+    let restricted = probe.ring.submitter().register_restrictions(&mut allowed);
+    restricted.map_err(ProbeError::refused("IORING_REGISTER_RESTRICTIONS"))?;
+    enable(&probe)?;
+    probe.run_expecting(Sqe::timeout(), "an operation that is not allowed", libc::EACCES)?;
+    probe.run_nop()
 }
 
-/// IORING_REGISTER_PROBE (5.6).
-pub fn register_probe() -> Answer {
+/// Tests IORING_REGISTER_PROBE (5.6): the list contains IORING_OP_NOP.
+pub fn register_probe() -> ProbeResult {
     let mut probe = Probe::new();
-    let listed = Trial::plain()?.ring.submitter().register_probe(&mut probe);
-    listed.map_err(Missing::refused("IORING_REGISTER_PROBE"))?;
-    require(probe.is_supported(opcode::Nop::CODE), "it does not list IORING_OP_NOP")
+    let listed = ProbeRing::new()?.ring.submitter().register_probe(&mut probe);
+    listed.map_err(ProbeError::refused("IORING_REGISTER_PROBE"))?;
+    require(probe.is_supported(opcode::Nop::CODE), "IORING_OP_NOP is not listed")
 }
 
-/// IORING_REGISTER_RING_FDS (5.18).
-pub fn registered_ring() -> Answer {
-    let mut trial = Trial::plain()?;
-    let nop = trial.push(Ask::nop())?;
-    let mut submitter = trial.ring.submitter();
-    submitter.register_ring_fd().map_err(Missing::refused("IORING_REGISTER_RING_FDS"))?;
-    let submitted = submitter.submit().map_err(Missing::refused("io_uring_enter"));
+/// Tests IORING_REGISTER_RING_FDS (5.18): io_uring_enter takes the registered index.
+pub fn registered_ring() -> ProbeResult {
+    let mut probe = ProbeRing::new()?;
+    let nop = probe.push(Sqe::nop())?;
+    let mut submitter = probe.ring.submitter();
+    submitter.register_ring_fd().map_err(ProbeError::refused("IORING_REGISTER_RING_FDS"))?;
+    let submitted = submitter.submit().map_err(ProbeError::refused("io_uring_enter"));
     let unregistered = submitter.unregister_ring_fd();
-    unregistered.map_err(Missing::refused("IORING_UNREGISTER_RING_FDS"))?;
-    require(submitted? == 1, "the registered ring submitted nothing")?;
-    trial.done(nop, "IORING_OP_NOP").map(drop)
+    unregistered.map_err(ProbeError::refused("IORING_UNREGISTER_RING_FDS"))?;
+    require(submitted? == 1, "nothing was submitted through the registered ring")?;
+    probe.wait_ok(nop, "IORING_OP_NOP").map(drop)
 }
 
-/// IORING_REGISTER_IOWQ_MAX_WORKERS (5.15): a limit that was set is the one that is told.
-pub fn worker_limit() -> Answer {
-    let trial = Trial::plain()?;
-    let submitter = trial.ring.submitter();
-    let refused = Missing::refused("IORING_REGISTER_IOWQ_MAX_WORKERS");
+/// Tests IORING_REGISTER_IOWQ_MAX_WORKERS (5.15): the kernel returns the limits that were set.
+pub fn iowq_max_workers() -> ProbeResult {
+    let probe = ProbeRing::new()?;
+    let submitter = probe.ring.submitter();
+    let refused = ProbeError::refused("IORING_REGISTER_IOWQ_MAX_WORKERS");
     submitter.register_iowq_max_workers(&mut [3, 5]).map_err(&refused)?;
-    // Zeros change nothing and are overwritten with what is in force.
-    let mut told = [0, 0];
-    submitter.register_iowq_max_workers(&mut told).map_err(&refused)?;
-    require(told == [3, 5], format!("limits of 3 and 5 became {} and {}", told[0], told[1]))
+    // Zeros change nothing; the kernel overwrites them with the current limits.
+    let mut limits = [0, 0];
+    submitter.register_iowq_max_workers(&mut limits).map_err(&refused)?;
+    require(limits == [3, 5], format!("limits of 3 and 5 became {} and {}", limits[0], limits[1]))
 }
 
-/// Nothing is lost where more completions come than the queue has room for (5.5).
-pub fn overflow_kept() -> Answer {
-    let mut trial = Trial::with(|it| it.setup_cqsize(8))?;
-    require(trial.ring.params().cq_entries() == 8, "the queue got another length")?;
+/// Tests IORING_FEAT_NODROP (5.5): no completion is lost if more arrive than the queue holds.
+pub fn nodrop() -> ProbeResult {
+    let mut probe = ProbeRing::with_setup(|it| it.setup_cqsize(8))?;
+    require(probe.ring.params().cq_entries() == 8, "the completion queue has another size")?;
     let mut nops = Vec::new();
     for _ in 0..3 {
         for _ in 0..4 {
-            nops.push(trial.push(Ask::nop())?);
+            nops.push(probe.push(Sqe::nop())?);
         }
-        trial.submit()?;
+        probe.submit()?;
     }
-    nops.into_iter().try_for_each(|nop| trial.done(nop, "IORING_OP_NOP").map(drop))
+    nops.into_iter().try_for_each(|nop| probe.wait_ok(nop, "IORING_OP_NOP").map(drop))
 }

@@ -1,4 +1,4 @@
-//! Sockets for trials, and calls on them that never wait for longer than they should.
+//! Sockets for probes. All waits have a timeout.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,157 +9,155 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::trial::PATIENCE;
-use super::{Answer, Missing, require};
+use super::probe_ring::COMPLETION_TIMEOUT;
+use super::{ProbeError, ProbeResult, require};
 
-/// Two connected sockets.
-pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Missing> {
-    let (one, other) = UnixStream::pair().map_err(Missing::refused("socketpair"))?;
+pub(super) fn pair() -> ProbeResult<(OwnedFd, OwnedFd)> {
+    let (one, other) = UnixStream::pair().map_err(ProbeError::refused("socketpair"))?;
     Ok((one.into(), other.into()))
 }
 
-/// Where a trial connects to.
-pub(super) enum Listening {
+/// A listener that a probe can connect to.
+pub(super) enum ProbeListener {
     Tcp(TcpListener),
-    /// Where the loopback interface is down: only a name, which nobody else can see a file of.
+    /// Used if the loopback interface is down. An abstract name leaves no file.
     Unix(UnixListener, SocketAddr),
 }
 
-impl Listening {
-    pub(super) fn new() -> Result<Self, Missing> {
+impl ProbeListener {
+    pub(super) fn new() -> ProbeResult<Self> {
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) {
-            let listening = Self::Tcp(listener);
-            if let Ok(client) = listening.connect() {
-                // Taken and thrown away: the queue must be empty.
-                listening.take_one()?;
+            let listener = Self::Tcp(listener);
+            if let Ok(client) = listener.connect() {
+                // The accept queue must be empty.
+                listener.accept_one()?;
                 drop(client);
-                return Ok(listening);
+                return Ok(listener);
             }
         }
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("ringpoll-capabilities-{}-{number}", process::id());
-        let address = SocketAddr::from_abstract_name(name).map_err(Missing::refused("bind"))?;
-        let listener = UnixListener::bind_addr(&address).map_err(Missing::refused("bind"))?;
+        let address = SocketAddr::from_abstract_name(name).map_err(ProbeError::refused("bind"))?;
+        let listener = UnixListener::bind_addr(&address).map_err(ProbeError::refused("bind"))?;
         Ok(Self::Unix(listener, address))
     }
 
-    /// The listener's number.
-    pub(super) fn number(&self) -> RawFd {
+    pub(super) fn fd(&self) -> RawFd {
         match self {
             Self::Tcp(listener) => listener.as_raw_fd(),
             Self::Unix(listener, _) => listener.as_raw_fd(),
         }
     }
 
-    /// The client's end of a new connection.
-    pub(super) fn connect(&self) -> Result<OwnedFd, Missing> {
+    /// Connects, and returns the client's socket.
+    pub(super) fn connect(&self) -> ProbeResult<OwnedFd> {
         match self {
             Self::Tcp(listener) => tcp_connect(listener).map(Into::into),
             Self::Unix(_, address) => UnixStream::connect_addr(address)
                 .map(Into::into)
-                .map_err(Missing::refused("connect")),
+                .map_err(ProbeError::refused("connect")),
         }
     }
 
-    fn take_one(&self) -> Answer {
+    fn accept_one(&self) -> ProbeResult {
         let Self::Tcp(listener) = self else { return Ok(()) };
         tcp_accept(listener).map(drop)
     }
 }
 
-impl From<Listening> for OwnedFd {
-    fn from(listening: Listening) -> Self {
-        match listening {
-            Listening::Tcp(listener) => listener.into(),
-            Listening::Unix(listener, _) => listener.into(),
+impl From<ProbeListener> for OwnedFd {
+    fn from(listener: ProbeListener) -> Self {
+        match listener {
+            ProbeListener::Tcp(listener) => listener.into(),
+            ProbeListener::Unix(listener, _) => listener.into(),
         }
     }
 }
 
-/// Two sockets that are connected by TCP over the loopback interface.
-pub(super) fn tcp_pair() -> Result<(OwnedFd, OwnedFd), Missing> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Missing::refused("bind"))?;
+/// Connects two sockets with TCP over the loopback interface.
+pub(super) fn tcp_pair() -> ProbeResult<(OwnedFd, OwnedFd)> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ProbeError::refused("bind"))?;
     let client = tcp_connect(&listener)?;
     Ok((client.into(), tcp_accept(&listener)?.into()))
 }
 
-fn tcp_connect(listener: &TcpListener) -> Result<TcpStream, Missing> {
-    let connected =
-        listener.local_addr().and_then(|address| TcpStream::connect_timeout(&address, PATIENCE));
-    connected.map_err(Missing::refused("connect over the loopback interface"))
+fn tcp_connect(listener: &TcpListener) -> ProbeResult<TcpStream> {
+    let connected = listener
+        .local_addr()
+        .and_then(|address| TcpStream::connect_timeout(&address, COMPLETION_TIMEOUT));
+    connected.map_err(ProbeError::refused("connect over the loopback interface"))
 }
 
-fn tcp_accept(listener: &TcpListener) -> Result<TcpStream, Missing> {
+fn tcp_accept(listener: &TcpListener) -> ProbeResult<TcpStream> {
     await_readable(listener.as_raw_fd(), "a connection")?;
-    listener.accept().map(|(stream, _)| stream).map_err(Missing::refused("accept"))
+    listener.accept().map(|(stream, _)| stream).map_err(ProbeError::refused("accept"))
 }
 
-/// Waits until a descriptor is readable; whether it is.
-pub(super) fn wait_readable(number: RawFd, longest: Duration) -> io::Result<bool> {
-    let mut watched = libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
-    let milliseconds = i32::try_from(longest.as_millis()).unwrap_or(i32::MAX).max(1);
+/// Waits until a descriptor is readable. Returns false at the timeout.
+pub(super) fn wait_readable(fd: RawFd, timeout: Duration) -> io::Result<bool> {
+    let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).max(1);
     // SAFETY: the pointer is to one struct that lives through the call.
-    match unsafe { libc::poll(&raw mut watched, 1, milliseconds) } {
+    match unsafe { libc::poll(&raw mut polled, 1, milliseconds) } {
         -1 => Err(io::Error::last_os_error()),
         ready => Ok(ready > 0),
     }
 }
 
-fn await_readable(number: RawFd, what: &str) -> Answer {
+fn await_readable(fd: RawFd, data: &str) -> ProbeResult {
     let ready = loop {
-        match wait_readable(number, PATIENCE) {
+        match wait_readable(fd, COMPLETION_TIMEOUT) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            ready => break ready.map_err(Missing::refused("poll"))?,
+            ready => break ready.map_err(ProbeError::refused("poll"))?,
         }
     };
-    require(ready, format!("{what} never came"))
+    require(ready, format!("{data} did not arrive"))
 }
 
-/// Sends a few bytes, for which there is room.
-pub(super) fn tell(number: RawFd, bytes: &[u8]) -> Answer {
+/// Sends a few bytes, which fit into the send buffer.
+pub(super) fn send(fd: RawFd, bytes: &[u8]) -> ProbeResult {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the pointer and the length are those of a slice.
-    let sent = unsafe { libc::send(number, bytes.as_ptr().cast(), bytes.len(), flags) };
+    // SAFETY: pointer and length are those of a slice.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     if sent == -1 {
-        return Err(Missing::refused("send")(io::Error::last_os_error()));
+        return Err(ProbeError::refused("send")(io::Error::last_os_error()));
     }
     require(sent == bytes.len() as isize, format!("{sent} of {} bytes were sent", bytes.len()))
 }
 
-/// Receives so many bytes, or all until the end of the stream.
-pub(super) fn hear(number: RawFd, length: usize) -> Result<Vec<u8>, Missing> {
-    let mut heard = vec![0; length];
+/// Receives `length` bytes, or all up to the end of the stream.
+fn receive(fd: RawFd, length: usize) -> ProbeResult<Vec<u8>> {
+    let mut received = vec![0; length];
     let mut filled = 0;
     while filled < length {
-        await_readable(number, "what was sent")?;
-        let rest = &mut heard[filled..];
-        // SAFETY: the pointer and the length are those of a slice.
+        await_readable(fd, "the data")?;
+        let rest = &mut received[filled..];
+        // SAFETY: pointer and length are those of a slice.
         let count =
-            unsafe { libc::recv(number, rest.as_mut_ptr().cast(), rest.len(), libc::MSG_DONTWAIT) };
+            unsafe { libc::recv(fd, rest.as_mut_ptr().cast(), rest.len(), libc::MSG_DONTWAIT) };
         match count {
-            -1 => return Err(Missing::refused("recv")(io::Error::last_os_error())),
+            -1 => return Err(ProbeError::refused("recv")(io::Error::last_os_error())),
             0 => break,
             count => filled += count as usize,
         }
     }
-    heard.truncate(filled);
-    Ok(heard)
+    received.truncate(filled);
+    Ok(received)
 }
 
-/// What must have been sent has been.
-pub(super) fn must_hear(number: RawFd, expected: &[u8]) -> Answer {
-    let heard = hear(number, expected.len())?;
-    require(heard == expected, format!("the peer received {} other bytes", heard.len()))
+pub(super) fn expect_bytes(fd: RawFd, expected: &[u8]) -> ProbeResult {
+    let received = receive(fd, expected.len())?;
+    require(received == expected, format!("the peer received {} wrong bytes", received.len()))
 }
 
-/// The peer must have ended the stream.
-pub(super) fn must_end(number: RawFd) -> Answer {
-    require(hear(number, 1)?.is_empty(), "the peer received bytes in place of the end")
+pub(super) fn expect_end_of_stream(fd: RawFd) -> ProbeResult {
+    require(receive(fd, 1)?.is_empty(), "the peer received data instead of the end of the stream")
 }
 
-/// Ends both directions, so that whatever waits on the socket waits no more.
-pub(super) fn shut(number: RawFd) {
-    // SAFETY: the call takes numbers alone. If it fails, nothing was connected.
-    unsafe { libc::shutdown(number, libc::SHUT_RDWR) };
+/// Shuts down both directions, so that requests in flight on the socket complete.
+pub(super) fn shutdown_both(fd: RawFd) {
+    // SAFETY: the call takes no pointers. It fails only on a socket that is not connected.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }

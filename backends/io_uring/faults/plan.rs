@@ -1,4 +1,4 @@
-//! What goes wrong on this thread's rings, and what became of what was lent to the kernel.
+//! The faults to inject on this thread's rings, and what its rings and buffers left behind.
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -6,96 +6,96 @@ use std::time::Duration;
 
 use crate::token::Operation;
 
-/// What happens to an operation.
+/// The fault of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// The kernel never does it, and says this errno.
+    /// It is not executed and fails with this errno.
     Refused(i32),
-    /// The kernel does it, and says this errno all the same: what came or went is lost.
+    /// It is executed and reported as failed with this errno: its result is lost.
     Lost(i32),
-    /// The kernel may take or give so many bytes at the most.
+    /// It transfers at most this many bytes.
     Short(u32),
-    /// Its completion is held back for so many takings of completions, unless nothing else comes.
+    /// Its CQE is held back until completions have been reaped this often, or until no other
+    /// completion arrives.
     Delayed(u32),
-    /// It would go on, with F_MORE, but its first completion is its last.
+    /// It ends with its first CQE, from which IORING_CQE_F_MORE is removed.
     WithoutMore,
 }
 
-/// One thing that goes wrong: for the Nth asks of an operation, counted from 1.
+/// A fault of certain submissions of an operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) operation: Operation,
+    /// The submissions, counted from 1.
     pub(crate) which: RangeInclusive<u32>,
     pub(crate) effect: Effect,
 }
 
-/// All that goes wrong on one ring.
+/// The faults of one ring.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
-    /// The waits, counted from 1, that fail with this errno before they do anything.
+    /// The calls of io_uring_enter(2), counted from 1, that fail with this errno and do nothing.
     pub(crate) enter: Option<(RangeInclusive<u32>, i32)>,
-    /// For how long others may come, at least, before what is held back does.
-    pub(crate) lateness: Duration,
-    /// The completions of one taking are shuffled.
-    pub(crate) shuffled_by: Option<u64>,
-    /// The operations, by their codes, that this kernel does not have.
+    /// Minimum time for other completions to arrive before a delayed one is delivered.
+    pub(crate) min_hold: Duration,
+    /// Shuffles the completions that are reaped together.
+    pub(crate) shuffle_seed: Option<u64>,
+    /// Opcodes that the probe reports as unsupported.
     pub(crate) missing: Vec<u8>,
 }
 
-/// What was done, and what was left when the rings and buffers of this thread went.
+/// The faults injected on this thread, and what was outstanding when its rings and buffers were
+/// dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Accounts {
-    /// How often something went wrong as planned.
+pub(crate) struct Outcome {
     pub(crate) injected: u64,
-    /// Rings and slabs that are gone.
+    /// Rings and slabs dropped.
     pub(crate) rings: u64,
     pub(crate) slabs: u64,
-    /// Operations whose last completion nobody had taken.
+    /// Operations still in flight.
     pub(crate) operations_left: usize,
-    /// Buffers that the kernel had not given back.
+    /// Buffers still owned by the kernel.
     pub(crate) buffers_left: usize,
 }
 
 thread_local! {
     static PLAN: RefCell<Plan> = RefCell::default();
-    static ACCOUNTS: RefCell<Accounts> = RefCell::default();
+    static OUTCOME: RefCell<Outcome> = RefCell::default();
 }
 
-/// The plan of this thread.
 pub(crate) fn plan() -> Plan {
     PLAN.with_borrow(Clone::clone)
 }
 
-/// From the next ring on, this goes wrong on this thread.
+/// Sets the faults of the rings that this thread creates from now on.
 #[cfg(test)]
 pub(crate) fn set_plan(plan: Plan) {
     PLAN.set(plan);
 }
 
-/// What was done until now.
+/// Returns the outcome and resets it.
 #[cfg(test)]
-pub(crate) fn take_accounts() -> Accounts {
-    ACCOUNTS.take()
+pub(crate) fn take_outcome() -> Outcome {
+    OUTCOME.take()
 }
 
-/// One more fault.
-pub(crate) fn injected() {
-    ACCOUNTS.with_borrow_mut(|accounts| accounts.injected += 1);
+pub(crate) fn count_injected() {
+    OUTCOME.with_borrow_mut(|outcome| outcome.injected += 1);
 }
 
-/// A ring goes, with so many operations in flight.
-pub(crate) fn account_for_operations(left: usize) {
-    ACCOUNTS.with_borrow_mut(|accounts| {
-        accounts.rings += 1;
-        accounts.operations_left += left;
+/// Records a dropped ring and its number of operations in flight.
+pub(crate) fn record_ring_dropped(left: usize) {
+    OUTCOME.with_borrow_mut(|outcome| {
+        outcome.rings += 1;
+        outcome.operations_left += left;
     });
 }
 
-/// A slab goes, with so many buffers lent.
-pub(crate) fn account_for_buffers(left: usize) {
-    ACCOUNTS.with_borrow_mut(|accounts| {
-        accounts.slabs += 1;
-        accounts.buffers_left += left;
+/// Records a dropped slab and its number of lent buffers.
+pub(crate) fn record_buffers_dropped(left: usize) {
+    OUTCOME.with_borrow_mut(|outcome| {
+        outcome.slabs += 1;
+        outcome.buffers_left += left;
     });
 }

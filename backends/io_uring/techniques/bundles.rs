@@ -1,36 +1,40 @@
-//! `bundles`: replaces several completions of one multishot receive with one that names the first
-//! of several provided buffers, filled one after the other (IORING_RECVSEND_BUNDLE, Linux 6.10).
+//! `bundles`: one CQE reports several provided buffers (IORING_RECVSEND_BUNDLE, see
+//! io_uring_prep_recv(3)).
 //!
-//! Gain: fewer completions where peers send much at a time. A request head fits one buffer, and
-//! then it gains nothing. Linux 6.13.11 to 6.14 fill buffers out of order. Off by default.
+//! Replaces several CQEs of a multishot RECV: the CQE names the first buffer, and the bytes
+//! continue in the following buffers of the ring.
+//!
+//! Kernel: Linux 6.10. Linux 6.13.11 to 6.14 fill the buffers out of order.
+//!
+//! Helps where peers send much at a time. Does nothing for request heads, which fit one buffer. Off
+//! by default.
 
 use ::io_uring::{opcode, squeue};
 
-use super::direct_descriptors::Name;
+use super::direct_descriptors::Descriptor;
 use super::provided_buffers::{GROUP, ProvidedBuffers};
 
-/// Receives until further notice, several buffers at a time.
-pub(crate) fn entry(name: Name) -> squeue::Entry {
-    name.complete(opcode::RecvMultiBundle::new(name.number(), GROUP).build())
+pub(crate) fn sqe(descriptor: Descriptor) -> squeue::Entry {
+    descriptor.set_fixed_flag(opcode::RecvMultiBundle::new(descriptor.number(), GROUP).build())
 }
 
-/// Which buffers hold `count` bytes that begin in `first`, and how many each of them.
+/// Returns the buffers that hold `count` bytes beginning in `first`, with the byte count of each.
 pub(crate) fn pieces(
     buffers: &ProvidedBuffers,
     first: u16,
     count: usize,
 ) -> impl Iterator<Item = (u16, usize)> {
     let (mut buffer, mut left, mut is_first) = (first, count, true);
-    let each = buffers.buffer_bytes();
+    let buffer_bytes = buffers.buffer_bytes();
     std::iter::from_fn(move || {
         if left == 0 && !is_first {
             return None;
         }
-        let piece = (buffer, left.min(each));
+        let piece = (buffer, left.min(buffer_bytes));
         left -= piece.1;
         is_first = false;
         if left > 0 {
-            buffer = buffers.behind(buffer);
+            buffer = buffers.next_after(buffer);
         }
         Some(piece)
     })

@@ -1,12 +1,15 @@
-//! `direct_descriptors`: replaces the descriptors of connections with entries of a table that the
-//! ring alone knows (IORING_FILE_INDEX_ALLOC, Linux 5.19).
+//! `direct_descriptors`: connections are slots of the ring's own file table, not descriptors of the
+//! process (IORING_FILE_INDEX_ALLOC, see io_uring_prep_accept_direct(3)).
 //!
-//! Gain: the kernel neither fills nor looks up the process's table of descriptors, which is worth
-//! something to a process of many threads and could not be measured with one. It hurts where a
-//! system call is needed: shutdown(2) takes no index, so IORING_OP_SHUTDOWN, which costs a worker
-//! thread, has to be used in its place. And an ACCEPT with a full table accepts somebody and drops
-//! them: it is asked only while there is a free entry, and one at a time unless there are more
-//! than completions can come at once. Off by default.
+//! Replaces the descriptors of connections: an SQE with IOSQE_FIXED_FILE names the slot.
+//!
+//! Kernel: Linux 5.19.
+//!
+//! Helps in processes with many threads, where the kernel must lock and reference-count the shared
+//! descriptor table. Hurts where a system call is needed: shutdown(2) takes no slot, so
+//! IORING_OP_SHUTDOWN is used, which needs an io-wq worker thread. An ACCEPT with a full table
+//! accepts a connection and drops it; so it is submitted only while a slot is free, and multishot
+//! only while more slots are free than the completion queue has entries. Off by default.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -15,96 +18,95 @@ use ::io_uring::{opcode, squeue, types};
 
 use crate::io_uring::ring::{Completion, Ring};
 
-/// Where a connection is.
+/// The result of an ACCEPT.
 #[derive(Debug)]
-pub(crate) enum Descriptor {
-    /// Among the process's own.
-    OfProcess(OwnedFd),
-    /// In the ring's table, under this index.
-    OfRing(u32),
+pub(crate) enum AcceptedSocket {
+    Fd(OwnedFd),
+    /// The slot in the direct descriptor table.
+    Fixed(u32),
+}
+
+impl AcceptedSocket {
+    /// Takes ownership of what an ACCEPT returned.
+    ///
+    /// # Safety
+    /// This must be a completion of an ACCEPT that is direct if `is_direct`, and be used once.
+    pub(crate) unsafe fn from_completion(
+        completion: Completion,
+        is_direct: bool,
+    ) -> io::Result<Self> {
+        if is_direct {
+            return completion.result().map(|slot| Self::Fixed(slot as u32));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { completion.accepted_fd() }.map(Self::Fd)
+    }
+
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        match self {
+            Self::Fd(fd) => Descriptor { number: fd.as_raw_fd(), is_fixed: false },
+            Self::Fixed(slot) => Descriptor { number: *slot as RawFd, is_fixed: true },
+        }
+    }
+}
+
+/// A descriptor as an SQE names it, regular or direct. It does not own the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descriptor {
+    number: RawFd,
+    is_fixed: bool,
 }
 
 impl Descriptor {
-    /// What an ACCEPT has made.
-    ///
-    /// # Safety
-    /// It must be a completion of an ACCEPT of a ring that accepts so, and be asked once.
-    pub(crate) unsafe fn of(completion: Completion, directly: bool) -> io::Result<Self> {
-        if directly {
-            return completion.result().map(|index| Self::OfRing(index as u32));
-        }
-        // SAFETY: passed on to the caller.
-        unsafe { completion.descriptor() }.map(Self::OfProcess)
+    pub(crate) const NONE: Self = Self { number: -1, is_fixed: false };
+
+    pub(crate) fn from_fd(number: RawFd) -> Self {
+        Self { number, is_fixed: false }
     }
 
-    /// How an entry names it.
-    pub(crate) fn name(&self) -> Name {
-        match self {
-            Self::OfProcess(fd) => Name { number: fd.as_raw_fd(), of_ring: false },
-            Self::OfRing(index) => Name { number: *index as RawFd, of_ring: true },
-        }
-    }
-}
-
-/// A descriptor as it stands in an entry. It owns nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Name {
-    number: RawFd,
-    of_ring: bool,
-}
-
-impl Name {
-    /// Nobody's.
-    pub(crate) const NONE: Self = Self { number: -1, of_ring: false };
-
-    /// One of the process's.
-    pub(crate) fn of_fd(number: RawFd) -> Self {
-        Self { number, of_ring: false }
-    }
-
-    /// For an entry that is then to pass through [`Name::complete`].
+    /// Returns the number for an SQE, which must then pass [`Descriptor::set_fixed_flag`].
     pub(crate) fn number(self) -> types::Fd {
         types::Fd(self.number)
     }
 
-    /// Says in which table the number counts.
-    pub(crate) fn complete(self, entry: squeue::Entry) -> squeue::Entry {
-        if self.of_ring { entry.flags(squeue::Flags::FIXED_FILE) } else { entry }
+    /// Sets IOSQE_FIXED_FILE if the number is a slot of the direct descriptor table.
+    pub(crate) fn set_fixed_flag(self, sqe: squeue::Entry) -> squeue::Entry {
+        if self.is_fixed { sqe.flags(squeue::Flags::FIXED_FILE) } else { sqe }
     }
 
-    /// The end of it. A CLOSE alone names the table in a field of its own.
-    pub(crate) fn close(self) -> squeue::Entry {
-        if self.of_ring {
+    /// Returns the SQE of a CLOSE, which names a slot in `file_index` instead of by a flag.
+    pub(crate) fn close_sqe(self) -> squeue::Entry {
+        if self.is_fixed {
             opcode::Close::new(types::Fixed(self.number as u32)).build()
         } else {
             opcode::Close::new(types::Fd(self.number)).build()
         }
     }
 
-    /// The descriptor, if it is the process's.
-    pub(crate) fn of_process(self) -> Option<RawFd> {
-        (!self.of_ring).then_some(self.number)
+    /// Returns the descriptor of the process, or `None` for a direct descriptor.
+    pub(crate) fn fd(self) -> Option<RawFd> {
+        (!self.is_fixed).then_some(self.number)
     }
 }
 
-/// The table: as many entries as there are slots and completions, if the process may have so many
-/// (EMFILE above RLIMIT_NOFILE); their number.
+/// Registers a direct descriptor table and returns its size: `wanted`, or less if RLIMIT_NOFILE is
+/// lower, above which the kernel returns EMFILE.
 pub(crate) fn register_table(ring: &mut Ring, wanted: usize) -> io::Result<usize> {
-    let entries = wanted.min(most_descriptors());
-    ring.register(|submitter| submitter.register_files_sparse(entries as u32))?;
-    Ok(entries)
+    let slots = wanted.min(max_descriptors());
+    ring.register(|submitter| submitter.register_files_sparse(slots as u32))?;
+    Ok(slots)
 }
 
-fn most_descriptors() -> usize {
+fn max_descriptors() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a struct that lives through the call.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
     if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX).min(1 << 20) } else { 1024 }
 }
 
-/// One connection, into any free entry.
-pub(crate) fn accept(listener: RawFd) -> squeue::Entry {
-    let nobody = std::ptr::null_mut();
-    let accept = opcode::Accept::new(types::Fd(listener), nobody, std::ptr::null_mut());
+/// Returns the SQE of a single ACCEPT into any free slot.
+pub(crate) fn accept_sqe(listener: RawFd) -> squeue::Entry {
+    let no_address = std::ptr::null_mut();
+    let accept = opcode::Accept::new(types::Fd(listener), no_address, std::ptr::null_mut());
     accept.file_index(Some(types::DestinationSlot::auto_target())).build()
 }

@@ -1,61 +1,60 @@
-//! `multishot_accept`: replaces one ACCEPT for each connection with one for all of them
-//! (IORING_ACCEPT_MULTISHOT, Linux 5.19): it completes again and again, with F_MORE, until an
-//! error, an overflow of the completion queue or a cancel ends it.
+//! `multishot_accept`: one ACCEPT posts a CQE for each connection (IORING_ACCEPT_MULTISHOT, see
+//! io_uring_prep_multishot_accept(3)).
 //!
-//! Gain: 1 µs a request in a load of one request a connection. It hurts where connections must not
-//! come faster than they can be taken in: the kernel accepts whoever waits, asked or not. So it is
-//! armed only while there is plenty of room, taken back when that ends, and whoever has come
-//! meanwhile waits in a [`Lobby`], first come, first served. A last completion may carry a
-//! descriptor too.
+//! Replaces one ACCEPT per connection. Each CQE has IORING_CQE_F_MORE until an error, a completion
+//! queue overflow or a cancel ends the request; the last CQE may carry a descriptor too.
+//!
+//! Kernel: Linux 5.19.
+//!
+//! Helps where many connections are opened. Hurts where connections must not be accepted faster
+//! than they can be admitted: the kernel accepts all that wait in the listener's queue. So it is
+//! submitted only while many slots are free and cancelled when few are; connections accepted in the
+//! meantime wait in an [`AcceptedQueue`].
 
 use std::collections::VecDeque;
 
 use ::io_uring::{opcode, squeue, types};
 
-use super::direct_descriptors::Descriptor;
+use super::direct_descriptors::AcceptedSocket;
 
-/// With so many free slots it is armed; with half of them it is taken back.
-const PLENTY: usize = 128;
+/// Free slots needed to submit it. It is cancelled when half of them are left.
+const MIN_FREE_SLOTS: usize = 128;
 
-/// Accepts until further notice. The peer's address is not asked for.
-pub(crate) fn entry(listener: i32, directly: bool) -> squeue::Entry {
+pub(crate) fn sqe(listener: i32, is_direct: bool) -> squeue::Entry {
     let accept = opcode::AcceptMulti::new(types::Fd(listener));
-    // A direct descriptor is in no table that an exec could hand on, and EINVAL follows the flag.
-    let flags = if directly { 0 } else { libc::SOCK_CLOEXEC };
-    accept.allocate_file_index(directly).flags(flags).build()
+    // A direct descriptor cannot be inherited by exec, and SOCK_CLOEXEC for one fails with EINVAL.
+    let flags = if is_direct { 0 } else { libc::SOCK_CLOEXEC };
+    accept.allocate_file_index(is_direct).flags(flags).build()
 }
 
-/// Whether there is room enough to accept without being asked.
+/// Returns true if enough slots are free to submit a multishot ACCEPT.
 pub(crate) fn has_room(free: usize, slots: usize) -> bool {
-    free >= PLENTY.min(slots / 2 + 1)
+    free >= MIN_FREE_SLOTS.min(slots / 2 + 1)
 }
 
-/// Whether so little room is left that it has to end.
-pub(crate) fn has_to_end(free: usize, slots: usize) -> bool {
-    free < PLENTY.min(slots / 2 + 1) / 2 + 1
+/// Returns true if so few slots are free that it must be cancelled.
+pub(crate) fn must_cancel(free: usize, slots: usize) -> bool {
+    free < MIN_FREE_SLOTS.min(slots / 2 + 1) / 2 + 1
 }
 
-/// Those whom the kernel has accepted and for whom there is no slot. A completion queue's worth
-/// of them can come before the kernel hears that it should stop.
-pub(crate) struct Lobby(VecDeque<Descriptor>);
+/// Connections that the kernel has accepted and that have no slot yet, in order. A whole completion
+/// queue of them may arrive before a cancel takes effect.
+pub(crate) struct AcceptedQueue(VecDeque<AcceptedSocket>);
 
-impl Lobby {
-    /// Room for so many, which is made at once; more are not turned away.
+impl AcceptedQueue {
+    /// Allocates room for `capacity` connections; it grows if there are more.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self(VecDeque::with_capacity(capacity))
     }
 
-    /// One more waits.
-    pub(crate) fn enter(&mut self, newcomer: Descriptor) {
-        self.0.push_back(newcomer);
+    pub(crate) fn push(&mut self, socket: AcceptedSocket) {
+        self.0.push_back(socket);
     }
 
-    /// Who has waited longest.
-    pub(crate) fn leave(&mut self) -> Option<Descriptor> {
+    pub(crate) fn pop(&mut self) -> Option<AcceptedSocket> {
         self.0.pop_front()
     }
 
-    /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,26 +1,30 @@
-//! `multishot_receive`: replaces one RECV after the other on the same connection with one for all
-//! of them (IORING_RECV_MULTISHOT, Linux 6.0), into [`super::provided_buffers`]. It completes
-//! again and again, with F_MORE, until the end of the stream, an error, a cancel, an empty buffer
-//! ring or an overflow of the completion queue ends it.
+//! `multishot_receive`: one RECV posts a CQE for each batch of bytes that arrives
+//! (IORING_RECV_MULTISHOT, see io_uring_prep_recv_multishot(3)).
 //!
-//! Gain: on a connection that asks again and again, half of the submissions; 4 % more requests a
-//! second than without. It hurts in a life of one request, where it would have to be cancelled
-//! before the close: where connections do not persist a plain RECV stands in its place. What a peer
-//! sends unasked is received unasked too; it is counted, and thrown away by the connection.
+//! Replaces one RECV after the other on a connection. The kernel receives into
+//! [`super::provided_buffers`]. Each CQE has IORING_CQE_F_MORE until the end of the stream, an
+//! error, a cancel, an empty buffer ring (ENOBUFS) or a completion queue overflow ends the request.
+//!
+//! Kernel: Linux 6.0, with a provided buffer ring.
+//!
+//! Helps on keep-alive connections: requests after the first need no RECV submission. Hurts where a
+//! connection has one request, since the RECV must be cancelled before the close; without
+//! keep-alive a single-shot RECV is submitted instead. Bytes that a peer sends unasked are received
+//! as well; the connection counts and discards them.
 
 use ::io_uring::{opcode, squeue};
 
-use super::direct_descriptors::Name;
+use super::direct_descriptors::Descriptor;
 use super::provided_buffers::GROUP;
 
-/// Receives until further notice.
-pub(crate) fn entry(name: Name) -> squeue::Entry {
-    name.complete(opcode::RecvMulti::new(name.number(), GROUP).build())
+pub(crate) fn sqe(descriptor: Descriptor) -> squeue::Entry {
+    descriptor.set_fixed_flag(opcode::RecvMulti::new(descriptor.number(), GROUP).build())
 }
 
-/// Receives once, into whichever provided buffer comes next.
-pub(crate) fn single_entry(name: Name, buffer_bytes: usize) -> squeue::Entry {
-    let nowhere = std::ptr::null_mut();
-    let recv = opcode::Recv::new(name.number(), nowhere, buffer_bytes as u32).buf_group(GROUP);
-    name.complete(recv.build().flags(squeue::Flags::BUFFER_SELECT))
+/// Returns a single-shot RECV into a provided buffer (IOSQE_BUFFER_SELECT).
+pub(crate) fn single_sqe(descriptor: Descriptor, buffer_bytes: usize) -> squeue::Entry {
+    let no_buffer = std::ptr::null_mut();
+    let recv = opcode::Recv::new(descriptor.number(), no_buffer, buffer_bytes as u32);
+    let sqe = recv.buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
+    descriptor.set_fixed_flag(sqe)
 }

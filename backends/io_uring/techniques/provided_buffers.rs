@@ -1,13 +1,16 @@
-//! `provided_buffers`: replaces the buffer that each RECV is lent with one that the kernel takes
-//! out of a ring of them when bytes have come (IORING_REGISTER_PBUF_RING, Linux 5.19).
+//! `provided_buffers`: all connections share a ring of receive buffers (IORING_REGISTER_PBUF_RING,
+//! see io_uring_register_buf_ring(3)).
 //!
-//! Gain: memory, since whoever is silent holds none; and it is what multishot receives need. In
-//! the load of one request a connection it could not be measured. It hurts where too few buffers
-//! make the kernel answer ENOBUFS: whoever it says that to waits until the others have given
-//! theirs back, which they do at once, and is asked again in its turn.
+//! Replaces the buffer of each RECV: the kernel picks one from the ring when bytes have arrived.
 //!
-//! Who owns a buffer: the kernel, from [`ProvidedBuffers::give_back`] to the completion that names
-//! it; then the server, until it has looked at the bytes.
+//! Kernel: Linux 5.19.
+//!
+//! Helps with many idle connections, which hold no buffer, and multishot receives need it. Hurts
+//! where the ring is too small: a RECV that finds it empty fails with ENOBUFS and is submitted
+//! again at the end of the loop iteration, when the other connections have returned theirs.
+//!
+//! The kernel owns a buffer from [`ProvidedBuffers::provide`] to the CQE that names it; the server
+//! owns it from then until it has processed the bytes.
 
 use std::io;
 use std::mem;
@@ -19,109 +22,117 @@ use ::io_uring::types::BufRingEntry;
 
 use crate::io_uring::ring::Ring;
 
-/// The one group that there is.
+/// The buffer group ID; there is one group.
 pub(crate) const GROUP: u16 = 0;
 
-/// The ring of buffers and the buffers themselves, in one mapping of their own: the ring must
-/// begin a page.
+/// The buffer ring and its buffers, in one mapping, since the ring must be page-aligned.
 pub(crate) struct ProvidedBuffers {
     memory: NonNull<u8>,
     memory_bytes: usize,
     entries: u16,
     buffer_bytes: usize,
-    /// How many were ever given, modulo 2^16: the end of the ring as the kernel reads it.
-    given: u16,
-    /// Which buffer was given behind each of them, and which was the last to be given. The ring
-    /// does not tell: an entry is written anew as soon as the kernel has read it.
-    behind: Box<[u16]>,
-    last: u16,
-    /// Which of them are the kernel's.
+    /// The ring tail, modulo 2^16: the number of buffers ever provided.
+    tail: u16,
+    /// For each buffer, the one provided after it. The ring itself does not keep this order, since
+    /// its entries are overwritten once the kernel has read them.
+    next_buffer: Box<[u16]>,
+    last_provided: u16,
+    /// True for buffers that the kernel owns.
     lent: Box<[bool]>,
 }
 
 impl ProvidedBuffers {
-    /// So many buffers, a power of two, of so many bytes, all of which become the kernel's.
+    /// Registers a buffer ring and provides all its buffers. `entries` must be a power of two.
     ///
     /// # Errors
-    /// EINVAL where the kernel does not know of it, ENOMEM where it has no room.
+    /// EINVAL if the kernel does not support it, ENOMEM if memory is short.
     pub(crate) fn register(ring: &mut Ring, entries: u16, buffer_bytes: usize) -> io::Result<Self> {
         let ring_bytes = usize::from(entries) * size_of::<BufRingEntry>();
         let memory_bytes = ring_bytes + usize::from(entries) * buffer_bytes;
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, wherever the kernel has room for it, touches no other.
+        // SAFETY: a new mapping at an address that the kernel chooses overlaps no other.
         let memory = unsafe { libc::mmap(std::ptr::null_mut(), memory_bytes, access, kind, -1, 0) };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let memory = NonNull::new(memory.cast()).expect("mmap gives no address zero unasked");
-        let behind = vec![0; entries.into()].into_boxed_slice();
+        let memory = NonNull::new(memory.cast()).expect("mmap returns 0 only if requested");
+        let next_buffer = vec![0; entries.into()].into_boxed_slice();
         let lent = vec![false; entries.into()].into_boxed_slice();
-        let mut buffers =
-            Self { memory, memory_bytes, entries, buffer_bytes, given: 0, behind, last: 0, lent };
+        let mut buffers = Self {
+            memory,
+            memory_bytes,
+            entries,
+            buffer_bytes,
+            tail: 0,
+            next_buffer,
+            last_provided: 0,
+            lent,
+        };
         let address = memory.as_ptr() as u64;
-        // SAFETY: the mapping holds the ring. Where it goes before the kernel's ring does, it is
-        // unregistered first, or leaked.
-        if let Err(error) = unsafe { ring.lend_buffer_ring(address, entries, GROUP) } {
-            // SAFETY: the kernel has not taken it.
+        // SAFETY: the mapping holds the ring, and is freed only after the ring is unregistered;
+        // otherwise it is leaked.
+        if let Err(error) = unsafe { ring.register_buffer_ring(address, entries, GROUP) } {
+            // SAFETY: the kernel has not registered it.
             unsafe { buffers.free() };
             return Err(error);
         }
         for buffer in 0..entries {
-            buffers.give_back(buffer);
+            buffers.provide(buffer);
         }
         Ok(buffers)
     }
 
-    /// The kernel may fill it again.
-    pub(crate) fn give_back(&mut self, buffer: u16) {
+    /// Adds the buffer to the ring, so that the kernel may receive into it
+    /// (io_uring_buf_ring_add(3), io_uring_buf_ring_advance(3)).
+    pub(crate) fn provide(&mut self, buffer: u16) {
         let was_lent = mem::replace(&mut self.lent[usize::from(buffer)], true);
         assert!(!was_lent, "buffer {buffer}: the kernel has it already");
-        let place = self.given % self.entries;
-        self.behind[usize::from(self.last)] = buffer;
-        self.last = buffer;
+        let index = self.tail % self.entries;
+        self.next_buffer[usize::from(self.last_provided)] = buffer;
+        self.last_provided = buffer;
         let address = self.pointer(buffer) as u64;
         let bytes = self.buffer_bytes as u32;
-        // SAFETY: the kernel does not read the entry before the end of the ring has passed it.
-        let entry = unsafe { &mut *self.entry(place) };
+        // SAFETY: the kernel does not read the entry before the tail has passed it.
+        let entry = unsafe { &mut *self.entry(index) };
         entry.set_addr(address);
         entry.set_len(bytes);
         entry.set_bid(buffer);
-        self.given = self.given.wrapping_add(1);
-        // SAFETY: the ring is there, and its first entry holds the end of the ring.
-        let end = unsafe { BufRingEntry::tail(self.ring()) };
-        // SAFETY: the end is aligned, lives as long as the mapping, and is written to nowhere else.
-        let end = unsafe { AtomicU16::from_ptr(end.cast_mut()) };
-        end.store(self.given, Ordering::Release);
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: the ring is mapped, and its first entry holds the tail.
+        let tail = unsafe { BufRingEntry::tail(self.ring()) };
+        // SAFETY: the tail is aligned, lives as long as the mapping, and is written only here.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
     }
 
-    /// What came, in the buffer that it stands in, which is the server's from now on.
+    /// Takes ownership of a buffer from the kernel and returns the `count` bytes received into it.
     ///
     /// # Safety
-    /// A completion that nobody has looked at yet names this buffer and this count; or, of a
-    /// bundle, its first buffer and what stands in the ones before ([`super::bundles`]).
-    pub(crate) unsafe fn bytes(&mut self, buffer: u16, count: usize) -> &[u8] {
-        assert!(buffer < self.entries && count <= self.buffer_bytes, "not a buffer of ours");
+    /// A completion that is processed for the first time names this buffer and count; or the buffer
+    /// is a later one of a bundle ([`super::bundles`]).
+    pub(crate) unsafe fn take(&mut self, buffer: u16, count: usize) -> &[u8] {
+        assert!(buffer < self.entries && count <= self.buffer_bytes, "no such buffer");
         let was_lent = mem::replace(&mut self.lent[usize::from(buffer)], false);
         assert!(was_lent, "buffer {buffer}: the kernel does not have it");
-        // SAFETY: the buffer is within the mapping, and the server's until it is given back, as
-        // the caller vouches; its bytes were zeroed by the kernel when they were mapped.
+        // SAFETY: the buffer is within the mapping, and the server owns it until it is provided
+        // again, as the caller promises; the kernel zeroed its bytes when they were mapped.
         unsafe { slice::from_raw_parts(self.pointer(buffer), count) }
     }
 
-    /// The buffer that the kernel fills behind this one, which it has filled and which has not been
-    /// given back.
-    pub(crate) fn behind(&self, buffer: u16) -> u16 {
-        self.behind[usize::from(buffer)]
+    /// Returns the buffer that the kernel fills after this one, which must not be provided again
+    /// yet.
+    pub(crate) fn next_after(&self, buffer: u16) -> u16 {
+        self.next_buffer[usize::from(buffer)]
     }
 
-    /// How many buffers the server has not given back.
+    /// Returns the number of buffers that the server owns.
     #[cfg(test)]
-    pub(crate) fn kept(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.lent.iter().filter(|is_lent| !**is_lent).count()
     }
 
-    /// How many bytes one buffer holds.
+    /// Returns the size of one buffer.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.buffer_bytes
     }
@@ -130,24 +141,24 @@ impl ProvidedBuffers {
         self.memory.as_ptr().cast()
     }
 
-    fn entry(&self, place: u16) -> *mut BufRingEntry {
-        assert!(place < self.entries, "not a place of the ring's");
-        // SAFETY: the place is within the ring.
-        unsafe { self.ring().add(usize::from(place)) }
+    fn entry(&self, index: u16) -> *mut BufRingEntry {
+        assert!(index < self.entries, "no such entry");
+        // SAFETY: the index is within the ring.
+        unsafe { self.ring().add(usize::from(index)) }
     }
 
     fn pointer(&self, buffer: u16) -> *mut u8 {
         let ring_bytes = usize::from(self.entries) * size_of::<BufRingEntry>();
-        // SAFETY: the buffer is one of the ring's, which the mapping has room for.
+        // SAFETY: the mapping has room for every buffer of the ring.
         unsafe { self.memory.as_ptr().add(ring_bytes + usize::from(buffer) * self.buffer_bytes) }
     }
 
-    /// The memory goes back to the process; until then the kernel may write to it.
+    /// Unmaps the ring and its buffers.
     ///
     /// # Safety
-    /// The kernel's ring is gone, or has been told so, and no receive is in flight.
+    /// The buffer ring is not registered, and no RECV is in flight.
     pub(crate) unsafe fn free(self) {
-        // SAFETY: the mapping was made with this length, and nobody uses it, as the caller vouches.
+        // SAFETY: the mapping was made with this length and is unused, as the caller promises.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.memory_bytes) };
     }
 }

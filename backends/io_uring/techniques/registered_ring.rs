@@ -1,15 +1,19 @@
-//! `registered_ring`: replaces the lookup of the ring's descriptor in each system call with an
-//! index (IORING_REGISTER_RING_FDS, Linux 5.18).
+//! `registered_ring`: io_uring_enter(2) gets an index instead of the ring's descriptor
+//! (IORING_REGISTER_RING_FDS, see io_uring_register_ring_fd(3)).
 //!
-//! Gain: two atomic operations a call where the process has several threads; it could not be
-//! measured. It hurts nobody.
+//! Replaces the descriptor lookup in each system call.
+//!
+//! Kernel: Linux 5.18.
+//!
+//! Helps a little in processes with several threads: it saves two atomic operations a call. Hurts
+//! nowhere.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use ::io_uring::IoUring;
 
-use super::minimum_wait;
+use super::min_wait;
 
 const REGISTER_RING_FDS: u32 = 20;
 const UNREGISTER_RING_FDS: u32 = 21;
@@ -20,7 +24,7 @@ const ENTER_REGISTERED_RING: u32 = 16;
 
 /// `struct io_uring_rsrc_update`
 #[repr(C)]
-struct Update {
+struct RsrcUpdate {
     offset: u32,
     reserved: u32,
     data: u64,
@@ -28,15 +32,15 @@ struct Update {
 
 /// `struct io_uring_getevents_arg`
 #[repr(C)]
-struct Arguments {
+struct GeteventsArg {
     signal_mask: u64,
     signal_mask_bytes: u32,
-    minimum_wait_us: u32,
+    min_wait_us: u32,
     time: u64,
 }
 
-/// The index of a ring, valid on the thread that registered it. It keeps the ring until that thread
-/// ends, so it must go before the ring does.
+/// The index of a ring, valid on the thread that registered it. The registration keeps the ring
+/// open until that thread ends, so this must be dropped before the ring.
 pub(super) struct RegisteredRing {
     index: u32,
     ring: RawFd,
@@ -44,9 +48,10 @@ pub(super) struct RegisteredRing {
 
 impl RegisteredRing {
     /// # Errors
-    /// EINVAL where the kernel does not know of it.
+    /// EINVAL if the kernel does not support it.
     pub(super) fn new(ring: &IoUring) -> io::Result<Self> {
-        let mut update = Update { offset: u32::MAX, reserved: 0, data: ring.as_raw_fd() as u64 };
+        let mut update =
+            RsrcUpdate { offset: u32::MAX, reserved: 0, data: ring.as_raw_fd() as u64 };
         // SAFETY: the update lives through the call, which writes the index to it.
         let registered = unsafe {
             libc::syscall(
@@ -64,13 +69,16 @@ impl RegisteredRing {
         }
     }
 
-    /// `io_uring_enter` by the index.
-    #[cfg_attr(any(test, feature = "simulation"), allow(dead_code))]
+    /// Calls io_uring_enter(2) with the index.
+    #[cfg_attr(
+        any(test, feature = "simulation"),
+        allow(dead_code, reason = "tests enter through their own queues")
+    )]
     pub(super) fn enter(
         &self,
         ring: &mut IoUring,
         want: usize,
-        minimum_wait_us: u32,
+        min_wait_us: u32,
     ) -> io::Result<usize> {
         let queue = ring.submission();
         let (length, overflow, work) = (queue.len(), queue.cq_overflow(), queue.taskrun());
@@ -83,17 +91,17 @@ impl RegisteredRing {
         if ring.params().is_setup_sqpoll() && asleep {
             flags |= ENTER_SQ_WAKEUP;
         }
-        let time = minimum_wait::longest();
+        let time = min_wait::max_wait_address();
         let mut arguments =
-            Arguments { signal_mask: 0, signal_mask_bytes: 0, minimum_wait_us, time };
-        let (pointer, bytes) = if minimum_wait_us > 0 {
+            GeteventsArg { signal_mask: 0, signal_mask_bytes: 0, min_wait_us, time };
+        let (pointer, bytes) = if min_wait_us > 0 {
             flags |= ENTER_EXT_ARG;
-            (&raw mut arguments, size_of::<Arguments>())
+            (&raw mut arguments, size_of::<GeteventsArg>())
         } else {
             (std::ptr::null_mut(), 0)
         };
-        // SAFETY: the arguments live through the call, and their size is said; what the entries
-        // point to is vouched for by whoever pushed them.
+        // SAFETY: the arguments live through the call, and `bytes` is their size. Who pushed an SQE
+        // has promised that the memory it points to is valid.
         let entered = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
@@ -111,9 +119,9 @@ impl RegisteredRing {
 
 impl Drop for RegisteredRing {
     fn drop(&mut self) {
-        let mut update = Update { offset: self.index, reserved: 0, data: 0 };
-        // SAFETY: the update lives through the call. The descriptor is still the ring's: whoever
-        // owns both drops this first.
+        let mut update = RsrcUpdate { offset: self.index, reserved: 0, data: 0 };
+        // SAFETY: the update lives through the call. The ring is still open: its owner drops this
+        // first.
         unsafe {
             libc::syscall(
                 libc::SYS_io_uring_register,
@@ -129,13 +137,13 @@ impl Drop for RegisteredRing {
 #[cfg(test)]
 mod tests {
     use crate::backend::{EngineOptions, Variant, open};
-    use crate::io_uring::faults::tests::is_refused;
+    use crate::io_uring::faults::tests::skip_if_refused;
     use crate::io_uring::techniques::Techniques;
 
-    /// A thread has sixteen places (IO_RINGFD_REG_MAX).
+    /// A thread can register sixteen rings (IO_RINGFD_REG_MAX).
     #[test]
-    fn a_ring_that_is_gone_leaves_its_place() {
-        if is_refused("io_uring::techniques::registered_ring::tests") {
+    fn dropped_ring_frees_its_registered_index() {
+        if skip_if_refused("io_uring::techniques::registered_ring::tests") {
             return;
         }
         let techniques = Techniques { registered_ring: true, ..Techniques::NONE };

@@ -1,196 +1,200 @@
-//! Where bytes are received: into a buffer of the connection's own, or into one of those that all
-//! share.
+//! Receives into a buffer of the connection or into provided buffers that all connections share.
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 
 use super::Tuned;
-use super::flight::{Operations, Receive};
+use super::in_flight::{Operations, ReceiveBuffer};
 use crate::connection::Next;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
 use crate::io_uring::techniques::{Techniques, bundles, multishot_receive};
-use crate::lifecycle::Lifecycle;
-use crate::slots::ConnectionId;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
-pub(super) struct Buffers {
-    kind: Kind,
-    /// Who waits for a provided buffer, first come, first served.
-    parked: VecDeque<ConnectionId>,
+pub(super) struct ReceiveBuffers {
+    kind: BufferKind,
+    /// Connections that wait for a provided buffer, in order.
+    waiting: VecDeque<ConnectionId>,
     buffer_bytes: usize,
 }
 
-enum Kind {
-    /// One for each connection: from the ask to the answer it is the kernel's.
+enum BufferKind {
+    /// One buffer for each connection, which the kernel owns while a RECV is in flight.
     Own(RecvSlab),
-    /// The kernel's until bytes have come.
+    /// A buffer ring, whose buffers the kernel owns until it has received into them.
     Provided(ProvidedBuffers),
-    /// Given up.
-    Gone,
+    /// After [`ReceiveBuffers::release`].
+    Released,
 }
 
-impl Buffers {
+impl ReceiveBuffers {
     pub(super) fn new(
         ring: &mut Ring,
         techniques: &Techniques,
         slots: usize,
         buffer_bytes: usize,
     ) -> io::Result<Self> {
-        let kind = if techniques.provided_buffers > 0 {
-            let count = techniques.provided_buffers;
-            Kind::Provided(ProvidedBuffers::register(ring, count, buffer_bytes)?)
+        let count = techniques.provided_buffers;
+        let (kind, max_waiting) = if count > 0 {
+            let buffers = ProvidedBuffers::register(ring, count, buffer_bytes)?;
+            (BufferKind::Provided(buffers), slots)
         } else {
-            Kind::Own(RecvSlab::new(slots, buffer_bytes))
+            (BufferKind::Own(RecvSlab::new(slots, buffer_bytes)), 0)
         };
-        let parked =
-            VecDeque::with_capacity(if techniques.provided_buffers > 0 { slots } else { 0 });
-        Ok(Self { kind, parked, buffer_bytes })
+        Ok(Self { kind, waiting: VecDeque::with_capacity(max_waiting), buffer_bytes })
     }
 
-    /// The end: memory that the kernel may still write to is leaked rather than freed.
-    pub(super) fn leave(&mut self, ring: &mut Ring) {
+    /// Unregisters the buffer ring. Memory that the kernel may still write to is leaked, not freed.
+    pub(super) fn release(&mut self, ring: &mut Ring) {
         let in_flight = ring.in_flight();
-        let Kind::Provided(buffers) = mem::replace(&mut self.kind, Kind::Gone) else { return };
+        let BufferKind::Provided(buffers) = mem::replace(&mut self.kind, BufferKind::Released)
+        else {
+            return;
+        };
         #[cfg(test)]
-        crate::io_uring::faults::account_for_buffers(buffers.kept());
-        if ring.take_buffer_ring_back(GROUP).is_ok() && in_flight == 0 {
-            // SAFETY: the kernel's ring is gone, and nothing is in flight.
+        crate::io_uring::faults::record_buffers_dropped(buffers.taken());
+        if ring.unregister_buffer_ring(GROUP).is_ok() && in_flight == 0 {
+            // SAFETY: the buffer ring is unregistered, and nothing is in flight.
             unsafe { buffers.free() };
         }
     }
 }
 
 impl Tuned {
-    /// A receive, in the form that fits the life: where there is one request there is one receive
-    /// after the other, and whoever floods is asked for each.
-    pub(super) fn ask_for_bytes(&mut self, id: ConnectionId) {
+    /// Submits a RECV. It is multishot only with keep-alive, where several receives are likely, and
+    /// only while the peer keeps to its read budget.
+    pub(super) fn submit_recv(&mut self, id: ConnectionId) {
         let token = Token::new(Operation::Recv, id);
-        let is_long = self.server.persists();
-        let flight = &mut self.flights[id.slot as usize];
-        flight.asked(Operations::RECV, 1);
-        let name = flight.name;
-        let entry = match &mut self.buffers.kind {
-            Kind::Own(slab) => {
-                flight.receive = Receive::Own;
+        let has_many_receives = self.server.is_keep_alive();
+        let in_flight = &mut self.in_flight[id.slot as usize];
+        in_flight.submitted(Operations::RECV, 1);
+        let descriptor = in_flight.descriptor;
+        let is_multishot = self.techniques.multishot_receive
+            && has_many_receives
+            && !in_flight.is_over_read_budget;
+        let sqe = match &mut self.buffers.kind {
+            BufferKind::Own(slab) => {
+                in_flight.receive_buffer = ReceiveBuffer::Own;
                 let loan = slab.lend(id.slot);
-                return self.ring.recv_on(name, loan, token);
+                return self.ring.recv_on(descriptor, loan, token);
             }
-            _ if self.techniques.multishot_receive && is_long && !flight.is_greedy => {
-                if self.techniques.bundles {
-                    bundles::entry(name)
-                } else {
-                    multishot_receive::entry(name)
-                }
-            }
-            _ => multishot_receive::single_entry(name, self.buffers.buffer_bytes),
+            _ if is_multishot && self.techniques.bundles => bundles::sqe(descriptor),
+            _ if is_multishot => multishot_receive::sqe(descriptor),
+            _ => multishot_receive::single_sqe(descriptor, self.buffers.buffer_bytes),
         };
-        flight.receive = Receive::Provided;
-        // SAFETY: the entry points to nothing: the buffers are the kernel's already.
-        unsafe { self.ring.push(entry, token) };
+        in_flight.receive_buffer = ReceiveBuffer::Provided;
+        // SAFETY: the SQE has no pointers: the kernel picks a provided buffer.
+        unsafe { self.ring.push(sqe, token) };
     }
 
-    /// What has come, in whose buffer it may be.
-    pub(super) fn take_bytes(
+    /// Passes received bytes to the server and returns their buffers to the kernel.
+    pub(super) fn on_bytes(
         &mut self,
         id: ConnectionId,
         completion: Completion,
         count: usize,
     ) -> Next {
-        self.flights[id.slot as usize].is_drained = count < self.buffers.buffer_bytes;
+        self.in_flight[id.slot as usize].is_socket_empty = count < self.buffers.buffer_bytes;
         if completion.more() {
-            self.mind_the_turn(id, count);
+            self.enforce_read_budget(id, count);
         }
         match &mut self.buffers.kind {
-            Kind::Own(slab) => {
-                // SAFETY: the slab owns the buffer; this is the one completion of the RECV for
-                // which it was lent, since `landed` found it to be in flight.
+            BufferKind::Own(slab) => {
+                // SAFETY: this is the one completion of the RECV for which the buffer was lent:
+                // `on_completion` found that RECV in flight.
                 let bytes = unsafe { slab.take_back(id.slot, count) };
-                self.server.received(id, bytes)
+                self.server.on_received(id, bytes)
             }
-            Kind::Provided(buffers) => {
-                let Some(first) = completion.buffer() else {
-                    assert_eq!(count, 0, "bytes came, and stand nowhere");
-                    return self.server.received(id, &[]);
+            BufferKind::Provided(buffers) => {
+                let Some(first) = completion.buffer_id() else {
+                    assert_eq!(count, 0, "a RECV returned bytes without a buffer ID");
+                    return self.server.on_received(id, &[]);
                 };
                 if count <= self.buffers.buffer_bytes {
                     // SAFETY: this is the completion that names the buffer.
-                    let next = self.server.received(id, unsafe { buffers.bytes(first, count) });
-                    buffers.give_back(first);
+                    let next = self.server.on_received(id, unsafe { buffers.take(first, count) });
+                    buffers.provide(first);
                     return next;
                 }
                 let mut next = Next::Recv;
                 for (buffer, bytes) in bundles::pieces(buffers, first, count).collect::<Vec<_>>() {
-                    // SAFETY: as above; the bundle goes on in that buffer.
-                    next = self.server.received(id, unsafe { buffers.bytes(buffer, bytes) });
-                    buffers.give_back(buffer);
+                    // SAFETY: the bundle of this completion continues in this buffer.
+                    next = self.server.on_received(id, unsafe { buffers.take(buffer, bytes) });
+                    buffers.provide(buffer);
                 }
                 next
             }
-            Kind::Gone => unreachable!("nothing is received after the end"),
+            BufferKind::Released => unreachable!("a completion after the buffers were released"),
         }
     }
 
-    /// A multishot receive brings what it likes. Who brings more than a turn's worth in one turn
-    /// loses it; what the kernel had taken by then, some thirty buffers, still comes.
-    fn mind_the_turn(&mut self, id: ConnectionId, count: usize) {
-        let (turn, most) = (self.turn, self.server.turn_bytes());
-        let flight = self.flight(id);
-        if mem::replace(&mut flight.turn, turn) != turn {
-            flight.turn_bytes = 0;
+    /// Cancels a multishot RECV that has received more than the read budget in one loop iteration.
+    /// CQEs that the kernel posts before the cancel are still delivered; one multishot retry loop
+    /// posts at most MULTISHOT_MAX_RETRY (32) of them.
+    fn enforce_read_budget(&mut self, id: ConnectionId, count: usize) {
+        let (iteration, budget) = (self.iteration, self.server.read_budget_bytes());
+        let in_flight = self.in_flight(id);
+        if mem::replace(&mut in_flight.iteration, iteration) != iteration {
+            in_flight.iteration_bytes = 0;
         }
-        flight.turn_bytes += count;
-        if flight.turn_bytes > most && !flight.cancelled.meet(Operations::RECV) {
-            flight.is_greedy = true;
-            flight.cancelled |= Operations::RECV;
+        in_flight.iteration_bytes += count;
+        let is_cancelled = in_flight.cancelled.intersects(Operations::RECV);
+        if in_flight.iteration_bytes > budget && !is_cancelled {
+            in_flight.is_over_read_budget = true;
+            in_flight.cancelled |= Operations::RECV;
             self.ring.cancel(Token::new(Operation::Recv, id));
         }
     }
 
-    /// The receive has failed: its buffer is back, if it had one.
-    pub(super) fn take_no_bytes(&mut self, id: ConnectionId, completion: Completion) {
-        match (&mut self.buffers.kind, completion.buffer()) {
-            (Kind::Own(slab), _) => {
-                // SAFETY: as in `take_bytes`.
+    /// Returns the buffer of a failed RECV, if it had one.
+    pub(super) fn reclaim_buffer(&mut self, id: ConnectionId, completion: Completion) {
+        match (&mut self.buffers.kind, completion.buffer_id()) {
+            (BufferKind::Own(slab), _) => {
+                // SAFETY: as in `on_bytes`.
                 unsafe { slab.take_back(id.slot, 0) };
             }
-            (Kind::Provided(buffers), Some(buffer)) => {
-                // SAFETY: as in `take_bytes`.
-                unsafe { buffers.bytes(buffer, 0) };
-                buffers.give_back(buffer);
+            (BufferKind::Provided(buffers), Some(buffer)) => {
+                // SAFETY: as in `on_bytes`.
+                unsafe { buffers.take(buffer, 0) };
+                buffers.provide(buffer);
             }
             _ => {}
         }
     }
 
-    /// Whether the receive has failed for want of a provided buffer, and for nothing else.
-    pub(super) fn lacks_a_buffer(&mut self, id: ConnectionId, error: &io::Error) -> bool {
-        let is_provided = self.flight(id).receive == Receive::Provided;
+    /// Returns true if the RECV found the provided buffer ring empty. The network stack returns
+    /// ENOBUFS too, but a RECV into an own buffer then fails like with any other error.
+    pub(super) fn is_out_of_buffers(&mut self, id: ConnectionId, error: &io::Error) -> bool {
+        let is_provided = self.in_flight(id).receive_buffer == ReceiveBuffer::Provided;
         is_provided && error.raw_os_error() == Some(libc::ENOBUFS)
     }
 
-    /// There was no provided buffer: the receive is asked for again when this turn is over, by
-    /// when all that were taken have been given back.
-    pub(super) fn park(&mut self, id: ConnectionId) -> Next {
-        self.server.counters.provided_buffers_missing += 1;
-        let connection = &self.server.client(id).connection;
+    /// Defers the RECV to the end of the loop iteration. By then all buffers that the server took
+    /// are provided again.
+    pub(super) fn wait_for_buffer(&mut self, id: ConnectionId) -> Next {
+        self.server.counters.provided_buffers_exhausted += 1;
+        let connection = &self.server.connection(id).connection;
         if !connection.is_closing() {
-            self.buffers.parked.push_back(id);
-            self.flight(id).is_parked = true;
+            self.buffers.waiting.push_back(id);
+            self.in_flight(id).is_waiting_for_buffer = true;
         }
-        self.server.client(id).connection.wants()
+        self.server.connection(id).connection.next()
     }
 
-    pub(super) fn receive_for_the_parked(&mut self) {
-        while let Some(id) = self.buffers.parked.pop_front() {
-            if self.server.clients.get(id).is_none() || !self.flight(id).is_parked {
+    /// Submits the deferred receives.
+    pub(super) fn recv_waiting(&mut self) {
+        while let Some(id) = self.buffers.waiting.pop_front() {
+            if self.server.connections.get(id).is_none()
+                || !self.in_flight(id).is_waiting_for_buffer
+            {
                 continue;
             }
-            self.flight(id).is_parked = false;
-            if self.server.client(id).connection.wants() == Next::Recv {
-                self.recv(id);
+            self.in_flight(id).is_waiting_for_buffer = false;
+            if self.server.connection(id).connection.next() == Next::Recv {
+                self.start_recv(id);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which operations fail, where and how; and the running of many cases side by side.
+//! The faults to inject, and a runner that runs many cases concurrently.
 
 use std::env;
 use std::ops::RangeInclusive;
@@ -11,11 +11,11 @@ use crate::error::ErrorKind;
 use crate::io_uring::Techniques;
 use crate::io_uring::faults::plan::{Effect, Fault, Plan};
 use crate::io_uring::ring::Ring;
-use crate::own_process;
+use crate::test_process;
 use crate::token::Operation;
 
-/// What the manual pages name for these operations and for what they rest on, and some that they
-/// do not: a kernel may say anything.
+/// Errnos that the man pages list for these operations and the system calls of the same name, and
+/// some that they do not list.
 pub(super) const ERRNOS: [i32; 19] = [
     libc::EPERM,
     libc::EINTR,
@@ -38,22 +38,29 @@ pub(super) const ERRNOS: [i32; 19] = [
     libc::ECANCELED,
 ];
 
-/// Faults fall on each of these asks in turn; the load asks each operation more often than that.
+/// Faults are injected in each of these submissions in turn. The load submits each operation more
+/// often than that.
 pub(super) const PLACES: RangeInclusive<u32> = 1..=20;
 
-/// How many cases run side by side: most of their time they wait for the tick.
-const SIDE_BY_SIDE: usize = 16;
-
-/// Whether the test of that name is to run, and to run here.
-pub(super) fn begins(name: &str) -> bool {
-    !is_refused(name) && own_process::is_inside(name)
+/// Returns the places of this run: all in the full form, otherwise the first ones, where a
+/// connection begins, and some of the later ones, where connections are in different states.
+pub(super) fn sampled_places() -> impl Iterator<Item = u32> {
+    PLACES.filter(|place| test_process::is_full() || [1, 2, 5, 12, 20].contains(place))
 }
 
-/// Whether the kernel refuses io_uring. Then the test of that name is skipped, and has said so.
+/// Cases mostly wait for the tick, so that many can run at once.
+const CONCURRENT_CASES: usize = 32;
+
+/// Returns true if the test runs in this process; see [`own_process`].
+pub(super) fn should_run(name: &str) -> bool {
+    !skip_if_refused(name) && test_process::is_own_process(name)
+}
+
+/// Returns true if the kernel refuses io_uring, and prints that the test is skipped.
 ///
 /// # Panics
-/// Under `CI=true`: there a test that is skipped has failed.
-pub(crate) fn is_refused(test: &str) -> bool {
+/// With `CI=true`, where a skipped test is a failure.
+pub(crate) fn skip_if_refused(test: &str) -> bool {
     let refusal = match Ring::new(&EngineOptions::default()) {
         Err(error) if error.kind == ErrorKind::BackendRefused => error,
         _ => return false,
@@ -63,18 +70,18 @@ pub(crate) fn is_refused(test: &str) -> bool {
     true
 }
 
-/// Runs all cases on both engines, and says what they did.
-pub(super) fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
-    run_as_they_are(title, cases.into_iter().flat_map(on_both_engines))
+/// Runs all cases on both engines and prints the totals.
+pub(super) fn run_on_both_engines(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
+    run_all(title, cases.into_iter().flat_map(on_both_engines))
 }
 
-/// The same on the engine that each names.
-pub(super) fn run_as_they_are(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
+/// Runs all cases, each on its own variant, and prints the totals.
+pub(super) fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
     let before = load::descriptors();
     let queue = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
     let totals = Mutex::new(Totals::default());
     thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        for _ in 0..CONCURRENT_CASES {
             scope.spawn(|| {
                 loop {
                     let Some(case) = queue.lock().unwrap().next() else { return };
@@ -90,26 +97,28 @@ pub(super) fn run_as_they_are(title: &str, cases: impl IntoIterator<Item = Case>
     totals
 }
 
-/// The same for `io_uring:tuned`, asking for one step at a time: there each fault finds its place.
+/// Adds the case for `io_uring:tuned` with one operation in flight at a time, so that the places of
+/// the faults are the same.
 fn on_both_engines(case: Case) -> [Case; 2] {
     let mut tuned = case.clone();
     tuned.variant = Variant::IoUringTuned;
     tuned.name = format!("tuned, {}", case.name);
     tuned.options.shutdown = ShutdownBy::Ring;
-    tuned.options.techniques = Techniques { deferred_task_run: true, ..Techniques::NONE };
+    tuned.options.techniques = Techniques { defer_taskrun: true, ..Techniques::NONE };
     [case, tuned]
 }
 
-/// `io_uring:tuned` with the send, the shutdown and the close in a chain.
-pub(super) fn in_a_chain(case: Case) -> Case {
+/// Runs the case on `io_uring:tuned` with SEND, SHUTDOWN and CLOSE in a chain.
+pub(super) fn with_linked_close(case: Case) -> Case {
     let mut chained = on_both_engines(case)[1].clone();
     chained.options.techniques.linked_close = true;
-    chained.options.techniques.skip_success = true;
+    chained.options.techniques.cqe_skip_success = true;
     chained
 }
 
-/// `io_uring:tuned` with provided buffers for all; with keep-alive, one RECV for all that comes.
-pub(super) fn sharing_buffers(buffers: u16, keep_alive: bool, case: &Case) -> Case {
+/// Runs the case on `io_uring:tuned` with provided buffers; with keep-alive, also with multishot
+/// receives.
+pub(super) fn with_provided_buffers(buffers: u16, keep_alive: bool, case: &Case) -> Case {
     let mut shared = on_both_engines(case.clone())[1].clone();
     shared.name = format!("{buffers} buffers, keep-alive {keep_alive}, {}", shared.name);
     shared.options.techniques.provided_buffers = buffers;
@@ -118,21 +127,21 @@ pub(super) fn sharing_buffers(buffers: u16, keep_alive: bool, case: &Case) -> Ca
     shared
 }
 
-/// `io_uring:tuned` that sends every answer from where it stands.
-pub(super) fn without_a_copy(case: Case) -> Case {
+/// Runs the case on `io_uring:tuned` with zero-copy sends.
+pub(super) fn with_send_zc(case: Case) -> Case {
     let mut sends = on_both_engines(case)[1].clone();
-    sends.options.techniques.zero_copy_send_bytes = 1;
+    sends.options.techniques.send_zc_min_bytes = 1;
     sends
 }
 
-/// The asks of an operation that can be met by a fault.
+/// Returns the submissions of an operation that a fault can be injected in.
 fn places(operation: Operation) -> Vec<RangeInclusive<u32>> {
     match operation {
-        // The worker's own are asked once, and again only when they have failed.
-        Operation::Stop | Operation::Tick => PLACES.map(|n| 1..=n).collect(),
-        // At the end: of the ACCEPT, of the watch, of the tick.
+        // These are submitted once, and again only after a failure.
+        Operation::Stop | Operation::Tick => sampled_places().map(|n| 1..=n).collect(),
+        // The teardown cancels the accept, the stop and the tick.
         Operation::Cancel => (1..=3).map(|n| n..=n).collect(),
-        _ => PLACES.map(|n| n..=n).collect(),
+        _ => sampled_places().map(|n| n..=n).collect(),
     }
 }
 
@@ -140,7 +149,7 @@ pub(super) fn fault(operation: Operation, which: RangeInclusive<u32>, effect: Ef
     let name = format!("{operation:?} {which:?} {effect:?}");
     let plan = Plan { faults: vec![Fault { operation, which, effect }], ..Plan::default() };
     let may_fail = match (operation, effect) {
-        // What only asks for patience is asked again.
+        // The server retries these.
         (_, Effect::Refused(libc::EAGAIN | libc::EINTR)) => 0,
         (Operation::Recv | Operation::Send, Effect::Refused(_) | Effect::Lost(_)) => 1,
         (Operation::Accept, Effect::Lost(_)) => 1,
@@ -153,13 +162,13 @@ pub(super) fn faults(operation: Operation, effect: Effect) -> impl Iterator<Item
     places(operation).into_iter().map(move |which| fault(operation, which, effect))
 }
 
-pub(super) fn lingering(case: Case) -> Case {
+pub(super) fn with_lingering_close(case: Case) -> Case {
     Case { closing: Closing::Lingering { bytes: 1 << 16 }, ..case }
 }
 
-/// One thing that goes wrong, by the chance of four bytes.
-pub(super) fn by_chance(chance: &[u8]) -> Case {
-    let &[operation, place, effect, how] = chance else { panic!("four bytes are what it takes") };
+/// Chooses a fault by four random bytes.
+pub(super) fn from_seed_bytes(bytes: &[u8]) -> Case {
+    let &[operation, place, effect, how] = bytes else { panic!("four bytes are needed") };
     let operations = [
         Operation::Accept,
         Operation::Recv,

@@ -1,19 +1,19 @@
-//! What stands in the queues, to be read and written: the crate io-uring lets entries only be
-//! built, and completions only be read.
+//! Queue entries that can be read and written: the io-uring crate can only build SQEs and only read
+//! CQEs.
 
 use std::mem::transmute;
 
 use ::io_uring::squeue;
 
-/// One completion.
+/// A completion queue entry.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Cqe {
     pub(crate) user_data: u64,
     pub(crate) result: i32,
     pub(crate) flags: u32,
 }
 
-impl Entry {
+impl Cqe {
     pub(crate) fn result(&self) -> i32 {
         self.result
     }
@@ -27,10 +27,10 @@ impl Entry {
     }
 }
 
-/// A submission queue entry, laid out as the kernel has it (`struct io_uring_sqe`).
+/// A submission queue entry with the layout of `struct io_uring_sqe`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RawEntry {
+pub(crate) struct RawSqe {
     pub(crate) opcode: u8,
     pub(crate) flags: u8,
     pub(crate) priority: u16,
@@ -43,15 +43,15 @@ pub(crate) struct RawEntry {
     rest: [u8; 24],
 }
 
-impl RawEntry {
-    pub(crate) fn of(entry: &squeue::Entry) -> Self {
-        // SAFETY: the entry is the kernel's struct and nothing else, of which this is the layout;
-        // every bit pattern is valid for integers.
+impl RawSqe {
+    pub(crate) fn from_entry(entry: &squeue::Entry) -> Self {
+        // SAFETY: the entry is a `struct io_uring_sqe`, of which this is the layout; every bit
+        // pattern is valid for integers.
         unsafe { transmute(entry.clone()) }
     }
 
     pub(crate) fn into_entry(self) -> squeue::Entry {
-        // SAFETY: as above, the other way round: the kernel's struct is integers too.
+        // SAFETY: as above: both structs are integers only.
         unsafe { transmute(self) }
     }
 }
@@ -62,10 +62,10 @@ mod tests {
     use ::io_uring::{opcode, types};
 
     #[test]
-    fn the_layout_is_the_kernels() {
+    fn raw_sqe_has_the_kernel_layout() {
         let bytes = [0u8; 7];
         let entry = opcode::Send::new(types::Fd(-5), bytes.as_ptr(), 7).flags(0x4000).build();
-        let raw = RawEntry::of(&entry.user_data(0x1234));
+        let raw = RawSqe::from_entry(&entry.user_data(0x1234));
         assert_eq!((raw.opcode, raw.fd, raw.length), (opcode::Send::CODE, -5, 7));
         assert_eq!((raw.address, raw.user_data), (bytes.as_ptr() as u64, 0x1234));
         assert_eq!(raw.operation_flags, 0x4000);

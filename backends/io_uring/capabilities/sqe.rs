@@ -1,52 +1,52 @@
-//! What a trial can push: entries that point to nothing but statics and the trial's own memory.
+//! SQEs for probes. They point only to statics and to the memory of their [`ProbeRing`].
 
 use std::os::fd::RawFd;
 use std::ptr;
 
 use ::io_uring::{opcode, squeue, squeue::Flags, types};
 
-use super::trial::Trial;
+use super::probe_ring::ProbeRing;
 
 /// `IORING_RECVSEND_POLL_FIRST` (io_uring_enter(2)).
-pub(super) const POLL_FIRST: u16 = 1;
-/// A bit of the same field that no kernel has a meaning for.
-pub(super) const NO_SUCH_FLAG: u16 = 1 << 14;
+pub(super) const RECVSEND_POLL_FIRST: u16 = 1;
+/// A bit of the same field that no kernel defines.
+pub(super) const UNKNOWN_FLAG: u16 = 1 << 14;
 /// `IORING_SEND_ZC_REPORT_USAGE` (io_uring_enter(2)).
-pub(super) const REPORT_USAGE: u16 = 8;
+pub(super) const SEND_ZC_REPORT_USAGE: u16 = 8;
 
 const ASYNC_CANCEL_ALL: u32 = 1;
 const ASYNC_CANCEL_OP: u32 = 1 << 5;
 
-/// Soon: as long as something takes that must not be done at once.
-pub(super) static SOON: types::Timespec = types::Timespec::new().nsec(1_000_000);
+pub(super) static SHORT_TIMEOUT: types::Timespec = types::Timespec::new().nsec(1_000_000);
 
-/// An entry whose pointers stay valid until its last completion.
-pub(super) struct Ask {
+/// A submission queue entry whose pointers stay valid until its last completion.
+pub(super) struct Sqe {
     entry: squeue::Entry,
-    skips_success: bool,
+    skips_completion: bool,
 }
 
-impl Ask {
-    /// For entries without pointers, or with pointers to statics or the memory of the trial that
-    /// they are pushed to: this file makes no others.
+impl Sqe {
+    /// Wraps an entry without pointers, or with pointers to statics or to the memory of the ring
+    /// that it is pushed to.
     fn new(entry: squeue::Entry) -> Self {
-        Self { entry, skips_success: false }
+        Self { entry, skips_completion: false }
     }
 
     pub(super) fn into_entry(self) -> squeue::Entry {
         self.entry
     }
 
-    pub(super) fn skips_success(&self) -> bool {
-        self.skips_success
+    /// Returns true if the kernel posts no CQE on success (IOSQE_CQE_SKIP_SUCCESS).
+    pub(super) fn skips_completion(&self) -> bool {
+        self.skips_completion
     }
 
     pub(super) fn flags(self, flags: Flags) -> Self {
-        let skips_success = self.skips_success || flags.contains(Flags::SKIP_SUCCESS);
-        Self { entry: self.entry.flags(flags), skips_success }
+        let skips_completion = self.skips_completion || flags.contains(Flags::SKIP_SUCCESS);
+        Self { entry: self.entry.flags(flags), skips_completion }
     }
 
-    /// The descriptor is an index into the table of registered files.
+    /// Makes the descriptor an index into the table of registered files.
     pub(super) fn fixed(self) -> Self {
         self.flags(Flags::FIXED_FILE)
     }
@@ -55,9 +55,8 @@ impl Ask {
         Self::new(opcode::Nop::new().build())
     }
 
-    /// What every kernel finds fault with before it starts it: credentials that nobody has
-    /// registered.
-    pub(super) fn faulty() -> Self {
+    /// A NOP that every kernel refuses at submission: its personality is not registered.
+    pub(super) fn invalid() -> Self {
         Self::new(opcode::Nop::new().build().personality(0x7fff))
     }
 
@@ -65,8 +64,8 @@ impl Ask {
         Self::new(Self::accept_entry(listener).flags(libc::SOCK_CLOEXEC).build())
     }
 
-    /// Into a slot of the table; `None` lets the kernel choose. Without SOCK_CLOEXEC, which the
-    /// kernel refuses together with it.
+    /// Accepts into a slot of the file table; `None` lets the kernel allocate it. Without
+    /// SOCK_CLOEXEC, which the kernel refuses for a direct descriptor.
     pub(super) fn accept_direct(listener: RawFd, slot: Option<u32>) -> Self {
         let slot = slot.and_then(|slot| types::DestinationSlot::try_from_slot_target(slot).ok());
         let slot = slot.unwrap_or(types::DestinationSlot::auto_target());
@@ -86,19 +85,17 @@ impl Ask {
         Self::new(entry.build())
     }
 
-    /// Into the memory of the trial, from its first byte on; `how` is a set of flags for the
-    /// ring (ioprio).
-    pub(super) fn recv(trial: &Trial, socket: RawFd, length: usize, how: u16) -> Self {
-        let to = trial.address(0, length);
-        Self::new(opcode::Recv::new(types::Fd(socket), to, length as u32).ioprio(how).build())
+    /// Receives into the start of the probe's memory.
+    pub(super) fn recv(probe: &ProbeRing, socket: RawFd, length: usize, ioprio: u16) -> Self {
+        let to = probe.address(0, length);
+        Self::new(opcode::Recv::new(types::Fd(socket), to, length as u32).ioprio(ioprio).build())
     }
 
-    /// Into a provided buffer.
-    /// The length is that of a buffer: kernels before 5.19 take zero for zero, later ones for the
-    /// whole of it.
+    /// Receives into a provided buffer of `length` bytes. Before Linux 5.19 a length of zero
+    /// receives nothing; later it means the whole buffer.
     pub(super) fn recv_provided(socket: RawFd, group: u16, length: usize) -> Self {
-        let nowhere = ptr::null_mut();
-        let entry = opcode::Recv::new(types::Fd(socket), nowhere, length as u32).buf_group(group);
+        let null = ptr::null_mut();
+        let entry = opcode::Recv::new(types::Fd(socket), null, length as u32).buf_group(group);
         Self::new(entry.build()).flags(Flags::BUFFER_SELECT)
     }
 
@@ -110,24 +107,28 @@ impl Ask {
         Self::new(opcode::RecvMultiBundle::new(types::Fd(socket), group).build())
     }
 
-    pub(super) fn send(socket: RawFd, bytes: &'static [u8], how: u16) -> Self {
+    pub(super) fn send(socket: RawFd, bytes: &'static [u8], ioprio: u16) -> Self {
         let entry = opcode::Send::new(types::Fd(socket), bytes.as_ptr(), bytes.len() as u32);
-        Self::new(entry.ioprio(how).build())
+        Self::new(entry.ioprio(ioprio).build())
     }
 
     pub(super) fn send_bundle(socket: RawFd, group: u16) -> Self {
         Self::new(opcode::SendBundle::new(types::Fd(socket), group).build())
     }
 
-    pub(super) fn send_zero_copy(socket: RawFd, bytes: &'static [u8], how: u16) -> Self {
+    pub(super) fn send_zc(socket: RawFd, bytes: &'static [u8], ioprio: u16) -> Self {
         let entry = opcode::SendZc::new(types::Fd(socket), bytes.as_ptr(), bytes.len() as u32);
-        Self::new(entry.zc_flags(how).build())
+        Self::new(entry.zc_flags(ioprio).build())
     }
 
-    /// Gives buffers of the trial's memory to a group, in the way from before there were rings of
-    /// buffers.
-    pub(super) fn provide(trial: &Trial, offset: usize, length: usize, group: u16) -> Self {
-        let from = trial.address(offset, length);
+    /// Provides one buffer of the probe's memory with IORING_OP_PROVIDE_BUFFERS.
+    pub(super) fn provide_buffers(
+        probe: &ProbeRing,
+        offset: usize,
+        length: usize,
+        group: u16,
+    ) -> Self {
+        let from = probe.address(offset, length);
         Self::new(opcode::ProvideBuffers::new(from, length as i32, 1, group, 0).build())
     }
 
@@ -152,17 +153,17 @@ impl Ask {
     }
 
     pub(super) fn timeout() -> Self {
-        Self::new(opcode::Timeout::new(&raw const SOON).build())
+        Self::new(opcode::Timeout::new(&raw const SHORT_TIMEOUT).build())
     }
 
-    /// Goes off so many times.
-    pub(super) fn timeout_multishot(times: u32) -> Self {
+    /// A timeout that expires `count` times.
+    pub(super) fn timeout_multishot(count: u32) -> Self {
         let flags = types::TimeoutFlags::MULTISHOT;
-        Self::new(opcode::Timeout::new(&raw const SOON).count(times).flags(flags).build())
+        Self::new(opcode::Timeout::new(&raw const SHORT_TIMEOUT).count(count).flags(flags).build())
     }
 
     pub(super) fn link_timeout() -> Self {
-        Self::new(opcode::LinkTimeout::new(&raw const SOON).build())
+        Self::new(opcode::LinkTimeout::new(&raw const SHORT_TIMEOUT).build())
     }
 
     pub(super) fn cancel(id: u64) -> Self {
@@ -173,26 +174,27 @@ impl Ask {
         Self::new(opcode::AsyncCancel2::new(which).build())
     }
 
-    /// Cancels all that are of one operation.
-    pub(super) fn cancel_operation(operation: u8) -> Self {
+    /// Cancels all requests with this opcode.
+    pub(super) fn cancel_op(opcode: u8) -> Self {
         let mut entry = opcode::AsyncCancel::new(0).build();
         let words = (&raw mut entry).cast::<u32>();
-        // The crate has no words for it: in struct io_uring_sqe, `len` is the seventh word of
-        // 32 bits and `cancel_flags` the eighth.
-        // SAFETY: an entry is 64 bytes, is aligned to eight, and may hold any bits.
-        unsafe { words.wrapping_add(6).write(operation.into()) };
-        // SAFETY: the same.
+        // The io-uring crate cannot build it. In struct io_uring_sqe, `len` is the seventh 32-bit
+        // word and `cancel_flags` the eighth.
+        // SAFETY: an entry has 64 bytes, is aligned to eight, and all bit patterns are valid.
+        unsafe { words.wrapping_add(6).write(opcode.into()) };
+        // SAFETY: as above.
         unsafe { words.wrapping_add(7).write(ASYNC_CANCEL_OP | ASYNC_CANCEL_ALL) };
         Self::new(entry)
     }
 
-    /// A completion on another ring.
-    pub(super) fn message(ring: RawFd, result: i32, id: u64) -> Self {
+    /// Posts a CQE to another ring.
+    pub(super) fn msg_ring(ring: RawFd, result: i32, id: u64) -> Self {
         Self::new(opcode::MsgRingData::new(types::Fd(ring), result, id, None).build())
     }
 
-    /// A registered file into the table of another ring, where the kernel chooses the slot.
-    pub(super) fn message_file(ring: RawFd, slot: u32, id: u64) -> Self {
+    /// Installs a registered file in the table of another ring, in a slot that the kernel
+    /// allocates.
+    pub(super) fn msg_ring_send_fd(ring: RawFd, slot: u32, id: u64) -> Self {
         let to = types::DestinationSlot::auto_target();
         let entry = opcode::MsgRingSendFd::new(types::Fd(ring), types::Fixed(slot), to, id);
         Self::new(entry.build())

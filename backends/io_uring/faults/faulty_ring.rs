@@ -1,0 +1,309 @@
+//! A real ring that injects the faults of a plan.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::mem;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use ::io_uring::{IoUring, cqueue, opcode, squeue};
+
+use super::plan::{self, Effect, Plan};
+use super::{Cqe, QueueFull, RawSqe};
+use crate::token::{Operation, Token};
+
+/// `user_data` that no SQE has.
+const NO_OPERATION: u64 = u64::MAX;
+/// `user_data` of cancels submitted here and not by the server.
+const OWN_CANCEL: u64 = u64::MAX - 1;
+
+/// Minimum time for other completions to arrive before a delayed one is delivered.
+const MIN_HOLD: Duration = Duration::from_micros(200);
+
+/// IOSQE_IO_LINK, IOSQE_CQE_SKIP_SUCCESS
+const IO_LINK: u8 = 1 << 2;
+const SKIP_SUCCESS: u8 = 1 << 6;
+
+/// IORING_CQE_F_MORE
+const MORE: u32 = 1 << 1;
+
+struct InFlightOperation {
+    token: Token,
+    effect: Option<Effect>,
+    /// The server has seen a last CQE, so later ones are discarded.
+    is_finished: bool,
+    /// It has IOSQE_CQE_SKIP_SUCCESS. The flag is not passed to the kernel, so that the end of the
+    /// operation is visible here.
+    skips_cqe: bool,
+    /// It is linked to the SQE before it.
+    is_linked: bool,
+    /// An SQE with IOSQE_CQE_SKIP_SUCCESS before it has failed, so its ECANCELED is skipped too.
+    skips_cancelled: bool,
+}
+
+pub(crate) struct FaultyRing {
+    ring: IoUring,
+    plan: Plan,
+    /// Number of submissions of each operation.
+    submissions: [u32; 16],
+    enters: u32,
+    /// By a unique ID, which the kernel gets as `user_data`; tokens are reused.
+    in_flight: HashMap<u64, InFlightOperation>,
+    next_id: u64,
+    /// The last SQE is linked to the next one.
+    links_next: bool,
+    /// Delayed CQEs, each with the number of reaps until it is delivered.
+    held: Vec<(u32, Cqe)>,
+    delivered: VecDeque<Cqe>,
+    random: u64,
+}
+
+impl FaultyRing {
+    pub(super) fn new(ring: IoUring) -> Self {
+        let plan = plan::plan();
+        let random = plan.shuffle_seed.unwrap_or(0) | 1;
+        Self {
+            ring,
+            plan,
+            submissions: [0; 16],
+            enters: 0,
+            in_flight: HashMap::new(),
+            next_id: 0,
+            links_next: false,
+            held: Vec::new(),
+            delivered: VecDeque::new(),
+            random,
+        }
+    }
+
+    pub(super) fn submitter(&self) -> ::io_uring::Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.params().sq_entries() as usize
+    }
+
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: nothing else uses the queue while `self` is borrowed.
+        unsafe { self.ring.submission_shared() }.len()
+    }
+
+    pub(super) fn cq_overflow(&mut self) -> bool {
+        self.ring.submission().cq_overflow()
+    }
+
+    /// # Safety
+    /// As for [`squeue::SubmissionQueue::push`].
+    pub(super) unsafe fn push(&mut self, sqe: &squeue::Entry) -> Result<(), QueueFull> {
+        if self.ring.submission().is_full() {
+            return Err(QueueFull);
+        }
+        let mut raw = RawSqe::from_entry(sqe);
+        let token = Token::from_bits(raw.user_data).expect("every SQE of the server has a token");
+        let submissions = &mut self.submissions[token.operation as usize];
+        *submissions += 1;
+        let effect =
+            self.plan.faults.iter().find(|fault| {
+                fault.operation == token.operation && fault.which.contains(submissions)
+            });
+        let effect = effect.map(|fault| fault.effect);
+        if token.operation == Operation::Cancel {
+            raw.address = self.id_of(raw.address);
+        }
+        let skips_cqe = raw.flags & SKIP_SUCCESS != 0;
+        let is_linked = mem::replace(&mut self.links_next, raw.flags & IO_LINK != 0);
+        raw.flags &= !SKIP_SUCCESS;
+        let flags = raw.flags;
+        match effect {
+            // An ASYNC_CANCEL without a target does nothing.
+            Some(Effect::Refused(_)) => {
+                raw = RawSqe::from_entry(&opcode::AsyncCancel::new(NO_OPERATION).build());
+                raw.flags = flags & IO_LINK;
+            }
+            Some(Effect::Short(bytes)) if bytes < raw.length => {
+                raw.length = bytes;
+                plan::count_injected();
+            }
+            _ => {}
+        }
+        raw.user_data = self.next_id;
+        self.next_id += 1;
+        let operation = InFlightOperation {
+            token,
+            effect,
+            is_finished: false,
+            skips_cqe,
+            is_linked,
+            skips_cancelled: false,
+        };
+        self.in_flight.insert(raw.user_data, operation);
+        // SAFETY: the caller's promise; a reduced length is within the buffer.
+        unsafe { self.push_raw(raw) };
+        Ok(())
+    }
+
+    /// # Safety
+    /// As for [`squeue::SubmissionQueue::push`].
+    unsafe fn push_raw(&mut self, raw: RawSqe) {
+        let sqe = raw.into_entry();
+        loop {
+            // SAFETY: the caller's promise.
+            if unsafe { self.ring.submission().push(&sqe) }.is_ok() {
+                return;
+            }
+            self.ring.submit().expect("a full queue can be submitted");
+        }
+    }
+
+    /// Returns the ID of the operation in flight with this token.
+    fn id_of(&self, token: u64) -> u64 {
+        let has_token = |operation: &InFlightOperation| {
+            operation.token.to_bits() == token && !operation.is_finished
+        };
+        let found = self.in_flight.iter().find(|(_, operation)| has_token(operation));
+        found.map_or(NO_OPERATION, |(&id, _)| id)
+    }
+
+    pub(super) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
+        self.enters += 1;
+        if let Some((which, errno)) = &self.plan.enter
+            && which.contains(&self.enters)
+        {
+            plan::count_injected();
+            return Err(io::Error::from_raw_os_error(*errno));
+        }
+        if self.delivered.is_empty() && self.held.is_empty() {
+            return self.ring.submit_and_wait(want);
+        }
+        let submitted = self.ring.submit_and_wait(0)?;
+        if want > 0 && self.delivered.is_empty() {
+            self.wait_or_release_held()?;
+        }
+        Ok(submitted)
+    }
+
+    /// Waits a short time for a completion. If none arrives, makes the first delayed one due:
+    /// a delayed CQE cannot wake a wait, and a wait must not return without a completion.
+    fn wait_or_release_held(&mut self) -> io::Result<()> {
+        if self.ring.completion().is_empty() {
+            thread::sleep(self.plan.min_hold.max(MIN_HOLD));
+            self.ring.submit_and_wait(0)?;
+        }
+        if self.ring.completion().is_empty() {
+            let soonest = self.held.iter().map(|(reaps, _)| *reaps).min().unwrap_or(1);
+            for (reaps, _) in &mut self.held {
+                *reaps -= soonest - 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_completions(&mut self) -> &mut VecDeque<Cqe> {
+        for (reaps, _) in &mut self.held {
+            *reaps -= 1;
+        }
+        let (due, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|(reaps, _)| *reaps == 0);
+        self.held = held;
+        let mut batch: Vec<Cqe> = due.into_iter().map(|(_, cqe)| cqe).collect();
+        let completions: Vec<cqueue::Entry> = self.ring.completion().collect();
+        for cqe in completions {
+            batch.extend(self.inject(&cqe));
+        }
+        if self.plan.shuffle_seed.is_some() {
+            self.shuffle(&mut batch);
+        }
+        self.delivered.extend(batch);
+        &mut self.delivered
+    }
+
+    /// Applies the planned fault to a CQE. Returns what the server sees, or `None` if the CQE is
+    /// delayed or discarded.
+    fn inject(&mut self, cqe: &cqueue::Entry) -> Option<Cqe> {
+        let id = cqe.user_data();
+        if id == OWN_CANCEL {
+            return None;
+        }
+        let operation = self.in_flight.get_mut(&id).expect("the kernel returns user_data");
+        let (token, effect) = (operation.token, operation.effect);
+        let (was_finished, skips_cqe) = (operation.is_finished, operation.skips_cqe);
+        let is_skipped = skips_cqe && cqe.result() >= 0
+            || operation.skips_cancelled && cqe.result() == -libc::ECANCELED;
+        let mut seen = Cqe { user_data: token.to_bits(), result: cqe.result(), flags: cqe.flags() };
+        let more = cqueue::more(seen.flags);
+        operation.is_finished |= effect == Some(Effect::WithoutMore) && more;
+        if skips_cqe && cqe.result() < 0 {
+            self.skip_rest_of_chain(id);
+        }
+        if !more {
+            self.in_flight.remove(&id);
+        }
+        if is_skipped {
+            return None;
+        }
+        if was_finished {
+            undo(token, seen.result);
+            return None;
+        }
+        match effect {
+            Some(Effect::Refused(errno)) => seen.result = -errno,
+            Some(Effect::Lost(errno)) => {
+                undo(token, seen.result);
+                seen.result = -errno;
+            }
+            Some(Effect::WithoutMore) if more => {
+                seen.flags &= !MORE;
+                let cancel = opcode::AsyncCancel::new(id).build().user_data(OWN_CANCEL);
+                // SAFETY: the SQE has no pointers.
+                unsafe { self.push_raw(RawSqe::from_entry(&cancel)) };
+            }
+            Some(Effect::Delayed(reaps)) => {
+                plan::count_injected();
+                self.held.push((reaps, seen));
+                return None;
+            }
+            Some(Effect::Short(_) | Effect::WithoutMore) | None => return Some(seen),
+        }
+        plan::count_injected();
+        Some(seen)
+    }
+
+    /// Marks the rest of a chain. IDs are consecutive, so it has the IDs that follow.
+    fn skip_rest_of_chain(&mut self, mut id: u64) {
+        while let Some(operation) = self.in_flight.get_mut(&(id + 1))
+            && operation.is_linked
+        {
+            operation.skips_cancelled = true;
+            id += 1;
+        }
+    }
+
+    fn shuffle(&mut self, batch: &mut [Cqe]) {
+        for end in (1..batch.len()).rev() {
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            let other = (self.random % (end as u64 + 1)) as usize;
+            batch.swap(end, other);
+            if other != end {
+                plan::count_injected();
+            }
+        }
+    }
+}
+
+/// Closes the descriptor of an ACCEPT whose result the server will not see.
+fn undo(token: Token, result: i32) {
+    if token.operation == Operation::Accept && result >= 0 {
+        // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
+        drop(unsafe { OwnedFd::from_raw_fd(result) });
+    }
+}
+
+impl Drop for FaultyRing {
+    fn drop(&mut self) {
+        let queued = mem::take(&mut self.delivered).len();
+        plan::record_ring_dropped(self.in_flight.len() + self.held.len() + queued);
+    }
+}

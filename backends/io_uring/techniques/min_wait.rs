@@ -1,0 +1,30 @@
+//! `min_wait_us`: a wait continues for this time to collect completions (IORING_ENTER_EXT_ARG with
+//! `min_wait_usec`, see io_uring_enter(2)).
+//!
+//! Replaces the wait for one completion. It ends when [`BATCH`] completions are available, or when
+//! the time has passed and there is at least one.
+//!
+//! Kernel: Linux 6.12 (IORING_FEAT_MIN_TIMEOUT).
+//!
+//! Helps with many requests in flight: fewer wake-ups. Hurts with few, since every request waits
+//! for the batch. Off by default.
+
+use ::io_uring::types::{SubmitArgs, Timespec};
+
+use crate::server::TICK;
+
+/// Completions that end the wait early.
+pub(super) const BATCH: usize = 16;
+
+/// The kernel needs a timeout too: without one the wait fails with ETIME whenever the minimum
+/// passes without a completion (`io_cqring_min_timer_wakeup`). The tick always ends it earlier.
+static MAX_WAIT: Timespec = Timespec::new().sec(2 * TICK.as_secs());
+
+pub(super) fn submit_args(min_wait_us: u32) -> SubmitArgs<'static, 'static> {
+    SubmitArgs::new().min_wait_usec(min_wait_us).timespec(&MAX_WAIT)
+}
+
+/// Returns the address of the timeout, for `struct io_uring_getevents_arg`.
+pub(super) fn max_wait_address() -> u64 {
+    (&raw const MAX_WAIT) as u64
+}
