@@ -1,15 +1,15 @@
-//! The experiment: which of several servers is better here, by how much, how sure, and why.
+//! `ringpoll compare`: a randomised block experiment that compares servers on this machine.
 //!
-//! Read in this order:
+//! The modules in reading order:
 //!
-//! 1. [`arm`]: what is compared. [`topology`], [`namespace`]: where.
-//! 2. [`schedule`]: in which order. [`round`]: one server process, measured once.
-//! 3. [`experiment`]: block after block, with a few looks at the data, until it is decided.
-//! 4. [`metrics`], [`statistics`], [`judgement`]: from rounds to ratios, intervals and verdicts.
-//! 5. [`gates`]: what makes a verdict worthless, and which flag to try.
-//! 6. [`words`]: the sentence; [`sweep`]: the map; [`ladder`]: rung by rung; [`condition`]:
-//!    `--fail-if`.
-//! 7. [`comparison`]: all of it together.
+//! 1. [`arm`]: the servers to compare. [`topology`], [`namespace`]: their CPUs and their network.
+//! 2. [`schedule`]: the random order. [`round`]: one server process, measured once.
+//! 3. [`experiment`]: block after block, with interim analyses that may stop it early.
+//! 4. [`metrics`], [`statistics`], [`verdict`]: ratios, confidence intervals and verdicts.
+//! 5. [`gates`]: conditions that invalidate a verdict, each with a flag to try.
+//! 6. [`explanation`]: the sentence of a verdict. [`sweep`]: the crossover map. [`ladder`]: an
+//!    incremental ablation. [`condition`]: `--fail-if`.
+//! 7. [`comparison`]: the whole command.
 
 pub mod arguments;
 pub mod arm;
@@ -19,18 +19,18 @@ pub mod comparison;
 pub mod condition;
 pub mod environment;
 pub mod experiment;
+pub mod explanation;
 pub mod gates;
 mod interrupts;
-pub mod judgement;
 pub mod ladder;
-pub mod listening;
+pub mod listener;
 pub mod load_client;
 pub mod load_shape;
 pub mod machine;
 pub mod metrics;
 pub mod namespace;
 pub mod output;
-pub mod process_use;
+pub mod process_usage;
 pub mod progress;
 pub mod round;
 pub mod schedule;
@@ -43,20 +43,22 @@ pub mod sweep;
 mod synthetic;
 pub mod terminal;
 pub mod topology;
-pub mod words;
+pub mod verdict;
 
 pub use arguments::CompareArguments;
 
 use crate::failure::Failure;
-use server_process::OwnProgram;
+use output::Outputs;
+use server_process::RingpollExecutable;
 
-/// Compares, reports, and returns the exit code: 0, or with `--fail-if` 4 when a condition holds
-/// and 5 when that cannot be told.
+/// Runs the comparison, writes its result and returns the exit code: 0, or with `--fail-if` 4 if a
+/// condition holds and 5 if one is inconclusive.
 ///
 /// # Errors
-/// When there is nothing to report.
+/// Returns a failure if an output cannot be opened or written, or if there is no result.
 pub fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
-    let result = comparison::run(arguments, &OwnProgram::running())?;
-    output::write(&result, arguments)?;
+    let outputs = Outputs::open(arguments)?;
+    let result = comparison::run(arguments, &RingpollExecutable::running())?;
+    outputs.write(&result)?;
     Ok(output::exit_code(&result, arguments))
 }

@@ -1,24 +1,24 @@
-//! Those that are compared: what was asked for, and how their servers are started.
+//! Arms: the servers that are compared, and the command lines that start them.
 
 use std::path::{Path, PathBuf};
 
 use ringpoll_backends::Variant;
 use toml::Value;
 
-use crate::config::{self, FlagSetting, KEYS, Preset, Sources};
+use crate::config::{self, FlagSetting, KEYS, Preset, Sources, nearest};
 use crate::failure::Failure;
 use crate::report::result::{Arm, ArmKind, Difference, Setting};
 
-/// What all arms of our own server start from.
+/// Settings that all ringpoll arms start from.
 #[derive(Clone, Debug, Default)]
 pub struct CommonSettings {
-    /// The configuration file that was named.
+    /// The file given with `--config`.
     pub file: Option<PathBuf>,
-    /// The preset that was named.
+    /// The preset given with `--preset`.
     pub preset: Option<Preset>,
-    /// What `--set` sets in all arms.
+    /// The `KEY=VALUE` settings given with `--set`.
     pub set: Vec<String>,
-    /// What the load needs, which nobody may set otherwise: keys and values.
+    /// Keys and values that the load requires; a different value is refused.
     pub load: Vec<(&'static str, String)>,
 }
 
@@ -26,83 +26,85 @@ impl CommonSettings {
     fn check_against_load(&self, key: &str, value: &str) -> Result<(), String> {
         match self.load.iter().find(|(needed, _)| *needed == key) {
             Some((_, needed)) if needed != value => {
-                Err(format!("{key} must be {needed} for this load; choose another with --load"))
+                Err(format!("{key} must be {needed} for this load. Try another --load."))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// One arm, ready to be started as often as there are rounds.
+/// An arm with all that is needed to start its server any number of times.
 #[derive(Clone, Debug)]
-pub struct Contestant {
-    /// How a result describes it.
+pub struct PreparedArm {
+    /// The description that a result contains.
     pub description: Arm,
-    /// What has to be run, the port of another program as `{port}`.
+    /// The program to start.
     pub program: Program,
 }
 
-/// The program behind an arm.
+/// The program that an arm starts.
 #[derive(Clone, Debug)]
 pub enum Program {
-    /// Our own server, on this engine or on none.
+    /// ringpoll with one of its engines; it does not fall back to another.
     Engine {
-        /// Which engine.
+        /// The engine.
         variant: Variant,
-        /// How many threads serve.
+        /// The number of worker threads.
         workers: usize,
-        /// Behind the program's own name.
+        /// The arguments after the program name.
         arguments: Vec<String>,
     },
-    /// Any other server.
+    /// Any other server: its program and arguments. `{port}` is replaced by a free port.
     Command(Vec<String>),
 }
 
-/// These keys are the comparison's own: the same for all, whatever the configuration says.
-const FIXED: [(&str, &str); 2] =
+/// Settings of every ringpoll arm that the configuration cannot change.
+const FIXED_SETTINGS: [(&str, &str); 2] =
     [("server.listen", "127.0.0.1:0"), ("server.print_requests", "false")];
 
-/// None named means the best epoll engine against the best io_uring engine.
-const BEST: [&str; 2] = ["epoll", "io_uring"];
+/// The arms if the command line names none: the best engine of each interface.
+const DEFAULT_ARMS: [&str; 2] = ["epoll", "io_uring"];
 
-/// How many arms there are if these are named.
+/// Returns the number of arms that `specs` describe.
 pub fn count(specs: &[String]) -> usize {
-    if specs.is_empty() { BEST.len() } else { specs.len() }
+    if specs.is_empty() { DEFAULT_ARMS.len() } else { specs.len() }
 }
 
-/// Reads all arms, or the best of either side.
+/// Parses the arms of the command line, or the default arms if there are none.
 ///
 /// # Errors
-/// When one of them makes no sense: a usage error that names it.
-pub fn read(specs: &[String], common: &CommonSettings) -> Result<Vec<Contestant>, Failure> {
-    let best = BEST.map(str::to_owned);
+/// Returns a usage failure that names the first invalid arm.
+pub fn parse_arms(specs: &[String], common: &CommonSettings) -> Result<Vec<PreparedArm>, Failure> {
+    let best = DEFAULT_ARMS.map(str::to_owned);
     let specs = if specs.is_empty() { &best[..] } else { specs };
+
+    let mut arms: Vec<PreparedArm> =
+        specs.iter().map(|spec| parse_arm(spec, common)).collect::<Result<_, _>>()?;
     if let [only] = specs {
         return Err(usage(format!(
-            "one arm cannot be compared: name another beside {only}; the same one twice is a test \
-             of the experiment itself"
+            "a comparison needs at least two arms, but only {only} is given. Add another arm, or \
+             give {only} twice to measure the noise."
         )));
     }
-    let mut contestants: Vec<Contestant> =
-        specs.iter().map(|spec| read_one(spec, common)).collect::<Result<_, _>>()?;
-    make_labels_unique(&mut contestants);
-    Ok(contestants)
+    make_labels_unique(&mut arms);
+    Ok(arms)
 }
 
-fn read_one(spec: &str, common: &CommonSettings) -> Result<Contestant, Failure> {
+fn parse_arm(spec: &str, common: &CommonSettings) -> Result<PreparedArm, Failure> {
     match spec.strip_prefix("command:") {
-        Some(command) => read_command(spec, command),
-        None => read_engine(spec, common),
+        Some(command) => parse_command(spec, command),
+        None => parse_engine(spec, common),
     }
 }
 
-fn read_command(spec: &str, command: &str) -> Result<Contestant, Failure> {
+fn parse_command(spec: &str, command: &str) -> Result<PreparedArm, Failure> {
     let words = shlex::split(command)
         .filter(|words| !words.is_empty())
-        .ok_or_else(|| usage(format!("arm {spec}: a command with balanced quotes is expected")))?;
+        .ok_or_else(|| usage(format!("arm {spec}: the command is empty or a quote is open")))?;
     if !words.iter().any(|word| word.contains("{port}")) {
         return Err(usage(format!(
-            "arm {spec}: {{port}} is missing, where the command is told the port to listen on"
+            "arm {spec}: the command must contain {{port}}, which is replaced by the port that \
+             the server must listen on"
         )));
     }
     let name = Path::new(&words[0]).file_name().unwrap_or_default();
@@ -115,20 +117,20 @@ fn read_command(spec: &str, command: &str) -> Result<Contestant, Failure> {
         settings: Vec::new(),
         kernel_features: Vec::new(),
     };
-    Ok(Contestant { description, program: Program::Command(words) })
+    Ok(PreparedArm { description, program: Program::Command(words) })
 }
 
-fn read_engine(spec: &str, common: &CommonSettings) -> Result<Contestant, Failure> {
+fn parse_engine(spec: &str, common: &CommonSettings) -> Result<PreparedArm, Failure> {
     let mut parts = spec.split(',');
     let name = parts.next().unwrap_or_default().trim();
     if name == "auto" {
         return Err(usage(format!(
-            "arm {spec}: a comparison never falls back, so auto cannot be an arm; name an engine"
+            "arm {spec}: a comparison never falls back, so auto cannot be an arm. Name an engine."
         )));
     }
-    let variant: Variant = name.parse().map_err(|error| usage(format!("arm {spec}: {error}")))?;
+    let variant: Variant = name.parse().map_err(|_| unknown_arm(name))?;
     let overrides: Vec<(String, String)> =
-        parts.map(|part| read_override(spec, part, common)).collect::<Result<_, _>>()?;
+        parts.map(|part| parse_override(spec, part, common)).collect::<Result<_, _>>()?;
     let loaded = config::load(&sources(variant, &overrides, common)?)?;
 
     let mut label = variant.name().to_owned();
@@ -138,7 +140,7 @@ fn read_engine(spec: &str, common: &CommonSettings) -> Result<Contestant, Failur
     let mut arguments = vec!["serve".to_owned(), "--stats".to_owned(), "json".to_owned()];
     let mut settings = Vec::new();
     for setting in loaded.layers.iter() {
-        let value = text(&setting.value);
+        let value = plain_text(&setting.value);
         arguments.extend(["--set".to_owned(), format!("{}={value}", setting.key.name)]);
         let origin = setting.origin.to_string();
         settings.push(Setting { key: setting.key.name.to_owned(), value, origin });
@@ -154,22 +156,32 @@ fn read_engine(spec: &str, common: &CommonSettings) -> Result<Contestant, Failur
         kernel_features: Vec::new(),
     };
     let workers = loaded.config.server.workers;
-    Ok(Contestant { description, program: Program::Engine { variant, workers, arguments } })
+    Ok(PreparedArm { description, program: Program::Engine { variant, workers, arguments } })
 }
 
-/// `backlog=64` or `server.backlog=64`.
-fn read_override(
+fn unknown_arm(name: &str) -> Failure {
+    let engines = Variant::ALL.iter().map(|variant| variant.name());
+    let known: Vec<&str> = DEFAULT_ARMS.into_iter().chain(engines).collect();
+    let hint = nearest(name, known.iter()).map(|it| format!(" Did you mean {it}?"));
+    usage(format!(
+        "unknown arm {name}.{} Known arms: {}, and command:PROGRAM … {{port}} for any other server.",
+        hint.unwrap_or_default(),
+        known.join(", ")
+    ))
+}
+
+/// Parses `backlog=64` or `server.backlog=64`.
+fn parse_override(
     spec: &str,
     part: &str,
     common: &CommonSettings,
 ) -> Result<(String, String), Failure> {
     let Some((key, value)) = part.split_once('=') else {
-        return Err(usage(format!("arm {spec}: KEY=VALUE is expected, not {part}")));
+        return Err(usage(format!("arm {spec}: expected KEY=VALUE, not {part}")));
     };
     let key = full_key(key.trim()).map_err(|problem| usage(format!("arm {spec}: {problem}")))?;
-    let own = FIXED.iter().any(|&(fixed, _)| fixed == key) || key == "backend";
-    if own {
-        return Err(usage(format!("arm {spec}: {key} is set by the comparison itself")));
+    if FIXED_SETTINGS.iter().any(|&(fixed, _)| fixed == key) || key == "backend" {
+        return Err(usage(format!("arm {spec}: {key} is set by ringpoll compare")));
     }
     let value = value.trim().to_owned();
     common
@@ -178,21 +190,21 @@ fn read_override(
     Ok((key, value))
 }
 
-/// The full name of a key that may be named by its last part alone. What is unknown is left for
-/// the configuration to refuse, which knows the nearest name.
+/// Returns the full name of a configuration key that may be abbreviated to its last part. An
+/// unknown name is returned as it is; loading the configuration refuses it with a suggestion.
 ///
 /// # Errors
-/// When several keys end with it.
+/// Returns a message if several keys end with `name`.
 pub fn full_key(name: &str) -> Result<String, String> {
     if KEYS.iter().any(|key| key.name == name) {
         return Ok(name.to_owned());
     }
-    let ends_with_it = |key: &&str| key.rsplit('.').next() == Some(name);
-    let full: Vec<&str> = KEYS.iter().map(|key| key.name).filter(ends_with_it).collect();
+    let has_this_end = |key: &&str| key.rsplit('.').next() == Some(name);
+    let full: Vec<&str> = KEYS.iter().map(|key| key.name).filter(has_this_end).collect();
     match full[..] {
         [one] => Ok(one.to_owned()),
         [] => Ok(name.to_owned()),
-        _ => Err(format!("{name} is the end of several keys: {}", full.join(", "))),
+        _ => Err(format!("{name} is ambiguous: {}", full.join(", "))),
     }
 }
 
@@ -209,7 +221,7 @@ fn sources(
     let mut flags = Vec::new();
     for set in &common.set {
         let Some((key, value)) = set.split_once('=') else {
-            return Err(usage(format!("--set: KEY=VALUE is expected, not {set}")));
+            return Err(usage(format!("--set: expected KEY=VALUE, not {set}")));
         };
         common
             .check_against_load(key.trim(), value.trim())
@@ -219,24 +231,24 @@ fn sources(
     flags.extend(overrides.iter().map(|(key, value)| flag("arm", key, value)));
     flags.push(flag("arm", "backend", variant.name()));
     flags.extend(common.load.iter().map(|(key, value)| flag("--load", key, value)));
-    flags.extend(FIXED.iter().map(|&(key, value)| flag("compare", key, value)));
+    flags.extend(FIXED_SETTINGS.iter().map(|&(key, value)| flag("compare", key, value)));
     let environment = std::env::vars_os().collect();
     Ok(Sources { flags, environment, file: common.file.clone(), preset: common.preset })
 }
 
-fn make_labels_unique(contestants: &mut [Contestant]) {
-    for index in 1..contestants.len() {
-        let label = contestants[index].description.label.clone();
-        let same = |it: &&Contestant| it.description.spec == contestants[index].description.spec;
-        let before = contestants[..index].iter().filter(same).count();
-        let taken = contestants[..index].iter().any(|it| it.description.label == label);
+fn make_labels_unique(arms: &mut [PreparedArm]) {
+    for index in 1..arms.len() {
+        let label = arms[index].description.label.clone();
+        let same = |it: &&PreparedArm| it.description.spec == arms[index].description.spec;
+        let before = arms[..index].iter().filter(same).count();
+        let taken = arms[..index].iter().any(|it| it.description.label == label);
         if before > 0 || taken {
-            contestants[index].description.label = format!("{label} ({})", index + 1);
+            arms[index].description.label = format!("{label} ({})", index + 1);
         }
     }
 }
 
-/// What is not the same in all arms: their program, and the settings of our own servers.
+/// Returns the differences between the arms: their programs, and the settings of ringpoll arms.
 pub fn differences(arms: &[Arm]) -> Vec<Difference> {
     let mut differences = Vec::new();
     if arms.iter().any(|arm| arm.kind == ArmKind::Command) {
@@ -263,7 +275,7 @@ pub fn differences(arms: &[Arm]) -> Vec<Difference> {
     differences
 }
 
-fn text(value: &Value) -> String {
+fn plain_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -275,23 +287,23 @@ pub(super) fn usage(message: impl AsRef<str>) -> Failure {
 mod tests {
     use super::*;
 
-    fn arms(specs: &[&str]) -> Result<Vec<Contestant>, Failure> {
+    fn arms(specs: &[&str]) -> Result<Vec<PreparedArm>, Failure> {
         let specs: Vec<String> = specs.iter().map(|&spec| spec.to_owned()).collect();
-        read(&specs, &CommonSettings::default())
+        parse_arms(&specs, &CommonSettings::default())
     }
 
-    fn complaint(specs: &[&str]) -> String {
+    fn usage_error(specs: &[&str]) -> String {
         let failure = arms(specs).unwrap_err();
         assert_eq!(failure.exit_code(), 2, "{failure}");
         failure.to_string()
     }
 
-    fn setting<'arm>(arm: &'arm Contestant, key: &str) -> &'arm str {
+    fn setting<'arm>(arm: &'arm PreparedArm, key: &str) -> &'arm str {
         &arm.description.settings.iter().find(|it| it.key == key).unwrap().value
     }
 
     #[test]
-    fn without_arms_the_best_of_each_interface_are_compared() {
+    fn default_arms_are_the_best_engine_of_each_interface() {
         let arms = arms(&[]).unwrap();
         let names: Vec<_> = arms.iter().map(|arm| arm.description.label.as_str()).collect();
         let best = ["epoll", "io_uring"].map(|name| name.parse::<Variant>().unwrap().name());
@@ -299,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_are_taken_by_their_last_part_and_told_to_the_server() {
+    fn abbreviated_overrides_become_server_arguments() {
         let arms = arms(&[
             "epoll:level,backlog=64",
             "io_uring:single_shot,io_uring.submission_queue_entries=512, backlog = 64",
@@ -323,31 +335,31 @@ mod tests {
     }
 
     #[test]
-    fn another_program_gets_its_port() {
+    fn command_arm_needs_a_port_placeholder() {
         let arms = arms(&["epoll:level", "command:/usr/sbin/other -g 'two words' -p {port}"]);
         let arms: Vec<Arm> = arms.unwrap().into_iter().map(|it| it.description).collect();
         assert_eq!(arms[1].label, "other");
         assert_eq!(arms[1].command_line, ["/usr/sbin/other", "-g", "two words", "-p", "{port}"]);
         assert_eq!(differences(&arms)[0].key, "program");
-        assert!(complaint(&["epoll:level", "command:nginx"]).contains("{port}"));
-        assert!(complaint(&["epoll:level", "command:a 'b {port}"]).contains("quotes"));
+        assert!(usage_error(&["epoll:level", "command:nginx"]).contains("{port}"));
+        assert!(usage_error(&["epoll:level", "command:a 'b {port}"]).contains("a quote is open"));
     }
 
     #[test]
-    fn the_same_arm_twice_has_two_labels() {
+    fn repeated_arm_gets_a_numbered_label() {
         let arms = arms(&["epoll:level", "epoll:level"]).unwrap();
         assert_eq!(arms[0].description.label, "epoll:level");
         assert_eq!(arms[1].description.label, "epoll:level (2)");
     }
 
     #[test]
-    fn what_the_load_needs_is_the_same_in_all_arms() {
+    fn settings_required_by_the_load_cannot_be_overridden() {
         let load = vec![("server.keep_alive", "true".to_owned())];
         let common = CommonSettings { load, ..CommonSettings::default() };
         let read = |first: &str, set: &[&str]| {
             let set = set.iter().map(|&it| it.to_owned()).collect();
             let common = CommonSettings { set, ..common.clone() };
-            read(&[first.to_owned(), "epoll:edge".to_owned()], &common)
+            parse_arms(&[first.to_owned(), "epoll:edge".to_owned()], &common)
         };
         for arm in read("epoll:level,keep_alive=true", &[]).unwrap() {
             assert_eq!(setting(&arm, "server.keep_alive"), "true");
@@ -362,13 +374,18 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_reason() {
-        assert!(complaint(&["epoll:level"]).contains("one arm"));
-        assert!(complaint(&["auto", "epoll:level"]).contains("never falls back"));
-        assert!(complaint(&["kqueue", "epoll:level"]).contains("no such backend"));
-        assert!(complaint(&["epoll:level,backlog", "epoll:edge"]).contains("KEY=VALUE"));
-        assert!(complaint(&["epoll:level,listen=[::]:1", "epoll:edge"]).contains("itself"));
-        let complaint = complaint(&["epoll:level,server.backlg=5", "epoll:edge"]);
-        assert!(complaint.contains("did you mean server.backlog?"), "{complaint}");
+    fn invalid_arms_are_refused_with_the_reason() {
+        assert!(usage_error(&["epoll:level"]).contains("at least two arms"));
+        assert!(usage_error(&["auto", "epoll:level"]).contains("never falls back"));
+        let message = usage_error(&["nosuch"]);
+        let expected = "ringpoll compare: unknown arm nosuch. Known arms: epoll, io_uring, epoll:";
+        assert!(message.starts_with(expected), "{message}");
+        let message = usage_error(&["epoll:level", "io_uring:tunde"]);
+        assert!(message.contains("Did you mean io_uring:tuned?"), "{message}");
+        assert!(usage_error(&["epoll:level,backlog", "epoll:edge"]).contains("KEY=VALUE"));
+        let message = usage_error(&["epoll:level,listen=[::]:1", "epoll:edge"]);
+        assert!(message.contains("server.listen is set by ringpoll compare"), "{message}");
+        let message = usage_error(&["epoll:level,server.backlg=5", "epoll:edge"]);
+        assert!(message.contains("did you mean server.backlog?"), "{message}");
     }
 }

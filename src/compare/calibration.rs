@@ -1,116 +1,114 @@
-//! A short look at all arms before the experiment: which rate all of them can follow, how long a
-//! round takes, and who is busy while nobody asks.
+//! Calibration before the experiment: the request rate that all arms sustain, the duration of a
+//! round, and the arms that use the CPU while idle.
 
 use std::time::{Duration, Instant};
 
-use super::round::Course;
-use super::schedule::Heat;
+use super::round::BatchRunner;
+use super::schedule::Batch;
 use crate::failure::Failure;
-use crate::report::result::{Point, Round};
+use crate::report::result::{LoadLevel, Round};
 
-/// The share of what the slowest arm and the client can do together that is offered to all. Far
-/// enough below that queues stay short, near enough that the server is at work.
-const SHARE: f64 = 0.6;
+/// The fixed rate as a share of the slowest arm's throughput at saturation: low enough that queues
+/// stay short, high enough that the servers are well used.
+const RATE_SHARE: f64 = 0.6;
 
-/// At a fixed rate neither the server nor the client may be busier than this. A client that has to
-/// be there when each request is due needs more time than one that is always late, so what both
-/// reach at saturation does not tell.
-const BUSY: f64 = 0.95;
+/// The highest CPU utilisation of server or client at the fixed rate. It is measured, because an
+/// open-loop client wakes up for each request and so needs more CPU time than at saturation.
+const MAX_BUSY: f64 = 0.95;
 
-/// By which the rate is lowered when it leaves no time.
-const LOWER: f64 = 0.85;
+/// The factor by which an unsustainable rate is reduced.
+const RATE_FACTOR: f64 = 0.85;
 
-/// How often, at the most: 0.85^8 is a quarter.
-const MOST_LOWERED: usize = 8;
+/// The limit on reductions: 0.85^8 is about a quarter.
+const MAX_RATE_REDUCTIONS: usize = 8;
 
-/// What was found.
+/// The result of a calibration.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// The rate for the fixed working point.
+    /// Requests per second at the fixed rate.
     pub requests_per_second: f64,
-    /// Where it comes from, in words.
+    /// A description of how the rate was chosen.
     pub origin: String,
-    /// What a round takes beyond its warm-up and its measured time.
+    /// The time a round takes in addition to its warm-up and its measurement.
     pub overhead: Duration,
 }
 
-/// Runs each arm once, saturated, and finds the rate, unless it is given.
+/// Measures each arm once at saturation and derives the fixed rate, unless one is given.
 ///
 /// # Errors
-/// As a round: an engine that is refused is refused here, before anything is measured.
-pub fn calibrate(course: &Course, given: Option<f64>) -> Result<Calibration, Failure> {
+/// Returns a failure if a server does not start, or if an arm completes no request.
+pub fn calibrate(runner: &BatchRunner, given: Option<f64>) -> Result<Calibration, Failure> {
     let began = Instant::now();
     let mut slowest = f64::INFINITY;
-    for arm in 0..course.contestants.len() {
-        let round = round_of(course, arm, Point::Saturated, 0.0, began)?;
+    for arm in 0..runner.arms.len() {
+        let round = measure_alone(runner, arm, LoadLevel::Saturation, 0.0, began)?;
         if round.requests == 0 {
-            let label = &course.contestants[arm].description.label;
+            let label = &runner.arms[arm].description.label;
             let example =
                 round.failures.example.clone().unwrap_or_else(|| "no request ended".to_owned());
             return Err(Failure::Run(format!(
-                "ringpoll compare: arm {label}: no request was answered: {example}"
+                "ringpoll compare: arm {label}: no request succeeded: {example}"
             )));
         }
         slowest = slowest.min(round.requests as f64 / (round.duration_ns as f64 / 1e9));
     }
-    let measured = (course.warm_up + course.duration) * course.contestants.len() as u32;
-    let overhead =
-        began.elapsed().saturating_sub(measured) / course.contestants.len().max(1) as u32;
-    for arm in 0..course.contestants.len() {
-        course.watch_at_rest(arm)?;
+    let measured = (runner.warm_up + runner.duration) * runner.arms.len() as u32;
+    let overhead = began.elapsed().saturating_sub(measured) / runner.arms.len().max(1) as u32;
+    for arm in 0..runner.arms.len() {
+        runner.observe_idle(arm)?;
     }
     if let Some(rate) = given {
         let origin = "given by --rate".to_owned();
         return Ok(Calibration { requests_per_second: rate, origin, overhead });
     }
-    let share = two_digits(slowest * SHARE);
-    let requests_per_second = lowered_until(share, |rate| leaves_time(course, rate, began))?;
-    let mut origin = format!("{:.0} % of what the slowest arm reached", SHARE * 100.0);
+    let share = round_down_to_two_digits(slowest * RATE_SHARE);
+    let requests_per_second = lower_until(share, |rate| is_sustainable(runner, rate, began))?;
+    let mut origin = format!("{:.0}% of the slowest arm's throughput", RATE_SHARE * 100.0);
     if requests_per_second < share {
-        origin = format!("{origin} is {share}, which left server or client no time");
+        origin = format!("reduced from {share}, {origin}, at which server or client were too busy");
     }
     Ok(Calibration { requests_per_second, origin, overhead })
 }
 
-fn round_of(
-    course: &Course,
+fn measure_alone(
+    runner: &BatchRunner,
     arm: usize,
-    point: Point,
+    level: LoadLevel,
     rate: f64,
     began: Instant,
 ) -> Result<Round, Failure> {
-    let alone = Heat::alone(arm, point, course.slices(point).1);
-    course.run(&alone, 0, rate, began)?.pop().ok_or_else(|| {
+    let alone = Batch::alone(arm, level, runner.slices(level).1);
+    runner.run(&alone, 0, rate, began)?.pop().ok_or_else(|| {
         Failure::Run("ringpoll compare: interrupted before anything was measured".to_owned())
     })
 }
 
-/// Whether neither side is too busy at this rate, whichever arm it is.
-fn leaves_time(course: &Course, rate: f64, began: Instant) -> Result<bool, Failure> {
-    for arm in 0..course.contestants.len() {
-        let round = round_of(course, arm, Point::FixedRate, rate, began)?;
-        if round.server.busy.max(round.client.busy) > BUSY {
+/// Returns true if neither the server of any arm nor the client exceeds [`MAX_BUSY`].
+fn is_sustainable(runner: &BatchRunner, rate: f64, began: Instant) -> Result<bool, Failure> {
+    for arm in 0..runner.arms.len() {
+        let round = measure_alone(runner, arm, LoadLevel::FixedRate, rate, began)?;
+        if round.server.cpu_utilization.max(round.client.cpu_utilization) > MAX_BUSY {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn lowered_until(
+fn lower_until(
     mut rate: f64,
     mut is_good: impl FnMut(f64) -> Result<bool, Failure>,
 ) -> Result<f64, Failure> {
-    for _ in 0..MOST_LOWERED {
+    for _ in 0..MAX_RATE_REDUCTIONS {
         if is_good(rate)? {
             break;
         }
-        rate = two_digits(rate * LOWER);
+        rate = round_down_to_two_digits(rate * RATE_FACTOR);
     }
     Ok(rate)
 }
 
-/// Rounds down to two digits that count: rates are easier to talk about, and to ask for again.
-fn two_digits(rate: f64) -> f64 {
+/// Rounds down to two significant digits: easy to read, and to pass to `--rate`.
+fn round_down_to_two_digits(rate: f64) -> f64 {
     let unit = 10_f64.powf(rate.log10().floor() - 1.0);
     ((rate / unit).floor() * unit).max(1.0)
 }
@@ -120,25 +118,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_lowered_until_it_leaves_time_or_it_is_enough() {
-        let until = |most: f64| lowered_until(100_000.0, |rate| Ok(rate <= most)).unwrap();
+    fn rate_is_reduced_until_sustainable_or_the_limit_is_reached() {
+        let until = |limit: f64| lower_until(100_000.0, |rate| Ok(rate <= limit)).unwrap();
         assert_eq!(until(100_000.0), 100_000.0);
         assert_eq!(until(99_999.0), 85_000.0);
         assert_eq!(until(62_000.0), 61_000.0);
-        let mut asked = 0;
-        let never = lowered_until(1.0, |_| {
-            asked += 1;
+        let mut calls = 0;
+        let never = lower_until(1.0, |_| {
+            calls += 1;
             Ok(false)
         });
-        assert_eq!((never.unwrap(), asked), (1.0, MOST_LOWERED));
-        assert!(lowered_until(1.0, |_| Err(Failure::Run("no".to_owned()))).is_err());
+        assert_eq!((never.unwrap(), calls), (1.0, MAX_RATE_REDUCTIONS));
+        assert!(lower_until(1.0, |_| Err(Failure::Run("no".to_owned()))).is_err());
     }
 
     #[test]
-    fn rates_are_round() {
-        assert_eq!(two_digits(15_732.0), 15_000.0);
-        assert_eq!(two_digits(999.0), 990.0);
-        assert_eq!(two_digits(123_456.0), 120_000.0);
-        assert_eq!(two_digits(0.5), 1.0);
+    fn rates_are_rounded_down_to_two_digits() {
+        assert_eq!(round_down_to_two_digits(15_732.0), 15_000.0);
+        assert_eq!(round_down_to_two_digits(999.0), 990.0);
+        assert_eq!(round_down_to_two_digits(123_456.0), 120_000.0);
+        assert_eq!(round_down_to_two_digits(0.5), 1.0);
     }
 }

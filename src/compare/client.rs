@@ -1,47 +1,55 @@
-//! What a comparison asks of the load generator.
+//! The interface between a comparison and the load generator.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::load::Latencies;
-use crate::report::result::{ClientUse, Failures, LoadDescription};
+use crate::report::result::{ClientUsage, Failures, LoadDescription};
 
-/// How requests follow each other.
+/// The load model of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
-    /// The closed loop: each connection asks again as soon as it is answered.
-    AsFastAsAnswered,
-    /// The open loop: so many requests are due each second, answered or not.
-    RequestsPerSecond(f64),
+pub enum LoadModel {
+    /// Closed loop: each connection sends its next request when the response has arrived.
+    ClosedLoop,
+    /// Open loop: requests are scheduled at this rate per second, whether or not earlier ones have
+    /// completed.
+    OpenLoop(f64),
 }
 
-/// What the clients saw.
+/// The client's measurement of one or more slices.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// How long it took, from the first request to the last answer.
+pub struct ClientMeasurement {
+    /// The time from the first request to the last response.
     pub duration: Duration,
-    /// Requests answered rightly.
+    /// Requests with a correct response.
     pub requests: u64,
-    /// What went wrong.
+    /// Requests that failed.
     pub failures: Failures,
-    /// How long requests took, from when they were due and from when they were sent; `None` before
-    /// anything was seen.
+    /// Latencies corrected for coordinated omission, and uncorrected ones; `None` before the first
+    /// slice.
     pub latencies: Option<(Latencies, Latencies)>,
-    /// What the clients used.
-    pub used: ClientUse,
+    /// Resources that the client used.
+    pub used: ClientUsage,
 }
 
-impl Seen {
-    /// Takes in what was seen in another slice of the same load.
+impl ClientMeasurement {
+    /// Adds another slice of the same load.
     pub fn add(&mut self, other: Self) {
         let (own, its) = (self.duration.as_secs_f64(), other.duration.as_secs_f64());
-        let busy = self.used.busy * own + other.used.busy * its;
-        self.used = ClientUse {
+        let busy = self.used.cpu_utilization * own + other.used.cpu_utilization * its;
+        self.used = ClientUsage {
             cpu_ns: self.used.cpu_ns + other.used.cpu_ns,
-            busy: busy / (own + its).max(f64::MIN_POSITIVE),
-            connections: self.used.connections.max(other.used.connections),
-            connections_ended: self.used.connections_ended + other.used.connections_ended,
-            most_late_ns: self.used.most_late_ns.max(other.used.most_late_ns),
+            cpu_utilization: busy / (own + its).max(f64::MIN_POSITIVE),
+            max_open_connections: self
+                .used
+                .max_open_connections
+                .max(other.used.max_open_connections),
+            connections_closed_by_server: self.used.connections_closed_by_server
+                + other.used.connections_closed_by_server,
+            max_scheduling_delay_ns: self
+                .used
+                .max_scheduling_delay_ns
+                .max(other.used.max_scheduling_delay_ns),
         };
         self.duration += other.duration;
         self.requests += other.requests;
@@ -57,58 +65,58 @@ impl Seen {
     }
 }
 
-/// One load, that can be put on any server.
+/// A load that can be applied to any server.
 pub trait Client {
-    /// Puts it on the server of an arm. What an arm answered first, it must always answer. Every
-    /// request that is begun is ended before it returns, so that what
-    /// the server used meanwhile is what these requests cost.
+    /// Applies the load to the server of an arm. Every response must equal the first response of
+    /// that arm. Returns when no request is in flight, so that the server's CPU time in between is
+    /// the cost of exactly these requests.
     ///
     /// # Errors
-    /// What kept it from running at all, in words.
+    /// Returns the reason if the load cannot run.
     fn run(
         &self,
         arm: usize,
         target: SocketAddr,
-        pace: Pace,
+        model: LoadModel,
         duration: Duration,
-    ) -> Result<Seen, String>;
+    ) -> Result<ClientMeasurement, String>;
 
-    /// Asks the server of an arm once, and takes its answer as the one that it must always give.
+    /// Sends one request to the server of an arm. All later responses must equal its response.
     ///
     /// # Errors
-    /// When it cannot be put under this load at all, in words.
-    fn introduce(&self, arm: usize, target: SocketAddr) -> Result<(), String>;
+    /// Returns the reason if the server does not suit this load.
+    fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String>;
 
-    /// For how long it must be put on a server at the least to be the load that it is; zero for
-    /// one of single requests.
-    fn shortest(&self) -> Duration;
+    /// Returns the minimum duration of a slice, so that it contains several bursts or fragmented
+    /// requests; zero if the load has neither.
+    fn min_slice(&self) -> Duration;
 
-    /// Opens the connections that stay open beside the load and say nothing.
+    /// Opens the idle connections of the load.
     ///
     /// # Errors
-    /// When they cannot all be had.
-    fn open_idle(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String>;
+    /// Returns the reason if one of them cannot be opened.
+    fn open_idle_connections(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String>;
 
-    /// Closes the connections that persist, since the server there is about to end.
-    fn leave(&self, target: SocketAddr);
+    /// Closes the pooled connections to a server that is about to stop.
+    fn close_pooled(&self, target: SocketAddr);
 
-    /// What our own servers must be set to for it: keys of the configuration, and their values.
+    /// Returns the configuration keys and values that this load requires of ringpoll servers.
     fn server_settings(&self) -> Vec<(&'static str, String)>;
 
-    /// What an arm answers, in words; `None` before its first run.
-    fn answer_of(&self, arm: usize) -> Option<String>;
+    /// Describes the response of an arm; `None` before its first request.
+    fn response_of(&self, arm: usize) -> Option<String>;
 
-    /// What it is.
+    /// Describes the load.
     fn description(&self) -> LoadDescription;
 
-    /// The same load with one of its parameters changed; `None` if it does not have this one.
+    /// Returns a copy with one parameter changed; `None` if the load has no such parameter.
     ///
     /// # Errors
-    /// When the value makes no sense.
-    fn with(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>>;
+    /// Returns the reason if the value is invalid.
+    fn with_parameter(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>>;
 
-    /// The same load, for arms that may answer otherwise.
-    fn again(&self) -> Box<dyn Client>;
+    /// Returns a copy that has no responses or connections of any arm.
+    fn fresh_copy(&self) -> Box<dyn Client>;
 }
 
 #[cfg(test)]
@@ -116,29 +124,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_add_up() {
+    fn measurements_of_slices_add_up() {
         let slice = |milliseconds, requests, busy| {
             let mut latencies = Latencies::new(3).unwrap();
             latencies.record(requests).unwrap();
-            let used = ClientUse {
+            let used = ClientUsage {
                 cpu_ns: 10,
-                busy,
-                connections: requests,
-                connections_ended: 1,
-                most_late_ns: 7,
+                cpu_utilization: busy,
+                max_open_connections: requests,
+                connections_closed_by_server: 1,
+                max_scheduling_delay_ns: 7,
             };
             let latencies = Some((latencies.clone(), latencies));
             let duration = Duration::from_millis(milliseconds);
             let failures = Failures { refused: 1, ..Failures::default() };
-            Seen { duration, requests, failures, latencies, used }
+            ClientMeasurement { duration, requests, failures, latencies, used }
         };
-        let mut sum = Seen::default();
+        let mut sum = ClientMeasurement::default();
         sum.add(slice(50, 100, 1.0));
         sum.add(slice(150, 40, 0.2));
         assert_eq!((sum.duration.as_millis(), sum.requests), (200, 140));
         assert_eq!(sum.failures.refused, 2);
-        assert_eq!((sum.used.cpu_ns, sum.used.connections), (20, 100));
-        assert!((sum.used.busy - 0.4).abs() < 1e-9, "{sum:?}");
+        assert_eq!((sum.used.cpu_ns, sum.used.max_open_connections), (20, 100));
+        assert!((sum.used.cpu_utilization - 0.4).abs() < 1e-9, "{sum:?}");
         assert_eq!(sum.latencies.unwrap().0.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! `--fail-if 'cpu_per_request > 1.05'`: what a result must not be, for continuous integration.
+//! `--fail-if 'cpu_per_request > 1.05'`: a condition on the result, for continuous integration.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,41 +7,40 @@ use clap::ValueEnum;
 
 use crate::load::LoadKind;
 use crate::report::result::{
-    ComparisonResult, Experiment, GateEffect, Metric, MetricResult, Point, Verdict,
+    ComparisonResult, Experiment, GateEffect, LoadLevel, Metric, MetricResult, Verdict,
 };
 
-/// A ratio that must not be.
+/// A condition on the ratio of an arm to the first arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
-    /// `None` is any.
+    /// `None` is any load.
     load: Option<LoadKind>,
     metric: Metric,
-    point: Option<Point>,
+    load_level: Option<LoadLevel>,
     above: bool,
     threshold: f64,
 }
 
-/// What a condition comes to.
+/// The evaluation of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The whole interval is where it must not be.
+pub enum Evaluation {
+    /// The condition holds for the whole confidence interval.
     Holds,
-    /// The whole interval is elsewhere.
+    /// The condition holds for no value in the confidence interval.
     DoesNotHold,
-    /// The interval is on both sides, or there is none.
+    /// The interval contains the threshold, or there is no interval.
     Unknown,
 }
 
 impl FromStr for Condition {
     type Err = String;
 
-    /// METRIC, or METRIC@fixed_rate or METRIC@saturated; `>` or `<`; a ratio. LOAD and a colon may
-    /// stand before it.
+    /// Parses `[LOAD:] METRIC[@fixed_rate|@saturation] >|< RATIO`.
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
             format!(
-                "a condition such as `cpu_per_request > 1.05` is expected, not `{text}`: \
-                 [LOAD:] METRIC[@fixed_rate|@saturated], > or <, and a ratio to the first arm"
+                "invalid condition `{text}`. Expected [LOAD:] METRIC[@fixed_rate|@saturation], \
+                 > or <, and a ratio to the first arm, such as `cpu_per_request > 1.05`"
             )
         };
         let (load, text) = match text.split_once(':') {
@@ -50,28 +49,28 @@ impl FromStr for Condition {
             }
             None => (None, text),
         };
-        let place = text.find(['<', '>']).ok_or_else(expected)?;
-        let (left, right) = (&text[..place], &text[place + 1..]);
-        let (name, point) = match left.trim().split_once('@') {
-            Some((name, point)) => (name, Some(parse_point(point).ok_or_else(expected)?)),
+        let sign = text.find(['<', '>']).ok_or_else(expected)?;
+        let (left, right) = (&text[..sign], &text[sign + 1..]);
+        let (name, load_level) = match left.trim().split_once('@') {
+            Some((name, level)) => (name, Some(parse_load_level(level).ok_or_else(expected)?)),
             None => (left.trim(), None),
         };
         let metric = Metric::ALL.iter().copied().find(|it| it.name() == name).ok_or_else(|| {
             let names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-            format!("`{name}` is none of the metrics {}", names.join(", "))
+            format!("unknown metric `{name}`. Known metrics: {}", names.join(", "))
         })?;
         let threshold: f64 = right.trim().parse().map_err(|_| expected())?;
         if !(threshold.is_finite() && threshold > 0.0) {
-            return Err(format!("a ratio is above 0, such as 1.05 for 5 % more; `{text}` is not"));
+            return Err(format!("`{text}`: the ratio must be above 0, such as 1.05 for 5% more"));
         }
-        Ok(Self { load, metric, point, above: text.as_bytes()[place] == b'>', threshold })
+        Ok(Self { load, metric, load_level, above: text.as_bytes()[sign] == b'>', threshold })
     }
 }
 
-fn parse_point(name: &str) -> Option<Point> {
+fn parse_load_level(name: &str) -> Option<LoadLevel> {
     match name.trim() {
-        "fixed_rate" => Some(Point::FixedRate),
-        "saturated" => Some(Point::Saturated),
+        "fixed_rate" => Some(LoadLevel::FixedRate),
+        "saturation" => Some(LoadLevel::Saturation),
         _ => None,
     }
 }
@@ -82,9 +81,9 @@ impl fmt::Display for Condition {
             write!(formatter, "{load}: ")?;
         }
         formatter.write_str(self.metric.name())?;
-        match self.point {
-            Some(Point::FixedRate) => formatter.write_str("@fixed_rate")?,
-            Some(Point::Saturated) => formatter.write_str("@saturated")?,
+        match self.load_level {
+            Some(LoadLevel::FixedRate) => formatter.write_str("@fixed_rate")?,
+            Some(LoadLevel::Saturation) => formatter.write_str("@saturation")?,
             None => {}
         }
         let sign = if self.above { '>' } else { '<' };
@@ -93,37 +92,42 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
-    /// The load that it is about; `None` is any.
+    /// Returns the load that the condition is limited to; `None` is any.
     pub fn load(&self) -> Option<LoadKind> {
         self.load
     }
 
-    /// Asks it of every arm after the first, under its load, or under every load. One that holds
-    /// anywhere holds.
-    pub fn ask(&self, result: &ComparisonResult) -> Answer {
-        let is_meant = |it: &&Experiment| self.load.is_none_or(|load| load.name() == it.load.name);
-        let experiments = result.experiments.iter().filter(is_meant);
-        worst(experiments.map(|experiment| self.ask_experiment(experiment)))
+    /// Evaluates the condition for each arm after the first, under its load or all loads. It holds
+    /// if it holds for any of them.
+    pub fn evaluate(&self, result: &ComparisonResult) -> Evaluation {
+        let has_load = |it: &&Experiment| self.load.is_none_or(|load| load.name() == it.load.name);
+        let experiments = result.experiments.iter().filter(has_load);
+        most_severe(experiments.map(|experiment| self.evaluate_experiment(experiment)))
     }
 
-    fn ask_experiment(&self, experiment: &Experiment) -> Answer {
+    fn evaluate_experiment(&self, experiment: &Experiment) -> Evaluation {
         if experiment.gates.iter().any(|gate| gate.effect == GateEffect::Invalid) {
-            return Answer::Unknown;
+            return Evaluation::Unknown;
         }
-        worst(experiment.comparisons.iter().map(|comparison| {
-            let here = |it: &&MetricResult| {
-                it.metric == self.metric && self.point.is_none_or(|point| point == it.point)
+        most_severe(experiment.comparisons.iter().map(|comparison| {
+            let matches = |it: &&MetricResult| {
+                it.metric == self.metric
+                    && self.load_level.is_none_or(|level| level == it.load_level)
             };
-            // Without a point, the first in the order of the tables: the fixed rate, where the
-            // metric is measured at both.
-            comparison.metrics.iter().find(here).map_or(Answer::Unknown, |it| self.ask_metric(it))
+            // Without a load level, the first one of the table: the fixed rate, if the metric is
+            // measured there.
+            comparison
+                .metrics
+                .iter()
+                .find(matches)
+                .map_or(Evaluation::Unknown, |it| self.evaluate_metric(it))
         }))
     }
 
-    fn ask_metric(&self, result: &MetricResult) -> Answer {
-        let (Some(low), Some(high)) = (result.low, result.high) else { return Answer::Unknown };
-        if result.verdict == Verdict::NotJudgeable {
-            return Answer::Unknown;
+    fn evaluate_metric(&self, result: &MetricResult) -> Evaluation {
+        let (Some(low), Some(high)) = (result.low, result.high) else { return Evaluation::Unknown };
+        if result.verdict == Verdict::NotCompared {
+            return Evaluation::Unknown;
         }
         let (holds, does_not) = if self.above {
             (low > self.threshold, high <= self.threshold)
@@ -131,21 +135,21 @@ impl Condition {
             (high < self.threshold, low >= self.threshold)
         };
         match (holds, does_not) {
-            (true, _) => Answer::Holds,
-            (_, true) => Answer::DoesNotHold,
-            _ => Answer::Unknown,
+            (true, _) => Evaluation::Holds,
+            (_, true) => Evaluation::DoesNotHold,
+            _ => Evaluation::Unknown,
         }
     }
 }
 
-/// The one that matters most; nothing asked is nothing known.
-fn worst(answers: impl Iterator<Item = Answer>) -> Answer {
-    let rank = |answer: &Answer| match answer {
-        Answer::DoesNotHold => 0,
-        Answer::Unknown => 1,
-        Answer::Holds => 2,
+/// Returns the most severe evaluation; `Unknown` if there is none.
+fn most_severe(evaluations: impl Iterator<Item = Evaluation>) -> Evaluation {
+    let rank = |evaluation: &Evaluation| match evaluation {
+        Evaluation::DoesNotHold => 0,
+        Evaluation::Unknown => 1,
+        Evaluation::Holds => 2,
     };
-    answers.max_by_key(rank).unwrap_or(Answer::Unknown)
+    evaluations.max_by_key(rank).unwrap_or(Evaluation::Unknown)
 }
 
 #[cfg(test)]
@@ -159,10 +163,10 @@ mod tests {
     fn metric(low: f64, high: f64, verdict: Verdict) -> MetricResult {
         MetricResult {
             metric: Metric::CpuPerRequest,
-            point: Point::FixedRate,
-            decides: true,
+            load_level: LoadLevel::FixedRate,
+            is_primary: true,
             baseline: Some(10.0),
-            contender: Some(10.0),
+            candidate: Some(10.0),
             ratio: Some((low * high).sqrt()),
             low: Some(low),
             high: Some(high),
@@ -175,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_read_and_shown() {
+    fn conditions_are_parsed_and_displayed() {
         for text in [
             "cpu_per_request > 1.05",
             "throughput < 0.97",
             "latency_p99@fixed_rate > 2",
-            "cpu_per_request@saturated > 1.02",
+            "cpu_per_request@saturation > 1.02",
             "keep-alive: cpu_per_request > 1.05",
-            "pipelined: throughput@saturated < 0.9",
+            "pipelined: throughput@saturation < 0.9",
         ] {
             assert_eq!(parse(text).to_string(), text);
         }
@@ -190,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_was_expected() {
-        for (wrong, said) in [
+    fn invalid_conditions_are_refused_with_the_expected_form() {
+        for (wrong, expected) in [
             ("cpu_per_request = 1", "METRIC"),
-            ("cpu > 1.05", "cpu_per_request, throughput"),
+            ("cpu > 1.05", "Known metrics: cpu_per_request, throughput"),
             ("cpu_per_request > fast", "METRIC"),
             ("cpu_per_request >= 1.05", "METRIC"),
             ("cpu_per_request@idle > 1.05", "METRIC"),
@@ -203,39 +207,39 @@ mod tests {
             ("nonsense: cpu_per_request > 1.05", "LOAD"),
         ] {
             let problem = wrong.parse::<Condition>().unwrap_err();
-            assert!(problem.contains(said), "{wrong}: {problem}");
+            assert!(problem.contains(expected), "{wrong}: {problem}");
         }
     }
 
     #[test]
-    fn the_interval_answers() {
+    fn interval_decides_the_evaluation() {
         let more = parse("cpu_per_request > 1.05");
-        let ask = |low, high| more.ask_metric(&metric(low, high, Verdict::Worse));
-        assert_eq!(ask(1.06, 1.1), Answer::Holds);
-        assert_eq!(ask(1.01, 1.05), Answer::DoesNotHold);
-        assert_eq!(ask(1.01, 1.08), Answer::Unknown);
+        let evaluate = |low, high| more.evaluate_metric(&metric(low, high, Verdict::Worse));
+        assert_eq!(evaluate(1.06, 1.1), Evaluation::Holds);
+        assert_eq!(evaluate(1.01, 1.05), Evaluation::DoesNotHold);
+        assert_eq!(evaluate(1.01, 1.08), Evaluation::Unknown);
         let less = parse("cpu_per_request < 0.9");
-        let ask = |low, high| less.ask_metric(&metric(low, high, Verdict::Better));
-        assert_eq!(ask(0.8, 0.89), Answer::Holds);
-        assert_eq!(ask(0.9, 0.95), Answer::DoesNotHold);
-        assert_eq!(ask(0.85, 0.95), Answer::Unknown);
+        let evaluate = |low, high| less.evaluate_metric(&metric(low, high, Verdict::Better));
+        assert_eq!(evaluate(0.8, 0.89), Evaluation::Holds);
+        assert_eq!(evaluate(0.9, 0.95), Evaluation::DoesNotHold);
+        assert_eq!(evaluate(0.85, 0.95), Evaluation::Unknown);
     }
 
     #[test]
-    fn what_cannot_be_judged_answers_nothing() {
+    fn result_without_verdict_or_interval_is_unknown() {
         let condition = parse("cpu_per_request > 1.05");
-        let closed = metric(1.2, 1.3, Verdict::NotJudgeable);
-        assert_eq!(condition.ask_metric(&closed), Answer::Unknown);
-        let nothing = MetricResult { low: None, ..metric(1.2, 1.3, Verdict::Worse) };
-        assert_eq!(condition.ask_metric(&nothing), Answer::Unknown);
+        let gated = metric(1.2, 1.3, Verdict::NotCompared);
+        assert_eq!(condition.evaluate_metric(&gated), Evaluation::Unknown);
+        let no_interval = MetricResult { low: None, ..metric(1.2, 1.3, Verdict::Worse) };
+        assert_eq!(condition.evaluate_metric(&no_interval), Evaluation::Unknown);
     }
 
     #[test]
-    fn one_that_holds_anywhere_holds() {
-        use Answer::{DoesNotHold, Holds, Unknown};
-        assert_eq!(worst([DoesNotHold, Holds, Unknown].into_iter()), Holds);
-        assert_eq!(worst([DoesNotHold, Unknown].into_iter()), Unknown);
-        assert_eq!(worst([DoesNotHold, DoesNotHold].into_iter()), DoesNotHold);
-        assert_eq!(worst([].into_iter()), Unknown);
+    fn most_severe_evaluation_wins() {
+        use Evaluation::{DoesNotHold, Holds, Unknown};
+        assert_eq!(most_severe([DoesNotHold, Holds, Unknown].into_iter()), Holds);
+        assert_eq!(most_severe([DoesNotHold, Unknown].into_iter()), Unknown);
+        assert_eq!(most_severe([DoesNotHold, DoesNotHold].into_iter()), DoesNotHold);
+        assert_eq!(most_severe([].into_iter()), Unknown);
     }
 }

@@ -1,4 +1,6 @@
-//! Where a comparison runs, as far as it can be read.
+//! The kernel, CPU and settings of the machine on which a comparison runs.
+
+mod kernel_parameters;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,13 +12,15 @@ use flate2::read::GzDecoder;
 use rustix::process::{Resource, getrlimit};
 
 use super::machine::CpuTicks;
-use super::namespace::{CARRIED_OVER, sysctl};
+use super::namespace::{COPIED_SYSCTLS, sysctl};
 use super::topology::Topology;
 use crate::doctor::examine::examine;
-use crate::report::result::{CpuDescription, Environment, ProgramDescription, Tunable};
+use crate::report::result::{
+    CpuDescription, Environment, KernelParameters, NamedValue, ProgramDescription,
+};
 
-/// Settings of the kernel that matter beside those of the network namespace.
-const MORE_SYSCTLS: &[&str] = &[
+/// Sysctls that affect the results, in addition to those that a new namespace copies.
+const OTHER_SYSCTLS: &[&str] = &[
     "net.ipv4.ip_local_port_range",
     "net.core.busy_poll",
     "kernel.io_uring_disabled",
@@ -24,7 +28,7 @@ const MORE_SYSCTLS: &[&str] = &[
     "kernel.sched_autogroup_enabled",
 ];
 
-/// What the kernel was built with, as far as it changes what is measured here.
+/// Build options of the kernel that affect the results.
 const BUILD_OPTIONS: &[&str] = &[
     "CONFIG_HZ",
     "CONFIG_PREEMPT",
@@ -50,27 +54,27 @@ const BUILD_OPTIONS: &[&str] = &[
     "CONFIG_SLUB_DEBUG_ON",
 ];
 
-/// How long others are watched before anything is started.
-const GLANCE: Duration = Duration::from_millis(200);
+/// For how long the load of other programs is measured.
+const OTHER_LOAD_SAMPLE: Duration = Duration::from_millis(200);
 
-/// Reads everything, in the network namespace of the calling thread.
+/// Reads the environment in the network namespace of the calling thread.
 pub fn read(topology: &Topology) -> Environment {
-    let name = rustix::system::uname();
-    // Before others are watched: the examination is work too.
-    let doctor = Some(examine());
+    let uname = rustix::system::uname();
+    // Before the load of other programs is measured, because the examination uses CPU time itself.
+    let doctor = examine();
     Environment {
         program: program(),
-        kernel_release: name.release().to_string_lossy().into_owned(),
-        kernel_version: name.version().to_string_lossy().into_owned(),
-        kernel_command_line: line_of("/proc/cmdline"),
-        kernel_build: build_configuration(&name.release().to_string_lossy()),
+        kernel_release: uname.release().to_string_lossy().into_owned(),
+        kernel_version: uname.version().to_string_lossy().into_owned(),
+        kernel_parameters: read_line("/proc/cmdline").map(|line| KernelParameters::parse(&line)),
+        kernel_build: kernel_build_options(&uname.release().to_string_lossy()),
         cpu: cpu(topology),
         virtualisation: virtualisation(),
         mitigations: mitigations(),
         memory_bytes: memory_bytes(),
         sysctls: sysctls(),
         limits: limits(),
-        load_before: load_of_others(topology),
+        load_before: other_load(topology),
         doctor,
     }
 }
@@ -78,7 +82,7 @@ pub fn read(topology: &Topology) -> Environment {
 fn program() -> ProgramDescription {
     ProgramDescription {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        git: option_env!("BUILT_FROM_COMMIT")
+        git_commit: option_env!("BUILT_FROM_COMMIT")
             .filter(|commit| !commit.is_empty())
             .map(str::to_owned),
         optimised: !cfg!(debug_assertions),
@@ -86,14 +90,14 @@ fn program() -> ProgramDescription {
     }
 }
 
-fn line_of(path: &str) -> Option<String> {
+fn read_line(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.trim();
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// From /proc/config.gz, where the kernel keeps it, or from /boot, where distributions do.
-pub fn build_configuration(release: &str) -> Option<Vec<Tunable>> {
+/// Reads build options of a kernel from /proc/config.gz, or from /boot as distributions have it.
+pub fn kernel_build_options(release: &str) -> Option<Vec<NamedValue>> {
     let from_kernel = || {
         let mut text = String::new();
         let file = fs::File::open("/proc/config.gz").ok()?;
@@ -102,11 +106,11 @@ pub fn build_configuration(release: &str) -> Option<Vec<Tunable>> {
     };
     let text = from_kernel().or_else(|| fs::read_to_string(format!("/boot/config-{release}")).ok());
     text.map(|text| {
-        let wanted = |line: &str| {
+        let option = |line: &str| {
             let (name, value) = line.split_once('=')?;
             BUILD_OPTIONS.contains(&name).then(|| tunable(name, value))
         };
-        text.lines().filter_map(wanted).collect()
+        text.lines().filter_map(option).collect()
     })
 }
 
@@ -118,7 +122,7 @@ fn cpu(topology: &Topology) -> CpuDescription {
     });
     let online = fs::read_to_string("/sys/devices/system/cpu/online")
         .ok()
-        .and_then(|list| super::topology::parse_cpus(list.trim()).ok());
+        .and_then(|list| super::topology::parse_cpu_list(list.trim()).ok());
     let cores: BTreeSet<_> = topology.cpus.iter().map(|cpu| cpu.core).collect();
     let nodes: BTreeSet<_> = topology.cpus.iter().map(|cpu| cpu.node).collect();
     CpuDescription {
@@ -126,26 +130,26 @@ fn cpu(topology: &Topology) -> CpuDescription {
         available: topology.cpus.len(),
         online: online.map_or(topology.cpus.len(), |list| list.len()),
         threads_per_core: topology.cpus.len().div_ceil(cores.len().max(1)),
-        memory_nodes: nodes.len(),
-        governor: line_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        numa_nodes: nodes.len(),
+        governor: read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     }
 }
 
-/// The clock that a guest uses names its hypervisor; failing that, the processor at least says
-/// that there is one. A container can be in either.
+/// Describes hypervisor and container. The clock source of a guest names its hypervisor; otherwise
+/// the CPU flag `hypervisor` shows that there is one.
 fn virtualisation() -> String {
-    let clocks = line_of("/sys/devices/system/clocksource/clocksource0/available_clocksource");
+    let clocks = read_line("/sys/devices/system/clocksource/clocksource0/available_clocksource");
     let clocks = clocks.unwrap_or_default();
     let machine = [("kvm-clock", "kvm"), ("hyperv", "hyper-v"), ("xen", "xen")]
         .into_iter()
         .find(|(clock, _)| clocks.contains(clock))
         .map(|(_, name)| name.to_owned())
-        .or_else(|| line_of("/sys/hypervisor/type"))
+        .or_else(|| read_line("/sys/hypervisor/type"))
         .or_else(|| {
             let information = fs::read_to_string("/proc/cpuinfo").ok()?;
             let flags = information.lines().find(|line| line.starts_with("flags"))?;
             let guest = flags.split_whitespace().any(|flag| flag == "hypervisor");
-            guest.then(|| "a hypervisor".to_owned())
+            guest.then(|| "unknown hypervisor".to_owned())
         });
     let container = fs::exists("/.dockerenv").unwrap_or(false)
         || fs::exists("/run/.containerenv").unwrap_or(false);
@@ -157,13 +161,13 @@ fn virtualisation() -> String {
     }
 }
 
-fn mitigations() -> Vec<Tunable> {
+fn mitigations() -> Vec<NamedValue> {
     let directory = "/sys/devices/system/cpu/vulnerabilities";
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut mitigations: Vec<Tunable> = entries
+    let mut mitigations: Vec<NamedValue> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let state = line_of(&format!("{directory}/{name}"))?;
+            let state = read_line(&format!("{directory}/{name}"))?;
             Some(tunable(&name, &state))
         })
         .collect();
@@ -178,12 +182,12 @@ fn memory_bytes() -> u64 {
     kibibytes.unwrap_or(0_u64) * 1024
 }
 
-fn sysctls() -> Vec<Tunable> {
-    let names = CARRIED_OVER.iter().chain(MORE_SYSCTLS);
+fn sysctls() -> Vec<NamedValue> {
+    let names = COPIED_SYSCTLS.iter().chain(OTHER_SYSCTLS);
     names.filter_map(|name| Some(tunable(name, &sysctl(name)?))).collect()
 }
 
-fn limits() -> Vec<Tunable> {
+fn limits() -> Vec<NamedValue> {
     let shown = |resource| {
         let limit = getrlimit(resource).current;
         limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
@@ -194,15 +198,15 @@ fn limits() -> Vec<Tunable> {
     ]
 }
 
-fn load_of_others(topology: &Topology) -> f64 {
+fn other_load(topology: &Topology) -> f64 {
     let cpus: Vec<usize> = topology.cpus.iter().map(|cpu| cpu.number).collect();
     let before = CpuTicks::read(&cpus);
-    sleep(GLANCE);
+    sleep(OTHER_LOAD_SAMPLE);
     CpuTicks::read(&cpus).since(before).busy_share() * cpus.len() as f64
 }
 
-fn tunable(name: &str, value: &str) -> Tunable {
-    Tunable { name: name.to_owned(), value: value.to_owned() }
+fn tunable(name: &str, value: &str) -> NamedValue {
+    NamedValue { name: name.to_owned(), value: value.to_owned() }
 }
 
 #[cfg(test)]
@@ -210,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_an_environment() {
+    fn environment_of_this_machine_is_read() {
         let environment = read(&Topology::read());
         assert!(!environment.kernel_release.is_empty());
         assert!(environment.cpu.available >= 1 && environment.cpu.threads_per_core >= 1);
@@ -218,6 +222,6 @@ mod tests {
         assert!(environment.sysctls.iter().any(|it| it.name == "net.core.somaxconn"));
         assert_eq!(environment.limits.len(), 2);
         assert!(environment.load_before >= 0.0);
-        assert!(environment.doctor.is_some_and(|doctor| !doctor.capabilities.is_empty()));
+        assert!(!environment.doctor.capabilities.is_empty());
     }
 }

@@ -1,301 +1,315 @@
-//! One load: calibrated, measured block by block, looked at, judged.
+//! The experiment for one load: calibration, blocks of rounds, interim analyses and verdicts.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::arm::Contestant;
+use super::arm::PreparedArm;
 use super::calibration::{Calibration, calibrate};
+use super::explanation;
 use super::gates::{self, Evidence};
-use super::judgement::{Allowance, Allowances, Margins, is_settled, judge};
-use super::metrics::{Against, all_metrics, deciding_metric};
+use super::metrics::{Contrast, all_metrics, primary_metric};
 use super::progress::Progress;
-use super::round::Course;
+use super::round::BatchRunner;
 use super::schedule::Schedule;
-use super::statistics::paired::LEAST_PAIRS;
+use super::statistics::paired::MIN_PAIRS;
 use super::summary::summaries;
-use super::words;
+use super::verdict::{AlphaBudget, AlphaLevels, Margins, decide, meets_stopping_rule};
 use crate::failure::Failure;
 use crate::report::result::{
-    Arm, Comparison, Control, Ended, Experiment, Gate, GateEffect, GateKind, Look, MetricResult,
-    Point, Round, WorkingPoint,
+    Arm, Comparison, Control, Experiment, Gate, GateEffect, GateKind, InterimAnalysis, LoadLevel,
+    LoadLevelResult, MetricResult, Round, StopReason,
 };
 
-/// How an experiment is carried out.
+/// The parameters of an experiment, fixed before anything is measured.
 #[derive(Clone, Debug)]
-pub struct Rules {
-    /// Decides the order of rounds, and the resampling.
+pub struct ExperimentPlan {
+    /// The seed of the order of the rounds and of the bootstrap.
     pub seed: u64,
-    /// The time that it may take.
+    /// The time limit.
     pub budget: Duration,
-    /// The most blocks of rounds, whatever time is left.
-    pub most_blocks: usize,
-    /// How sure all claims are together.
+    /// The limit on blocks of rounds.
+    pub max_blocks: usize,
+    /// The simultaneous confidence level of all claims.
     pub confidence: f64,
-    /// How far apart is what.
+    /// The negligible difference and the equivalence margin.
     pub margins: Margins,
-    /// Where it is measured.
-    pub points: Vec<Point>,
-    /// The offered rate, instead of a calibrated one.
+    /// The load levels to measure.
+    pub load_levels: Vec<LoadLevel>,
+    /// The fixed rate; `None` calibrates it.
     pub rate: Option<f64>,
-    /// What the metric that decides is claimed of, between them all that may go wrong is shared
-    /// out; and it ends early when all of them are settled.
-    pub claims: Vec<Against>,
+    /// The contrasts tested with the primary metric. They share the error budget, and the
+    /// experiment ends early once all of them meet the stopping rule.
+    pub claims: Vec<Contrast>,
 }
 
-/// At which shares of the planned blocks the data are looked at. Early looks cost little and
-/// allow little; see [`super::statistics::looks`].
-const LOOKS: [f64; 3] = [0.5, 0.75, 1.0];
+/// The shares of the planned blocks after which the data are analysed. Early analyses spend little
+/// alpha; see [`super::statistics::interim_analyses`].
+const INTERIM_ANALYSES: [f64; 3] = [0.5, 0.75, 1.0];
 
-/// Carries out an experiment.
+/// Runs an experiment.
 ///
 /// # Errors
-/// When a server or the load fails in a way that leaves nothing to judge.
-pub fn run(course: &Course, rules: &Rules, progress: &Progress) -> Result<Experiment, Failure> {
+/// Returns a failure if a server or the load fails so that there is no result.
+pub fn run(
+    runner: &BatchRunner,
+    plan: &ExperimentPlan,
+    progress: &Progress,
+) -> Result<Experiment, Failure> {
     let began = Instant::now();
-    progress.say("calibrating".to_owned());
-    let calibration = calibrate(course, rules.rate)?;
-    let mut run = Run::new(course, rules, &calibration, began);
-    progress.expect(run.planned * run.schedule.rounds_in_a_block());
+    progress.set_message("calibrating".to_owned());
+    let calibration = calibrate(runner, plan.rate)?;
+    let mut run = RunningExperiment::new(runner, plan, &calibration, began);
+    progress.set_total_rounds(run.planned_blocks * run.schedule.rounds_per_block());
     while run.ended.is_none() {
-        run.block(progress)?;
+        run.run_block(progress)?;
     }
     progress.finish();
-    Ok(run.judged(&calibration))
+    Ok(run.into_result(&calibration))
 }
 
-struct Run<'run> {
-    course: &'run Course<'run>,
-    rules: &'run Rules,
+struct RunningExperiment<'run> {
+    runner: &'run BatchRunner<'run>,
+    plan: &'run ExperimentPlan,
     rate: f64,
     began: Instant,
     schedule: Schedule,
-    /// How many blocks fit into the budget.
-    planned: usize,
+    /// The number of blocks that fit into the budget.
+    planned_blocks: usize,
     blocks: usize,
     rounds: Vec<Round>,
-    allowances: Allowances,
-    allowance: Option<Allowance>,
-    looks: Vec<Look>,
-    ended: Option<Ended>,
+    alpha_budget: AlphaBudget,
+    alpha: Option<AlphaLevels>,
+    interim_analyses: Vec<InterimAnalysis>,
+    ended: Option<StopReason>,
 }
 
-impl<'run> Run<'run> {
+impl<'run> RunningExperiment<'run> {
     fn new(
-        course: &'run Course<'run>,
-        rules: &'run Rules,
+        runner: &'run BatchRunner<'run>,
+        plan: &'run ExperimentPlan,
         calibration: &Calibration,
         began: Instant,
     ) -> Self {
-        let arms = course.contestants.len();
-        let points: Vec<_> =
-            rules.points.iter().map(|&point| (point, course.slices(point).1)).collect();
-        let schedule = Schedule::new(arms, &points, rules.seed);
-        let round = course.warm_up + course.duration + calibration.overhead;
-        let block = round * schedule.rounds_in_a_block() as u32;
-        let left = rules.budget.saturating_sub(began.elapsed());
-        // One at least, so that a budget that is too small shows what it would have to be.
+        let arms = runner.arms.len();
+        let load_levels: Vec<_> =
+            plan.load_levels.iter().map(|&level| (level, runner.slices(level).1)).collect();
+        let schedule = Schedule::new(arms, &load_levels, plan.seed);
+        let round = runner.warm_up + runner.duration + calibration.overhead;
+        let block = round * schedule.rounds_per_block() as u32;
+        let left = plan.budget.saturating_sub(began.elapsed());
+        // At least one block, from which the required budget can be estimated.
         let fitting = (left.as_secs_f64() / block.as_secs_f64()) as usize;
-        let planned = fitting.clamp(1, rules.most_blocks);
-        let metrics = all_metrics(&rules.points).len();
+        let planned_blocks = fitting.clamp(1, plan.max_blocks);
+        let metrics = all_metrics(&plan.load_levels).len();
         Self {
-            course,
-            rules,
+            runner,
+            plan,
             rate: calibration.requests_per_second,
             began,
             schedule,
-            planned,
+            planned_blocks,
             blocks: 0,
             rounds: Vec::new(),
-            allowances: Allowances::new(rules.confidence, rules.claims.len(), metrics),
-            allowance: None,
-            looks: Vec::new(),
+            alpha_budget: AlphaBudget::new(plan.confidence, plan.claims.len(), metrics),
+            alpha: None,
+            interim_analyses: Vec::new(),
             ended: None,
         }
     }
 
-    /// Runs the next block, and looks at the data if it is time.
-    fn block(&mut self, progress: &Progress) -> Result<(), Failure> {
-        for heat in self.schedule.next_block() {
-            let rounds = self.course.run(&heat, self.blocks, self.rate, self.began)?;
+    /// Runs the next block, followed by an interim analysis if one is due.
+    fn run_block(&mut self, progress: &Progress) -> Result<(), Failure> {
+        for batch in self.schedule.next_block() {
+            let rounds = self.runner.run(&batch, self.blocks, self.rate, self.began)?;
             self.rounds.extend(rounds);
-            if self.course.interrupted.load(Ordering::Relaxed) {
-                self.end(Ended::Interrupted);
+            if self.runner.interrupted.load(Ordering::Relaxed) {
+                self.end(StopReason::Interrupted);
                 return Ok(());
             }
-            let left = self.rules.budget.saturating_sub(self.began.elapsed());
-            progress.rounds_done(heat.entrants.len(), self.blocks + 1, self.planned, left);
+            let left = self.plan.budget.saturating_sub(self.began.elapsed());
+            progress.add_rounds(batch.instances.len(), self.blocks + 1, self.planned_blocks, left);
         }
         self.blocks += 1;
-        let last = self.blocks >= self.planned || self.no_time_for_another();
-        if !last && !is_look(self.blocks, self.planned) {
+        let last = self.blocks >= self.planned_blocks || self.is_budget_spent();
+        if !last && !is_analysis_due(self.blocks, self.planned_blocks) {
             return Ok(());
         }
-        let information = if last { 1.0 } else { self.blocks as f64 / self.planned as f64 };
-        self.look(information);
-        if self.is_settled() {
-            self.end(Ended::Decided);
+        let information = if last { 1.0 } else { self.blocks as f64 / self.planned_blocks as f64 };
+        self.analyse(information);
+        if self.is_decided() {
+            self.end(StopReason::Decided);
         } else if last {
-            self.end(Ended::BudgetSpent);
+            self.end(StopReason::BudgetSpent);
         }
         Ok(())
     }
 
-    fn no_time_for_another(&self) -> bool {
+    fn is_budget_spent(&self) -> bool {
         let elapsed = self.began.elapsed();
         let block = elapsed.as_secs_f64() / (self.blocks as f64 + 0.5);
-        // Half a block over is nearer to what was asked for than half a block under.
-        (elapsed.as_secs_f64() + 0.5 * block) > self.rules.budget.as_secs_f64()
+        // Runs another block only if at least half of it fits into the budget.
+        (elapsed.as_secs_f64() + 0.5 * block) > self.plan.budget.as_secs_f64()
     }
 
-    fn look(&mut self, information: f64) {
-        let Some(allowance) = self.allowances.look(information) else { return };
-        self.allowance = Some(allowance);
-        self.looks.push(Look {
+    fn analyse(&mut self, information: f64) {
+        let Some(alpha) = self.alpha_budget.spend_until(information) else { return };
+        self.alpha = Some(alpha);
+        self.interim_analyses.push(InterimAnalysis {
             blocks: self.blocks,
-            information,
-            nominal_confidence: 1.0 - allowance.nominal,
-            ended: false,
+            information_fraction: information,
+            nominal_confidence: 1.0 - alpha.nominal,
+            stopped: false,
         });
     }
 
-    fn end(&mut self, why: Ended) {
-        if why == Ended::Interrupted {
-            self.look(1.0);
+    fn end(&mut self, why: StopReason) {
+        if why == StopReason::Interrupted {
+            self.analyse(1.0);
         }
-        if let Some(look) = self.looks.last_mut() {
-            look.ended = true;
+        if let Some(analysis) = self.interim_analyses.last_mut() {
+            analysis.stopped = true;
         }
         self.ended = Some(why);
     }
 
-    fn is_settled(&self) -> bool {
-        let at = deciding_metric(&self.rules.points);
-        let Some(allowance) = self.allowance else { return false };
-        self.rules.claims.iter().all(|&against| {
-            let miss = allowance.deciding;
-            let seed = self.rules.seed;
-            let margins = self.rules.margins;
-            let result = judge(&self.rounds, at, against, true, miss, margins, seed);
-            is_settled(&result, margins)
+    fn is_decided(&self) -> bool {
+        let primary = primary_metric(&self.plan.load_levels);
+        let Some(alpha) = self.alpha else { return false };
+        self.plan.claims.iter().all(|&contrast| {
+            let alpha_level = alpha.primary;
+            let seed = self.plan.seed;
+            let margins = self.plan.margins;
+            let result = decide(&self.rounds, primary, contrast, true, alpha_level, margins, seed);
+            meets_stopping_rule(&result, margins)
         })
     }
 
-    /// Judges every metric, at the look at which the experiment ended.
-    fn results(&self, against: Against) -> Vec<MetricResult> {
-        let deciding = deciding_metric(&self.rules.points);
-        let metrics = all_metrics(&self.rules.points);
-        let judged = metrics.into_iter().enumerate().map(|(index, at)| {
-            let decides = at == deciding && against != Against::Itself;
-            let miss = self.allowance.map_or(1e-9, |allowance| match against {
-                Against::Itself => allowance.control,
-                _ if decides => allowance.deciding,
-                _ => allowance.other,
+    /// Decides all metrics of a contrast, with the alpha of the last interim analysis.
+    fn results(&self, contrast: Contrast) -> Vec<MetricResult> {
+        let primary = primary_metric(&self.plan.load_levels);
+        let metrics = all_metrics(&self.plan.load_levels);
+        let results = metrics.into_iter().enumerate().map(|(index, at)| {
+            let is_primary = at == primary && contrast != Contrast::Control;
+            let alpha_level = self.alpha.map_or(1e-9, |alpha| match contrast {
+                Contrast::Control => alpha.control,
+                _ if is_primary => alpha.primary,
+                _ => alpha.other,
             });
-            let seed = self.rules.seed.wrapping_add(index as u64);
-            judge(&self.rounds, at, against, decides, miss, self.rules.margins, seed)
+            let seed = self.plan.seed.wrapping_add(index as u64);
+            decide(&self.rounds, at, contrast, is_primary, alpha_level, self.plan.margins, seed)
         });
-        judged.collect()
+        results.collect()
     }
 
-    fn judged(self, calibration: &Calibration) -> Experiment {
-        let arms: Vec<Arm> =
-            self.course.contestants.iter().map(|it| it.description.clone()).collect();
-        let working_points = self.working_points(calibration);
-        let control = self.results(Against::Itself);
+    fn into_result(self, calibration: &Calibration) -> Experiment {
+        let arms: Vec<Arm> = self.runner.arms.iter().map(|it| it.description.clone()).collect();
+        let load_levels = self.load_level_results(calibration);
+        let control = self.results(Contrast::Control);
         let mut gates = gates::gates(&Evidence {
             arms: &arms,
-            placement: self.course.placement,
+            placement: self.runner.placement,
             optimised: !cfg!(debug_assertions),
-            points: &working_points,
+            load_levels: &load_levels,
             rounds: &self.rounds,
             control: &control,
         });
         gates.extend(self.too_few_rounds());
-        let summaries = summaries(&self.rounds, arms.len(), &self.rules.points);
-        let deciding = deciding_metric(&self.rules.points);
+        let summaries = summaries(&self.rounds, arms.len(), &self.plan.load_levels);
+        let primary = primary_metric(&self.plan.load_levels);
         let comparisons: Vec<Comparison> = (1..arms.len())
             .map(|contender| {
-                let mut metrics = self.results(Against::First(contender));
+                let mut metrics = self.results(Contrast::WithBaseline(contender));
                 gates::apply(&gates, &mut metrics, contender);
                 let pair = (0, contender);
-                let why = words::why(&arms, &summaries, pair, deciding.point);
-                let mut comparison =
-                    Comparison { baseline: 0, contender, metrics, sentence: String::new(), why };
-                let confidence = self.rules.confidence;
-                comparison.sentence =
-                    words::sentence_of_two(&arms, &comparison, &working_points, confidence);
+                let why = explanation::causes(&arms, &summaries, pair, primary.load_level);
+                let mut comparison = Comparison {
+                    baseline: 0,
+                    candidate: contender,
+                    metrics,
+                    conclusion: String::new(),
+                    causes: why,
+                };
+                let confidence = self.plan.confidence;
+                comparison.conclusion = explanation::comparison_conclusion(
+                    &arms,
+                    &comparison,
+                    &load_levels,
+                    confidence,
+                );
                 comparison
             })
             .collect();
-        let outcome = words::outcome(&comparisons, &gates);
+        let outcome = explanation::outcome(&comparisons, &gates);
         Experiment {
-            load: self.course.client.description(),
+            load: self.runner.client.description(),
             sweep: None,
             ladder: None,
-            working_points,
-            sentence: words::sentence(&arms, &comparisons, &gates, outcome),
+            load_levels,
+            conclusion: explanation::experiment_conclusion(&arms, &comparisons, &gates, outcome),
             outcome,
             comparisons,
             control: Control { metrics: control },
             gates,
             summaries,
-            looks: self.looks,
-            ended: self.ended.unwrap_or(Ended::BudgetSpent),
-            notes: restless(self.course),
+            interim_analyses: self.interim_analyses,
+            stop_reason: self.ended.unwrap_or(StopReason::BudgetSpent),
+            notes: idle_use_notes(self.runner),
             rounds: self.rounds,
         }
     }
 
-    fn working_points(&self, calibration: &Calibration) -> Vec<WorkingPoint> {
-        let working_point = |&point: &Point| {
-            let fixed = point == Point::FixedRate;
-            WorkingPoint {
-                point,
+    fn load_level_results(&self, calibration: &Calibration) -> Vec<LoadLevelResult> {
+        let result_at = |&load_level: &LoadLevel| {
+            let fixed = load_level == LoadLevel::FixedRate;
+            LoadLevelResult {
+                load_level,
                 requests_per_second: fixed.then_some(self.rate),
                 rate_origin: fixed.then(|| calibration.origin.clone()),
             }
         };
-        self.rules.points.iter().map(working_point).collect()
+        self.plan.load_levels.iter().map(result_at).collect()
     }
 
     fn too_few_rounds(&self) -> Option<Gate> {
-        if self.blocks >= LEAST_PAIRS {
+        if self.blocks >= MIN_PAIRS {
             return None;
         }
         let block = self.began.elapsed().as_secs_f64() / self.blocks.max(1) as f64;
         Some(Gate {
             kind: GateKind::TooFewRounds,
-            effect: GateEffect::NotJudgeable,
+            effect: GateEffect::NotCompared,
             metrics: Vec::new(),
             arms: Vec::new(),
-            reason: format!("only {} of {LEAST_PAIRS} blocks of rounds were run", self.blocks),
-            remedy: if self.rules.most_blocks < LEAST_PAIRS {
-                format!("--blocks {}", 2 * LEAST_PAIRS)
+            reason: format!(
+                "Too few blocks of rounds: {}, at least {MIN_PAIRS} are needed.",
+                self.blocks
+            ),
+            remedy: if self.plan.max_blocks < MIN_PAIRS {
+                format!("Try --blocks {}.", 2 * MIN_PAIRS)
             } else {
-                format!("--budget {:.0}s", (block * (2 * LEAST_PAIRS) as f64).ceil())
+                format!("Try --budget {:.0}s.", (block * (2 * MIN_PAIRS) as f64).ceil())
             },
         })
     }
 }
 
-/// Arms whose servers are stopped between their slices, in words.
-fn restless(course: &Course) -> Vec<String> {
-    let restless = course.contestants.iter().zip(&course.restless).filter(|(_, it)| it.get());
-    let note = |contestant: &Contestant| {
-        let label = &contestant.description.label;
+/// Returns a note for each arm whose server is stopped between its slices.
+fn idle_use_notes(runner: &BatchRunner) -> Vec<String> {
+    let busy = runner.arms.iter().zip(&runner.busy_when_idle).filter(|(_, it)| it.get());
+    let note = |arm: &PreparedArm| {
         format!(
-            "{label} keeps the processor busy while nobody asks it anything: it is stopped \
-             (SIGSTOP) while others have their turn, and latencies are those of a server that \
-             never sleeps"
+            "{} uses the CPU while it is idle, so it is stopped with SIGSTOP while other arms are \
+             measured. Its latency is that of a server that never sleeps.",
+            arm.description.label
         )
     };
-    restless.map(|(contestant, _)| note(contestant)).collect()
+    busy.map(|(arm, _)| note(arm)).collect()
 }
 
-/// Whether the data are looked at after so many of the planned blocks.
-fn is_look(blocks: usize, planned: usize) -> bool {
-    let looks = LOOKS.map(|share| ((share * planned as f64).ceil() as usize).max(LEAST_PAIRS));
-    looks.contains(&blocks)
+fn is_analysis_due(blocks: usize, planned: usize) -> bool {
+    let due =
+        INTERIM_ANALYSES.map(|share| ((share * planned as f64).ceil() as usize).max(MIN_PAIRS));
+    due.contains(&blocks)
 }
 
 #[cfg(test)]

@@ -1,135 +1,143 @@
-//! What makes an experiment, or a metric of it, not to be judged.
+//! Gates: conditions under which an experiment, or a metric of it, is not valid.
 //!
-//! Each rule is a function of the evidence; it says what was seen and which flag to try. None of
-//! them looks at which arm would win by it.
+//! Each gate is a function of the evidence. It reports the symptom and advises what to try. A gate
+//! must not depend on which arm is better.
 
 mod client;
+mod environment;
 mod server;
-mod surroundings;
 
 use super::metrics::{metrics_at, rounds_of};
 use super::statistics::paired::median;
 use crate::report::result::{
-    Arm, Gate, GateEffect, GateKind, Metric, MetricAt, MetricResult, Placement, Point, Round,
-    Verdict, WorkingPoint,
+    Arm, CpuPlacement, Gate, GateEffect, GateKind, LoadLevel, LoadLevelResult, Metric, MetricAt,
+    MetricResult, Round, Verdict,
 };
 
-/// All that the rules look at.
+/// The input of all gates.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'run> {
-    /// Those that are compared.
+    /// The compared servers.
     pub arms: &'run [Arm],
-    /// Where server and client ran.
-    pub placement: &'run Placement,
-    /// Whether this program was built with optimisation.
+    /// The CPUs of server and client.
+    pub placement: &'run CpuPlacement,
+    /// Set if this program was built with optimisation.
     pub optimised: bool,
-    /// The working points.
-    pub points: &'run [WorkingPoint],
-    /// Every round.
+    /// The measured load levels.
+    pub load_levels: &'run [LoadLevelResult],
+    /// All rounds.
     pub rounds: &'run [Round],
-    /// The first arm against itself.
+    /// The first arm compared with its control.
     pub control: &'run [MetricResult],
 }
 
 impl Evidence<'_> {
-    /// The median of something over the rounds of an arm at a point.
-    fn median(&self, arm: usize, point: Point, of: impl Fn(&Round) -> f64) -> Option<f64> {
-        median(rounds_of(self.rounds, arm, point).map(of))
+    /// Returns the median of a value over the rounds of an arm at a load level.
+    fn median(
+        &self,
+        arm: usize,
+        load_level: LoadLevel,
+        value: impl Fn(&Round) -> f64,
+    ) -> Option<f64> {
+        median(rounds_of(self.rounds, arm, load_level).map(value))
     }
 
-    /// The sum of something over all rounds of an arm.
-    fn sum(&self, arm: usize, of: impl Fn(&Round) -> u64) -> u64 {
-        self.rounds.iter().filter(|round| round.arm == arm).map(of).sum()
+    /// Returns the sum of a value over all rounds of an arm.
+    fn sum(&self, arm: usize, value: impl Fn(&Round) -> u64) -> u64 {
+        self.rounds.iter().filter(|round| round.arm == arm).map(value).sum()
     }
 
-    /// The arms for which something holds.
-    fn arms_where(&self, holds: impl Fn(usize) -> bool) -> Vec<usize> {
-        (0..self.arms.len()).filter(|&arm| holds(arm)).collect()
+    fn arms_where(&self, condition: impl Fn(usize) -> bool) -> Vec<usize> {
+        (0..self.arms.len()).filter(|&arm| condition(arm)).collect()
     }
 
-    /// `epoll:level and io_uring:single_shot`.
+    /// Formats labels: `epoll:level and io_uring:single_shot`.
     fn names(&self, arms: &[usize]) -> String {
         arms.iter().map(|&arm| self.arms[arm].label.as_str()).collect::<Vec<_>>().join(" and ")
     }
 
-    fn has(&self, point: Point) -> bool {
-        self.points.iter().any(|it| it.point == point)
+    fn has(&self, load_level: LoadLevel) -> bool {
+        self.load_levels.iter().any(|it| it.load_level == load_level)
     }
 
-    /// These metrics, wherever they are measured.
-    fn wherever(&self, metrics: &[Metric]) -> Vec<MetricAt> {
-        let measured = |point: Point, metric: &Metric| metrics_at(point).contains(metric);
-        let points = self.points.iter().map(|it| it.point);
-        points
-            .flat_map(|point| {
-                let here = metrics.iter().filter(move |metric| measured(point, metric));
-                here.map(move |&metric| MetricAt { metric, point })
+    /// Returns these metrics at each load level that measures them.
+    fn where_measured(&self, metrics: &[Metric]) -> Vec<MetricAt> {
+        let measured =
+            |load_level: LoadLevel, metric: &Metric| metrics_at(load_level).contains(metric);
+        let load_levels = self.load_levels.iter().map(|it| it.load_level);
+        load_levels
+            .flat_map(|load_level| {
+                let here = metrics.iter().filter(move |metric| measured(load_level, metric));
+                here.map(move |&metric| MetricAt { metric, load_level })
             })
             .collect()
     }
 }
 
-/// Everything that speaks against judging.
+/// Applies all gates to the evidence.
 pub fn gates(evidence: &Evidence) -> Vec<Gate> {
-    let rules: &[fn(&Evidence) -> Vec<Gate>] = &[
+    let gates: &[fn(&Evidence) -> Vec<Gate>] = &[
         server::wrong_engine,
         server::wrong_bytes,
         server::connections_refused,
         server::requests_failed,
-        server::connections_not_kept,
-        server::completions_overflowed,
-        server::buffers_ran_out,
+        server::connections_closed_by_server,
+        server::completion_queue_overflow,
+        server::out_of_buffers,
         client::server_not_saturated,
-        client::rate_not_kept,
-        surroundings::shared_core,
-        surroundings::cpu_stolen,
-        surroundings::cpu_throttled,
-        surroundings::others_on_the_cores,
-        surroundings::not_optimised,
+        client::rate_not_reached,
+        environment::shared_core,
+        environment::cpu_steal,
+        environment::cpu_throttled,
+        environment::other_load_on_server_cpus,
+        environment::not_optimised,
         control_differs,
     ];
-    rules.iter().flat_map(|rule| rule(evidence)).collect()
+    gates.iter().flat_map(|gate| gate(evidence)).collect()
 }
 
-/// The same server twice should be the same server.
+/// Two copies of one server must not differ.
 fn control_differs(evidence: &Evidence) -> Vec<Gate> {
     let differs = |it: &&MetricResult| matches!(it.verdict, Verdict::Better | Verdict::Worse);
     let gate = |result: &MetricResult| {
         let (ratio, low, high) = (result.ratio?, result.low?, result.high?);
         Some(Gate {
             kind: GateKind::ControlDiffers,
-            effect: GateEffect::NotJudgeable,
-            metrics: vec![MetricAt { metric: result.metric, point: result.point }],
+            effect: GateEffect::NotCompared,
+            metrics: vec![MetricAt { metric: result.metric, load_level: result.load_level }],
             arms: Vec::new(),
             reason: format!(
-                "{} of {} differs from itself: ratio {ratio:.3}, between {low:.3} and {high:.3}",
-                result.metric.words(),
+                "Two copies of {} differ in {} (ratio {ratio:.3}, {low:.3} to {high:.3}): the \
+                 machine is too noisy for this metric.",
                 evidence.arms[0].label,
+                result.metric.label(),
             ),
-            remedy: "the machine is too restless for this metric: run it again with a larger \
-                     --budget, or with fewer other programs running"
-                .to_owned(),
+            remedy: "Try a larger --budget, or stop other programs.".to_owned(),
         })
     };
     evidence.control.iter().filter(differs).filter_map(gate).collect()
 }
 
-/// Marks what the gates forbid. Returns whether the whole experiment is invalid.
-pub fn apply(gates: &[Gate], results: &mut [MetricResult], contender: usize) -> bool {
+/// Marks the results that the gates exclude. Returns whether the whole experiment is invalid.
+pub fn apply(gates: &[Gate], results: &mut [MetricResult], candidate: usize) -> bool {
     for gate in gates.iter().filter(|gate| gate.effect != GateEffect::Warning) {
         let concerns_arm =
-            gate.arms.is_empty() || gate.arms.contains(&0) || gate.arms.contains(&contender);
+            gate.arms.is_empty() || gate.arms.contains(&0) || gate.arms.contains(&candidate);
         let concerned = results.iter_mut().filter(|result| {
-            let at = MetricAt { metric: result.metric, point: result.point };
+            let at = MetricAt { metric: result.metric, load_level: result.load_level };
             gate.metrics.is_empty() || gate.metrics.contains(&at)
         });
         for result in concerned.filter(|_| concerns_arm) {
-            result.verdict = Verdict::NotJudgeable;
+            result.verdict = Verdict::NotCompared;
             result.no_difference_larger_than = None;
             result.reason.get_or_insert_with(|| gate.reason.clone());
         }
     }
     gates.iter().any(|gate| gate.effect == GateEffect::Invalid)
+}
+
+fn percent(share: f64, digits: usize) -> String {
+    format!("{:.digits$}%", share * 100.0)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What asks for an early end.
+//! SIGINT and SIGTERM, which end a comparison early.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,18 +7,18 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::failure::Failure;
 
-/// Ctrl-C and SIGTERM: what has been measured so far is judged.
+/// Handlers for SIGINT and SIGTERM. The rounds measured so far are still evaluated.
 pub(super) struct Interrupts {
-    /// Set once somebody has asked for the end.
+    /// Set by the first signal.
     pub(super) flag: Arc<AtomicBool>,
     registered: Vec<signal_hook::SigId>,
 }
 
 impl Interrupts {
-    /// Watches until it is dropped.
+    /// Registers the handlers until the value is dropped.
     ///
     /// # Errors
-    /// When the signals cannot be watched.
+    /// If a handler cannot be registered.
     pub(super) fn watch() -> Result<Self, Failure> {
         let flag = Arc::new(AtomicBool::new(false));
         let mut registered = Vec::new();

@@ -1,85 +1,83 @@
-//! `--ladder epoll` and `--ladder io_uring`: from the mirror of the documents to the tuned engine,
-//! one technique added a rung.
+//! `--ladder epoll` and `--ladder io_uring`: an incremental ablation from the engine of the
+//! reference program to the tuned engine. Each step adds one technique to the previous step.
 //!
-//! Each rung is an arm, so all of them are measured side by side like any arms. What is different
-//! is how they are held against each other: each against the rung below it, which is what the
-//! technique gains, and against the first, which is how far one has come.
+//! Each step is an arm. It is compared with the previous step, for the effect of its technique, and
+//! with the first step, for the cumulative effect.
 //!
-//! 1. Here: the rungs. [`presence`]: whether what a rung adds is in force.
-//! 2. [`gains`]: from the rounds of an experiment to each rung's gains.
-//! 3. `words`, [`table`]: in sentences, and for a terminal.
+//! 1. This module: the steps. [`technique_use`]: techniques that are not in use.
+//! 2. [`analysis`]: from the rounds of an experiment to the effect of each step.
+//! 3. `sentence`, [`table`]: the conclusion and the table.
 
-pub mod gains;
-pub mod presence;
+pub mod analysis;
+mod sentence;
 pub mod table;
-mod words;
+pub mod technique_use;
 
 use clap::ValueEnum;
 
-use super::arm::{self, CommonSettings, Contestant, usage};
+use super::arm::{self, CommonSettings, PreparedArm, usage};
 use crate::failure::Failure;
-use crate::report::result::{Arm, Point};
+use crate::report::result::{Arm, LoadLevel};
 
-/// Where a ladder is measured. CPU per request is judged where all rungs do the same work; at
-/// saturation, as many rungs would take twice the time.
-pub const POINTS: [Point; 1] = [Point::FixedRate];
+/// The load level of a ladder. CPU per request is compared where all steps do the same work;
+/// saturation as well would double the time.
+pub const LOAD_LEVELS: [LoadLevel; 1] = [LoadLevel::FixedRate];
 
-/// Which ladder.
+/// A ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ladder {
-    /// epoll:level, epoll:edge, and on to epoll:tuned.
+    /// From epoll:level and epoll:edge to epoll:tuned.
     Epoll,
-    /// io_uring:single_shot, and on to io_uring:tuned.
+    /// From io_uring:single_shot to io_uring:tuned.
     #[value(name = "io_uring", alias = "io-uring")]
     IoUring,
 }
 
-/// What a rung adds to the one below it.
+/// A step of a ladder.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// What tables call it.
+pub struct LadderStep {
+    /// The label of its arm.
     pub label: &'static str,
-    /// What is different from the rung below, in words.
+    /// A description of the technique that it adds.
     pub adds: &'static str,
-    /// How it comes about.
-    change: Change,
+    change: StepChange,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Change {
-    /// Another engine.
+enum StepChange {
+    /// A different engine.
     Engine(&'static str),
-    /// One key of the configuration more.
+    /// A configuration key and its value.
     Key(&'static str, &'static str),
 }
 
-/// What is the same on all rungs that do not say otherwise: the life of the documents, each socket
-/// technique off, and each technique of io_uring.
-const BASE: [&str; 19] = [
-    // A peer that has to be waited for costs all rungs the same, and leaves nothing to the close.
+/// The settings of the first step: the connection lifecycle of the reference programs, without any
+/// optional technique of sockets or io_uring.
+const BASE_SETTINGS: [&str; 19] = [
+    // Lingering costs the same at each step, and would exclude `shutdown = "close"`.
     "server.lingering_close=false",
     "server.send_more=false",
     "server.defer_accept_s=0",
     "server.quick_ack=true",
     "epoll.shutdown=call",
     "io_uring.shutdown=ring",
-    "io_uring.deferred_task_run=false",
-    "io_uring.cooperative_task_run=false",
+    "io_uring.defer_taskrun=false",
+    "io_uring.coop_taskrun=false",
     "io_uring.multishot_accept=false",
     "io_uring.multishot_receive=false",
     "io_uring.provided_buffers=0",
     "io_uring.bundles=false",
     "io_uring.direct_descriptors=false",
-    "io_uring.skip_success=false",
+    "io_uring.cqe_skip_success=false",
     "io_uring.linked_close=false",
     "io_uring.registered_ring=false",
-    "io_uring.no_submission_queue_array=false",
-    "io_uring.minimum_wait_us=0",
-    "io_uring.submission_queue_polling=false",
+    "io_uring.no_sqarray=false",
+    "io_uring.min_wait_us=0",
+    "io_uring.sqpoll=false",
 ];
 
-const fn engine(name: &'static str, label: &'static str, adds: &'static str) -> Step {
-    Step { label, adds, change: Change::Engine(name) }
+const fn engine(name: &'static str, label: &'static str, adds: &'static str) -> LadderStep {
+    LadderStep { label, adds, change: StepChange::Engine(name) }
 }
 
 const fn key(
@@ -87,118 +85,122 @@ const fn key(
     value: &'static str,
     label: &'static str,
     adds: &'static str,
-) -> Step {
-    Step { label, adds, change: Change::Key(key, value) }
+) -> LadderStep {
+    LadderStep { label, adds, change: StepChange::Key(key, value) }
 }
 
-const SEND_MORE: Step = key(
+const SEND_MORE: LadderStep = key(
     "server.send_more",
     "true",
     "+ send_more",
-    "the end of the stream leaves in the segment of the answer's last bytes (MSG_MORE)",
+    "the FIN is sent in the last segment of the response (MSG_MORE)",
 );
-const DEFER_ACCEPT: Step = key(
+const DEFER_ACCEPT: LadderStep = key(
     "server.defer_accept_s",
     "1",
     "+ defer_accept",
-    "a connection is there to be accepted when its first bytes are (TCP_DEFER_ACCEPT)",
+    "a connection can be accepted once its first bytes have arrived (TCP_DEFER_ACCEPT)",
 );
-const DELAYED_ACK: Step = key(
+const DELAYED_ACK: LadderStep = key(
     "server.quick_ack",
     "false",
     "+ delayed acknowledgement",
-    "the answer acknowledges the request, and no segment of its own does (TCP_QUICKACK)",
+    "the response carries the acknowledgement of the request (TCP_QUICKACK off)",
 );
 
-const EPOLL: [Step; 7] = [
-    engine("epoll:level", "epoll:level", "the first of the documents"),
-    engine("epoll:edge", "epoll:edge", "the second of the documents: edge triggered"),
-    engine("epoll:tuned", "epoll:tuned", "no step is taken in vain"),
+const EPOLL: [LadderStep; 7] = [
+    engine("epoll:level", "epoll:level", "the first reference program: level-triggered"),
+    engine("epoll:edge", "epoll:edge", "the second reference program: edge-triggered"),
+    engine("epoll:tuned", "epoll:tuned", "no system call that can be avoided"),
     key(
         "epoll.shutdown",
         "close",
         "+ shutdown by close",
-        "no shutdown(2) where the close follows at once",
+        "no shutdown(2) directly before close(2)",
     ),
     SEND_MORE,
     DEFER_ACCEPT,
     DELAYED_ACK,
 ];
 
-const IO_URING: [Step; 17] = [
-    engine("io_uring:single_shot", "io_uring:single_shot", "one submission for each step"),
+const IO_URING: [LadderStep; 17] = [
+    engine(
+        "io_uring:single_shot",
+        "io_uring:single_shot",
+        "one single-shot SQE for each operation",
+    ),
     engine("io_uring:tuned", "bare io_uring:tuned", "the tuned engine without its techniques"),
     key(
         "io_uring.shutdown",
         "call",
         "+ shutdown by call",
-        "shutdown(2) in place of IORING_OP_SHUTDOWN and its worker thread",
+        "shutdown(2) instead of IORING_OP_SHUTDOWN, which runs in a worker thread",
     ),
     key(
-        "io_uring.cooperative_task_run",
+        "io_uring.coop_taskrun",
         "true",
-        "+ cooperative_task_run",
-        "completions do not interrupt the server",
+        "+ coop_taskrun",
+        "no interrupts for task work (IORING_SETUP_COOP_TASKRUN)",
     ),
     key(
-        "io_uring.deferred_task_run",
+        "io_uring.defer_taskrun",
         "true",
-        "+ deferred_task_run",
-        "completions are made when the server waits for them",
+        "+ defer_taskrun",
+        "task work runs when the server waits for CQEs (IORING_SETUP_DEFER_TASKRUN)",
     ),
     key(
         "io_uring.multishot_accept",
         "true",
         "+ multishot_accept",
-        "one ACCEPT brings all connections",
+        "one multishot ACCEPT for all connections",
     ),
     key(
         "io_uring.provided_buffers",
         "1024",
         "+ provided_buffers",
-        "receive buffers that all connections share",
+        "receive buffers shared by all connections (provided buffer ring)",
     ),
     key(
         "io_uring.multishot_receive",
         "true",
         "+ multishot_receive",
-        "one RECV for all of a persistent connection",
+        "one multishot RECV for each connection",
     ),
     key(
         "io_uring.shutdown",
         "close",
         "+ shutdown by close",
-        "no shutdown(2) where the close follows at once",
+        "no shutdown(2) directly before close(2)",
     ),
     key(
         "io_uring.linked_close",
         "true",
         "+ linked_close",
-        "the close is submitted with the answer, linked to it",
+        "CLOSE is linked to the SEND of the response (IOSQE_IO_LINK)",
     ),
     key(
-        "io_uring.skip_success",
+        "io_uring.cqe_skip_success",
         "true",
-        "+ skip_success",
-        "no completion for an answer whose close is linked to it",
+        "+ cqe_skip_success",
+        "no CQE for a successful SEND with a linked CLOSE (IOSQE_CQE_SKIP_SUCCESS)",
     ),
     key(
         "io_uring.direct_descriptors",
         "true",
         "+ direct_descriptors",
-        "connections are entries of the ring's own table",
+        "connections in the direct descriptor table of the ring",
     ),
     key(
         "io_uring.registered_ring",
         "true",
         "+ registered_ring",
-        "the ring is not looked up as a descriptor",
+        "the ring's file is registered, not looked up (IORING_REGISTER_RING_FDS)",
     ),
     key(
-        "io_uring.no_submission_queue_array",
+        "io_uring.no_sqarray",
         "true",
-        "+ no_submission_queue_array",
-        "no second array of indices",
+        "+ no_sqarray",
+        "no array of SQE indices (IORING_SETUP_NO_SQARRAY)",
     ),
     SEND_MORE,
     DEFER_ACCEPT,
@@ -206,7 +208,7 @@ const IO_URING: [Step; 17] = [
 ];
 
 impl Ladder {
-    /// How it is asked for.
+    /// Returns its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Epoll => "epoll",
@@ -214,8 +216,8 @@ impl Ladder {
         }
     }
 
-    /// Its rungs, from the first on.
-    pub const fn steps(self) -> &'static [Step] {
+    /// Returns its steps.
+    pub const fn steps(self) -> &'static [LadderStep] {
         match self {
             Self::Epoll => &EPOLL,
             Self::IoUring => &IO_URING,
@@ -223,41 +225,41 @@ impl Ladder {
     }
 }
 
-/// The arms of a ladder: rung by rung what stands below it, and one step more.
+/// Prepares the arm of each step.
 ///
 /// # Errors
-/// When `--set` leaves a rung nothing to add, and as [`arm::read`].
-pub fn contestants(ladder: Ladder, common: &CommonSettings) -> Result<Vec<Contestant>, Failure> {
+/// Returns a usage failure if `--set` makes two steps equal, or if an arm is invalid.
+pub fn prepare_arms(ladder: Ladder, common: &CommonSettings) -> Result<Vec<PreparedArm>, Failure> {
     let mut common = common.clone();
-    // Before what was asked for, which so has the last word.
-    common.set.splice(0..0, BASE.map(str::to_owned));
-    let mut contestants = arm::read(&specs(ladder), &common)?;
-    for (contestant, step) in contestants.iter_mut().zip(ladder.steps()) {
-        step.label.clone_into(&mut contestant.description.label);
+    // The last value of a key counts, so `--set` overrides these.
+    common.set.splice(0..0, BASE_SETTINGS.map(str::to_owned));
+    let mut arms = arm::parse_arms(&specs(ladder), &common)?;
+    for (arm, step) in arms.iter_mut().zip(ladder.steps()) {
+        step.label.clone_into(&mut arm.description.label);
     }
-    for pair in contestants.windows(2) {
-        let [below, rung] = [&pair[0].description, &pair[1].description];
-        if arm::differences(&[below.clone(), rung.clone()]).is_empty() {
+    for pair in arms.windows(2) {
+        let [previous, step] = [&pair[0].description, &pair[1].description];
+        if arm::differences(&[previous.clone(), step.clone()]).is_empty() {
             return Err(usage(format!(
-                "--ladder {}: {} is not different from {} below it; leave to the ladder what it \
-                 sets on its rungs",
+                "--ladder {}: step {} does not differ from {}, because --set or the configuration \
+                 fixes a key of the ladder. Remove that setting.",
                 ladder.name(),
-                rung.label,
-                below.label
+                step.label,
+                previous.label
             )));
         }
     }
-    Ok(contestants)
+    Ok(arms)
 }
 
-/// `io_uring:tuned,io_uring.shutdown=call,…`: a key that is set again has its last value.
+/// Returns the arms as text: `io_uring:tuned,io_uring.shutdown=call,…`.
 fn specs(ladder: Ladder) -> Vec<String> {
     let mut engine = "";
     let mut keys: Vec<(&str, &str)> = Vec::new();
-    let spec = |step: &Step| {
+    let spec = |step: &LadderStep| {
         match step.change {
-            Change::Engine(name) => engine = name,
-            Change::Key(key, value) => {
+            StepChange::Engine(name) => engine = name,
+            StepChange::Key(key, value) => {
                 keys.retain(|(other, _)| *other != key);
                 keys.push((key, value));
             }
@@ -268,26 +270,26 @@ fn specs(ladder: Ladder) -> Vec<String> {
     ladder.steps().iter().map(spec).collect()
 }
 
-/// A ladder that is measured: what it is made of, and what of it is in force.
+/// The analysis of a measured ladder.
 #[derive(Clone, Debug)]
-pub struct Climb<'arms> {
-    /// Which.
+pub struct LadderAnalysis<'arms> {
+    /// The ladder.
     pub ladder: Ladder,
-    /// Its rungs, introduced.
+    /// The arms of its steps, with the kernel features that their servers report.
     pub arms: &'arms [Arm],
-    /// How each rung stands.
-    pub presence: Vec<presence::Presence>,
+    /// For each step, the use of its technique.
+    pub technique_use: Vec<technique_use::TechniqueUse>,
 }
 
-impl<'arms> Climb<'arms> {
-    /// Finds out what is in force of it, from what the servers say.
+impl<'arms> LadderAnalysis<'arms> {
+    /// Determines which techniques are in use, from the reports of the servers.
     pub fn new(ladder: Ladder, arms: &'arms [Arm]) -> Self {
-        Self { ladder, arms, presence: presence::of(ladder, arms) }
+        Self { ladder, arms, technique_use: technique_use::of_steps(ladder, arms) }
     }
 
-    /// The rung that a rung is held against: the nearest below it that is in force.
-    pub fn below(&self, rung: usize) -> Option<usize> {
-        (0..rung).rev().find(|&below| self.presence[below].missing.is_none())
+    /// Returns the nearest previous step whose technique is in use.
+    pub fn previous(&self, step: usize) -> Option<usize> {
+        (0..step).rev().find(|&previous| self.technique_use[previous].unused_reason.is_none())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The load generator as a comparison uses it.
+//! The [`Client`] that runs the built-in load generator.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,82 +6,89 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Client, Pace, Seen};
+use super::client::{Client, ClientMeasurement, LoadModel};
 use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, Control, Expected, FailureKind, KeptConnections, LoadKind, Outcome, Plan, Rate,
+    self, Burst, ConnectionPool, Control, Expected, FailureKind, LoadKind, Outcome, Plan, Rate,
     Reference, Request,
 };
-use crate::report::result::{ClientUse, Failures, LoadDescription};
+use crate::report::result::{ClientUsage, Failures, LoadDescription};
 
-/// Open loop: how many requests may be under way at once before they have to wait. Far more than
-/// a server below saturation ever has.
+/// The limit on requests in flight in an open loop: far more than a server below saturation has.
 const OPEN_LOOP_CONNECTIONS: usize = 1024;
 
-/// How long a request may take. It outlasts a lost SYN, which is sent again after a second.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout of a request: longer than the initial SYN retransmission timeout of one second
+/// (RFC 6298).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One of the loads.
+/// The load generator with one load.
 pub struct LoadClient {
     shape: LoadShape,
     request: Request,
-    /// What each arm answers: learned from its first round, and held against all others.
-    answers: RefCell<BTreeMap<usize, Arc<Reference>>>,
-    /// The connections that persist from slice to slice, server by server.
-    kept: RefCell<BTreeMap<SocketAddr, Arc<KeptConnections>>>,
+    /// The first response of each arm, which all later ones must equal.
+    responses: RefCell<BTreeMap<usize, Arc<Reference>>>,
+    /// The persistent connections to each server, kept open between slices.
+    pools: RefCell<BTreeMap<SocketAddr, Arc<ConnectionPool>>>,
 }
 
 impl LoadClient {
-    /// A load of this shape.
+    /// Creates a client that applies the load of this shape.
     ///
     /// # Errors
-    /// When it makes no sense.
+    /// Returns a message if parameters of the shape are invalid or contradict each other.
     pub fn new(shape: LoadShape) -> Result<Self, String> {
-        let is_persistent = shape.life().is_persistent();
+        let is_persistent = shape.lifetime().is_persistent();
         if is_persistent && (shape.burst.is_some() || shape.fragments > 1) {
             let name = shape.kind;
             return Err(format!(
-                "--load {name}: bursts and fragments are of one connection a request"
+                "--burst and --fragments cannot be used with --load {name}, which has persistent \
+                 connections"
             ));
         }
         if shape.kind == LoadKind::Pipelined && !(1..=1024).contains(&shape.depth) {
-            return Err("--depth: 1 to 1024 requests can be under way on a connection".to_owned());
+            return Err("--depth must be between 1 and 1024".to_owned());
         }
         let get = if is_persistent { Request::get_persistent } else { Request::get };
         let request = get(&shape.path, "localhost", &[])?;
         let request = request.in_fragments(shape.fragments, shape.fragment_pause)?;
         if shape.connections == 0 {
-            return Err("there must be a connection at least".to_owned());
+            return Err("--connections must be at least 1".to_owned());
         }
         if shape.burst == Some(0) {
-            return Err("a burst has a connection at least".to_owned());
+            return Err("--burst must be at least 1".to_owned());
         }
         Ok(Self::of(shape, request))
     }
 
     fn of(shape: LoadShape, request: Request) -> Self {
-        Self { shape, request, answers: RefCell::default(), kept: RefCell::default() }
+        Self { shape, request, responses: RefCell::default(), pools: RefCell::default() }
     }
 
-    fn kept(&self, target: SocketAddr) -> Arc<KeptConnections> {
-        Arc::clone(self.kept.borrow_mut().entry(target).or_default())
+    fn pool(&self, target: SocketAddr) -> Arc<ConnectionPool> {
+        Arc::clone(self.pools.borrow_mut().entry(target).or_default())
     }
 
-    fn plan(&self, target: SocketAddr, pace: Pace, duration: Duration) -> Result<Plan, String> {
+    fn plan(
+        &self,
+        target: SocketAddr,
+        model: LoadModel,
+        duration: Duration,
+    ) -> Result<Plan, String> {
         let closed_loop = self.shape.burst.unwrap_or(self.shape.connections);
-        let (pace, connections) = match pace {
-            Pace::AsFastAsAnswered => (load::Pace::AsFastAsAnswered, closed_loop),
-            Pace::RequestsPerSecond(rate) if self.shape.life().is_persistent() => {
-                (load::Pace::Rate(Rate::per_second(rate)?), closed_loop)
+        let (pace, connections) = match model {
+            LoadModel::ClosedLoop => (load::Pace::ClosedLoop, closed_loop),
+            LoadModel::OpenLoop(rate) if self.shape.lifetime().is_persistent() => {
+                (load::Pace::OpenLoop(Rate::per_second(rate)?), closed_loop)
             }
-            Pace::RequestsPerSecond(rate) => {
-                (load::Pace::Rate(Rate::per_second(rate)?), closed_loop.max(OPEN_LOOP_CONNECTIONS))
-            }
+            LoadModel::OpenLoop(rate) => (
+                load::Pace::OpenLoop(Rate::per_second(rate)?),
+                closed_loop.max(OPEN_LOOP_CONNECTIONS),
+            ),
         };
         let large = self.shape.kind == LoadKind::Large;
         Ok(Plan {
-            life: self.shape.life(),
-            expected: Expected::FirstAnswer { body_bytes: large.then_some(self.shape.bytes) },
+            lifetime: self.shape.lifetime(),
+            expected: Expected::FirstResponse { body_bytes: large.then_some(self.shape.bytes) },
             pace,
             connections,
             burst: self
@@ -89,9 +96,9 @@ impl LoadClient {
                 .burst
                 .map(|connections| Burst { connections, pause: self.shape.burst_pause }),
             duration: Some(duration),
-            // A run of its own, so that nothing of it is measured.
+            // The comparison runs its warm-up as a separate load that is not measured.
             warm_up: Duration::ZERO,
-            timeout: PATIENCE,
+            timeout: REQUEST_TIMEOUT,
             ..Plan::new(target, self.request.clone())
         })
     }
@@ -102,69 +109,71 @@ impl Client for LoadClient {
         &self,
         arm: usize,
         target: SocketAddr,
-        pace: Pace,
+        model: LoadModel,
         duration: Duration,
-    ) -> Result<Seen, String> {
-        let mut plan = self.plan(target, pace, duration)?;
-        if let Some(answer) = self.answers.borrow().get(&arm) {
-            plan.expected = Expected::Known(Arc::clone(answer));
+    ) -> Result<ClientMeasurement, String> {
+        let mut plan = self.plan(target, model, duration)?;
+        if let Some(response) = self.responses.borrow().get(&arm) {
+            plan.expected = Expected::Known(Arc::clone(response));
         }
-        let kept = self.kept(target);
-        let outcome = load::run_on(&plan, &Control::new(), &kept);
+        let pool = self.pool(target);
+        let outcome = load::run_with_pool(&plan, &Control::new(), &pool);
         let outcome = outcome.map_err(|error| error.to_string())?;
-        self.answers.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(&outcome.reference));
-        let mut seen = seen(&outcome);
-        seen.used.connections = seen.used.connections.min(plan.connections as u64);
-        Ok(seen)
+        self.responses.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(&outcome.reference));
+        let mut measured = measurement(&outcome);
+        measured.used.max_open_connections =
+            measured.used.max_open_connections.min(plan.connections as u64);
+        Ok(measured)
     }
 
-    fn introduce(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
-        let plan = self.plan(target, Pace::AsFastAsAnswered, PATIENCE)?;
-        let answer = load::learn(&plan, &Control::new()).map_err(|error| error.to_string())?;
-        self.answers.borrow_mut().insert(arm, answer);
+    fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
+        let plan = self.plan(target, LoadModel::ClosedLoop, REQUEST_TIMEOUT)?;
+        let response =
+            load::fetch_reference(&plan, &Control::new()).map_err(|error| error.to_string())?;
+        self.responses.borrow_mut().insert(arm, response);
         Ok(())
     }
 
-    fn shortest(&self) -> Duration {
-        // A few of what takes longest.
+    fn min_slice(&self) -> Duration {
+        // Four bursts or fragmented requests.
         let fragments = self.shape.fragment_pause * (self.shape.fragments as u32 - 1);
         4 * fragments.max(self.shape.burst_pause)
     }
 
-    fn open_idle(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
+    fn open_idle_connections(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
         let open = |_| TcpStream::connect_timeout(&target, Duration::from_secs(5));
         let opened: Result<Vec<_>, _> = (0..self.shape.idle).map(open).collect();
-        opened.map_err(|error| format!("an idle connection: {error}"))
+        opened.map_err(|error| format!("cannot open an idle connection: {error}"))
     }
 
-    fn leave(&self, target: SocketAddr) {
-        self.kept.borrow_mut().remove(&target);
+    fn close_pooled(&self, target: SocketAddr) {
+        self.pools.borrow_mut().remove(&target);
     }
 
     fn server_settings(&self) -> Vec<(&'static str, String)> {
         self.shape.server_settings()
     }
 
-    fn answer_of(&self, arm: usize) -> Option<String> {
-        let answers = self.answers.borrow();
-        let answer = answers.get(&arm)?;
-        let status = answer.status_line().unwrap_or("no HTTP");
-        Some(format!("{} bytes, {status}", answer.bytes().len()))
+    fn response_of(&self, arm: usize) -> Option<String> {
+        let responses = self.responses.borrow();
+        let response = responses.get(&arm)?;
+        let status = response.status_line().unwrap_or("no HTTP");
+        Some(format!("{} bytes, {status}", response.bytes().len()))
     }
 
     fn description(&self) -> LoadDescription {
         self.shape.description()
     }
 
-    fn with(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>> {
+    fn with_parameter(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>> {
         let mut shape = self.shape.clone();
-        let expected = || format!("a whole number is expected, not {value}");
+        let expected = || format!("expected a whole number, not {value}");
         let changed = match key {
             "depth" if shape.kind != LoadKind::Pipelined => {
-                Err("the depth is of --load pipelined".to_owned())
+                Err("depth can only be used with --load pipelined".to_owned())
             }
             "bytes" if shape.kind != LoadKind::Large => {
-                Err("the bytes are of --load large".to_owned())
+                Err("bytes can only be used with --load large".to_owned())
             }
             "bytes" => value.parse().map(|bytes| shape.bytes = bytes).map_err(|_| expected()),
             _ => {
@@ -183,37 +192,37 @@ impl Client for LoadClient {
         Some(client.map(|client| Box::new(client) as Box<dyn Client>))
     }
 
-    fn again(&self) -> Box<dyn Client> {
+    fn fresh_copy(&self) -> Box<dyn Client> {
         Box::new(Self::of(self.shape.clone(), self.request.clone()))
     }
 }
 
-fn seen(outcome: &Outcome) -> Seen {
+fn measurement(outcome: &Outcome) -> ClientMeasurement {
     let of = |kinds: &[FailureKind]| kinds.iter().map(|&kind| outcome.failures.of(kind)).sum();
-    // What is worst first.
-    let worst = [FailureKind::WrongBytes, FailureKind::EarlyEnd].into_iter();
+    // The most serious failure is the example.
+    let worst = [FailureKind::WrongBytes, FailureKind::PrematureEof].into_iter();
     let example = worst
         .chain(FailureKind::ALL)
         .find_map(|kind| Some(format!("{kind}: {}", outcome.failures.first(kind)?)));
-    Seen {
+    ClientMeasurement {
         duration: outcome.duration,
         requests: outcome.completed,
         failures: Failures {
-            wrong_bytes: of(&[FailureKind::WrongBytes, FailureKind::EarlyEnd]),
+            wrong_bytes: of(&[FailureKind::WrongBytes, FailureKind::PrematureEof]),
             refused: of(&[FailureKind::ConnectRefused]),
             reset: of(&[FailureKind::Reset]),
             timed_out: of(&[FailureKind::Timeout]),
-            not_sent: of(&[FailureKind::NeverBegun]),
+            not_sent: of(&[FailureKind::NotSent]),
             other: of(&[FailureKind::PortsExhausted, FailureKind::Other]),
             example,
         },
         latencies: Some((outcome.corrected.clone(), outcome.uncorrected.clone())),
-        used: ClientUse {
-            cpu_ns: outcome.own_cost.cpu().as_nanos() as u64,
-            busy: outcome.own_cost.busiest,
-            connections: outcome.most_under_way as u64,
-            connections_ended: outcome.connections_ended,
-            most_late_ns: outcome.lateness.max(),
+        used: ClientUsage {
+            cpu_ns: outcome.client_cpu.total().as_nanos() as u64,
+            cpu_utilization: outcome.client_cpu.max_thread_utilization,
+            max_open_connections: outcome.max_in_flight as u64,
+            connections_closed_by_server: outcome.connections_closed_by_server,
+            max_scheduling_delay_ns: outcome.scheduling_delay.max(),
         },
     }
 }
@@ -229,61 +238,62 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_is_told_and_can_be_swept() {
+    fn shape_is_described_and_its_parameters_can_be_swept() {
         let client = client(LoadShape { idle: 7, fragments: 3, ..LoadShape::default() });
-        let text = client.description().text;
-        assert!(
-            text.contains("64 at saturation, 7 idle beside it, requests in 3 pieces"),
-            "{text}"
-        );
-        let swept = client.with("connections", "9").unwrap().unwrap();
-        assert!(swept.description().text.contains("9 at saturation, 7 idle"));
-        assert!(client.with("connections", "many").unwrap().is_err());
-        assert!(client.with("fragments", "5000").unwrap().is_err());
-        assert!(client.with("connections", "0").unwrap().is_err());
-        assert!(client.with("server.backlog", "9").is_none());
+        let text = client.description().description;
+        assert!(text.contains("64 at saturation, 7 more idle, requests in 3 pieces"), "{text}");
+        let swept = client.with_parameter("connections", "9").unwrap().unwrap();
+        assert!(swept.description().description.contains("9 at saturation, 7 more idle"));
+        assert!(client.with_parameter("connections", "many").unwrap().is_err());
+        assert!(client.with_parameter("fragments", "5000").unwrap().is_err());
+        assert!(client.with_parameter("connections", "0").unwrap().is_err());
+        assert!(client.with_parameter("server.backlog", "9").is_none());
     }
 
     #[test]
-    fn each_load_has_its_own_words_and_settings() {
+    fn each_load_has_its_description_and_settings() {
         let described = |kind| client(LoadShape { kind, ..LoadShape::default() }).description();
         let keep_alive = described(LoadKind::KeepAlive);
         assert_eq!(keep_alive.name, "keep-alive");
-        assert_eq!(keep_alive.text, "64 persistent connections, one request under way on each");
+        assert_eq!(
+            keep_alive.description,
+            "64 persistent connections, one request in flight on each"
+        );
         assert_eq!(keep_alive.server_settings[0].key, "server.keep_alive");
         assert!(described(LoadKind::Churn).server_settings.is_empty());
         let large = client(LoadShape { kind: LoadKind::Large, ..LoadShape::default() });
-        let swept = large.with("bytes", "70000").unwrap().unwrap();
+        let swept = large.with_parameter("bytes", "70000").unwrap().unwrap();
         let settings = swept.server_settings();
         assert!(settings.contains(&("server.response_body_bytes", "70000".to_owned())));
-        assert!(large.with("depth", "2").unwrap().is_err());
+        assert!(large.with_parameter("depth", "2").unwrap().is_err());
         let pipelined = client(LoadShape { kind: LoadKind::Pipelined, ..LoadShape::default() });
-        let deep = pipelined.with("depth", "3").unwrap().unwrap().description();
-        assert!(deep.text.contains("3 requests under way on each"), "{}", deep.text);
-        assert!(pipelined.with("depth", "0").unwrap().is_err());
-        assert!(pipelined.with("bytes", "1").unwrap().is_err());
-        assert!(pipelined.with("burst", "5").unwrap().is_err());
+        let deep = pipelined.with_parameter("depth", "3").unwrap().unwrap().description();
+        assert!(deep.description.contains("3 requests in flight on each"), "{}", deep.description);
+        assert!(pipelined.with_parameter("depth", "0").unwrap().is_err());
+        assert!(pipelined.with_parameter("bytes", "1").unwrap().is_err());
+        assert!(pipelined.with_parameter("burst", "5").unwrap().is_err());
     }
 
     #[test]
-    fn what_an_arm_answers_is_learned_once_and_held_against_it() {
+    fn all_responses_of_an_arm_must_equal_its_first() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
-        // As many right answers as the first run takes at the least, and wrong ones for ever.
+
         std::thread::spawn(move || {
             for number in 0.. {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 256];
                 let _ = std::io::Read::read(&mut stream, &mut request);
-                let answer = if number < 2 { "one" } else { "two" };
-                // A client that has seen enough is gone.
-                let _ = stream.write_all(answer.as_bytes());
+                // The reference response and the first request; all others differ.
+                let response = if number < 2 { "one" } else { "two" };
+                // The client may have closed its end.
+                let _ = stream.write_all(response.as_bytes());
             }
         });
         let client = client(LoadShape { connections: 1, ..LoadShape::default() });
         let run = || {
             let duration = Duration::from_millis(100);
-            client.run(0, target, Pace::AsFastAsAnswered, duration).unwrap()
+            client.run(0, target, LoadModel::ClosedLoop, duration).unwrap()
         };
         let (first, second) = (run(), run());
         assert_eq!(first.requests, 1, "{first:?}");
@@ -291,8 +301,8 @@ mod tests {
         assert!(first.failures.example.unwrap().contains("wrong bytes"));
         assert_eq!(second.requests, 0, "{second:?}");
         assert!(second.failures.wrong_bytes > 0, "{second:?}");
-        assert_eq!(client.answer_of(0).as_deref(), Some("3 bytes, no HTTP"));
-        assert_eq!(client.answer_of(1), None);
-        assert_eq!(client.again().answer_of(0), None);
+        assert_eq!(client.response_of(0).as_deref(), Some("3 bytes, no HTTP"));
+        assert_eq!(client.response_of(1), None);
+        assert_eq!(client.fresh_copy().response_of(0), None);
     }
 }

@@ -1,35 +1,34 @@
-//! What a load is like, and how it is told.
+//! The parameters of a load, and their description.
 
 use std::time::Duration;
 
-use crate::load::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LONG_LIFE, Life, LoadKind};
+use crate::load::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind};
 use crate::report::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadShape {
-    /// Which load it is.
+    /// The kind of load.
     pub kind: LoadKind,
-    /// pipelined: requests under way on each connection.
+    /// Pipelined load: requests in flight on each connection.
     pub depth: usize,
-    /// large: how long the body of an answer is.
+    /// Large load: length of the response body.
     pub bytes: u64,
-    /// mixed: decides how many requests each connection carries.
+    /// Mixed load: seed of the number of requests on each connection.
     pub seed: u64,
-    /// Closed loop: so many requests are under way all the time. With connections that persist: so
-    /// many of them, in either loop.
+    /// Connections in flight in a closed loop; persistent connections in either loop.
     pub connections: usize,
-    /// Connections that are open beside the load, and say nothing.
+    /// Idle connections in addition to the load.
     pub idle: usize,
-    /// So many requests come at once.
+    /// Connections opened at once; `None` without bursts.
     pub burst: Option<usize>,
-    /// Closed loop: how long after the last answer the next burst comes.
+    /// Closed loop: pause between the last response of a burst and the next burst.
     pub burst_pause: Duration,
-    /// In how many pieces a request is sent.
+    /// Pieces in which a request is sent.
     pub fragments: usize,
-    /// How long after one piece the next one is sent.
+    /// Pause between two pieces of a request.
     pub fragment_pause: Duration,
-    /// What is asked for.
+    /// Path of the requests.
     pub path: String,
 }
 
@@ -52,15 +51,15 @@ impl Default for LoadShape {
 }
 
 impl LoadShape {
-    /// What its connections are like.
-    pub fn life(&self) -> Life {
-        self.kind.life(self.depth, self.seed)
+    /// Returns the number of requests on each connection.
+    pub fn lifetime(&self) -> Lifetime {
+        self.kind.lifetime(self.depth, self.seed)
     }
 
-    /// What the servers need for it.
+    /// Returns the configuration keys and values that the load requires of ringpoll servers.
     pub fn server_settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
-        if self.life().is_persistent() {
+        if self.lifetime().is_persistent() {
             settings.push(("server.keep_alive", "true".to_owned()));
         }
         if self.kind == LoadKind::Large {
@@ -70,11 +69,11 @@ impl LoadShape {
         settings
     }
 
-    /// The same in words, and as keys and values.
+    /// Describes the load as text and as settings.
     pub fn description(&self) -> LoadDescription {
-        let mut text = main_text(self);
+        let mut text = base_text(self);
         if self.idle > 0 {
-            text += &format!(", {} idle beside it", self.idle);
+            text += &format!(", {} more idle", self.idle);
         }
         if let Some(burst) = self.burst {
             let pause = milliseconds(self.burst_pause);
@@ -106,21 +105,26 @@ impl LoadShape {
         }
         let set = |(key, value)| parameter(key, value);
         let server_settings = self.server_settings().into_iter().map(set).collect();
-        LoadDescription { name: self.kind.name().to_owned(), text, parameters, server_settings }
+        LoadDescription {
+            name: self.kind.name().to_owned(),
+            description: text,
+            parameters,
+            server_settings,
+        }
     }
 }
 
-fn main_text(shape: &LoadShape) -> String {
+fn base_text(shape: &LoadShape) -> String {
     let LoadShape { connections, depth, bytes, .. } = shape;
     match shape.kind {
         LoadKind::Churn | LoadKind::Idle => {
             format!("one connection a request, {connections} at saturation")
         }
         LoadKind::KeepAlive => {
-            format!("{connections} persistent connections, one request under way on each")
+            format!("{connections} persistent connections, one request in flight on each")
         }
         LoadKind::Pipelined => {
-            format!("{connections} persistent connections, {depth} requests under way on each")
+            format!("{connections} persistent connections, {depth} requests in flight on each")
         }
         LoadKind::Large => {
             format!(
@@ -128,8 +132,8 @@ fn main_text(shape: &LoadShape) -> String {
             )
         }
         LoadKind::Mixed => format!(
-            "mixed, {connections} connections: four of five carry one request, the fifth \
-             {LONG_LIFE} one after the other"
+            "mixed, {connections} connections: four of five carry one request, the fifth carries \
+             {LONG_LIFETIME_REQUESTS} in sequence"
         ),
     }
 }

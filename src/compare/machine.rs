@@ -1,21 +1,21 @@
-//! What the rest of the machine does while a round is measured: time that the hypervisor keeps,
-//! throttling by the control group, others on the same processors.
+//! Disturbances by the rest of the machine during a round: time stolen by the hypervisor, CPU
+//! throttling of the cgroup, and other work on the same CPUs.
 
 use std::fs;
 
-/// What the kernel has counted for a set of processors, in ticks (proc_stat(5)).
+/// The time of a set of CPUs, in ticks (proc_stat(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTicks {
-    /// All of it.
+    /// The total.
     pub all: u64,
-    /// Somebody ran, or an interrupt was served.
+    /// User, system and interrupt time.
     pub busy: u64,
-    /// The hypervisor ran somebody else.
+    /// Time in which the hypervisor ran other guests.
     pub stolen: u64,
 }
 
 impl CpuTicks {
-    /// As they are now.
+    /// Reads the current values.
     pub fn read(cpus: &[usize]) -> Self {
         Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default(), cpus)
     }
@@ -28,7 +28,7 @@ impl CpuTicks {
             if !number.is_some_and(|number: usize| cpus.contains(&number)) {
                 continue;
             }
-            // user nice system idle iowait irq softirq steal; guests are part of user and nice.
+            // user nice system idle iowait irq softirq steal; user and nice include guest time.
             let ticks: Vec<u64> = columns.take(8).filter_map(|it| it.parse().ok()).collect();
             let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks[..] else {
                 continue;
@@ -41,7 +41,7 @@ impl CpuTicks {
         sum
     }
 
-    /// What was counted since `earlier`.
+    /// Returns the ticks since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             all: self.all.saturating_sub(earlier.all),
@@ -50,27 +50,31 @@ impl CpuTicks {
         }
     }
 
-    /// The stolen share.
+    /// Returns the stolen fraction of the time.
     pub fn stolen_share(self) -> f64 {
         self.stolen as f64 / self.all.max(1) as f64
     }
 
-    /// The busy share.
+    /// Returns the busy fraction of the time.
     pub fn busy_share(self) -> f64 {
         self.busy as f64 / self.all.max(1) as f64
     }
 }
 
-/// For how long the control groups of this process have been throttled so far, all levels of the
-/// hierarchy together.
+/// Returns for how long the cgroups of this process have been throttled, summed over all levels of
+/// the hierarchy.
 pub fn throttled_ns() -> u64 {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    own.lines().filter_map(directory_of).map(|directory| throttled_in_all_levels(&directory)).sum()
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    cgroups
+        .lines()
+        .filter_map(cpu_cgroup_directory)
+        .map(|directory| throttled_on_all_levels(&directory))
+        .sum()
 }
 
-/// Where the processor accounts of a line of /proc/self/cgroup are mounted, by convention
-/// (cgroups(7)): `0::/path` is version 2, a line that names `cpu` is version 1.
-fn directory_of(line: &str) -> Option<String> {
+/// Returns the conventional mount point (cgroups(7)) of the CPU controller of a line of
+/// /proc/self/cgroup: `0::/path` is version 2, a line that names `cpu` is version 1.
+fn cpu_cgroup_directory(line: &str) -> Option<String> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (controllers, path) = (fields.next()?, fields.next()?);
     let path = path.trim_end_matches('/');
@@ -83,7 +87,7 @@ fn directory_of(line: &str) -> Option<String> {
     }
 }
 
-fn throttled_in_all_levels(directory: &str) -> u64 {
+fn throttled_on_all_levels(directory: &str) -> u64 {
     let mut levels = std::path::Path::new(directory).ancestors();
     let mut sum = 0;
     while let Some(level) = levels.next().filter(|level| level.starts_with("/sys/fs/cgroup")) {
@@ -93,7 +97,7 @@ fn throttled_in_all_levels(directory: &str) -> u64 {
     sum
 }
 
-/// `throttled_usec` of version 2, or `throttled_time` in nanoseconds of version 1.
+/// Reads `throttled_usec` of cgroup version 2, or `throttled_time` (nanoseconds) of version 1.
 fn throttled(text: &str) -> u64 {
     let value = |name: &str| -> Option<u64> {
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
@@ -112,7 +116,7 @@ mod tests {
                         cpu1 20 0 0 70 10 0 0 0 0 0\ncpu10 1 2 3 4 5 6 7 8 0 0\nintr 5 4\n";
 
     #[test]
-    fn ticks_of_the_processors_in_question_are_added_up() {
+    fn ticks_of_selected_cpus_are_summed() {
         let ticks = CpuTicks::parse(STAT, &[0, 1]);
         assert_eq!(ticks, CpuTicks { all: 200, busy: 38, stolen: 2 });
         let since = ticks.since(CpuTicks { all: 100, busy: 18, stolen: 0 });
@@ -121,21 +125,21 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_counts() {
-        let ticks = CpuTicks::read(&crate::compare::topology::affinity());
+    fn this_machine_has_cpu_ticks() {
+        let ticks = CpuTicks::read(&crate::compare::topology::allowed_cpus());
         assert!(ticks.all > 0 && ticks.busy > 0, "{ticks:?}");
     }
 
     #[test]
-    fn throttling_is_read_in_either_version() {
+    fn throttling_is_read_from_both_cgroup_versions() {
         assert_eq!(throttled("usage_usec 5\nnr_throttled 2\nthrottled_usec 30\n"), 30_000);
         assert_eq!(throttled("nr_periods 0\nthrottled_time 77\n"), 77);
         assert_eq!(throttled(""), 0);
-        assert_eq!(directory_of("0::/a/b").as_deref(), Some("/sys/fs/cgroup/a/b"));
+        assert_eq!(cpu_cgroup_directory("0::/a/b").as_deref(), Some("/sys/fs/cgroup/a/b"));
         assert_eq!(
-            directory_of("4:cpu,cpuacct:/c").as_deref(),
+            cpu_cgroup_directory("4:cpu,cpuacct:/c").as_deref(),
             Some("/sys/fs/cgroup/cpu,cpuacct/c")
         );
-        assert_eq!(directory_of("2:cpuacct:/c"), None);
+        assert_eq!(cpu_cgroup_directory("2:cpuacct:/c"), None);
     }
 }

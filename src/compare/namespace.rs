@@ -1,9 +1,8 @@
-//! A network of one's own: ports, TIME_WAIT and the settings of the kernel's TCP are then nobody
-//! else's, and nobody else's traffic is measured.
+//! A network namespace for the comparison, so that ports, TIME_WAIT sockets and TCP sysctls are not
+//! shared with other programs, and their traffic is not measured.
 //!
-//! The namespace is entered by the calling thread, in place, before anything is started: client
-//! threads and servers that it starts from then on are in it, without another program such as
-//! unshare(1) or ip(8), and without running this one a second time.
+//! The calling thread enters the namespace with unshare(2) before it starts any client thread or
+//! server; they inherit it. Neither unshare(1), ip(8) nor a second process is needed.
 
 use std::fs;
 use std::io;
@@ -15,9 +14,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, sendto,
 
 use crate::report::result::Isolation;
 
-/// Settings that belong to a network namespace and matter here. A new one starts with the
-/// kernel's defaults, so those of this machine are carried over.
-pub const CARRIED_OVER: &[&str] = &[
+/// Sysctls of a network namespace that affect the results. A new namespace has the kernel's
+/// defaults, so the values of this machine are copied into it.
+pub const COPIED_SYSCTLS: &[&str] = &[
     "net.core.somaxconn",
     "net.ipv4.tcp_abort_on_overflow",
     "net.ipv4.tcp_congestion_control",
@@ -36,21 +35,21 @@ pub const CARRIED_OVER: &[&str] = &[
     "net.ipv4.tcp_wmem",
 ];
 
-/// Only in a namespace of our own: all the ports there are, for clients that use one a request.
+/// Set in a new namespace only: clients may use one port per request.
 const PORT_RANGE: (&str, &str) = ("net.ipv4.ip_local_port_range", "1024 65535");
 
-/// Enters a network namespace of its own, with its loopback up, if that is allowed.
+/// Enters a new network namespace and brings its loopback interface up, if that is permitted.
 pub fn isolate(wanted: bool) -> Isolation {
     if !wanted {
-        let reason = "as asked for by --no-namespace".to_owned();
+        let reason = "disabled by --no-namespace".to_owned();
         return Isolation { network_namespace: false, reason };
     }
     match enter() {
-        Ok(how) => Isolation { network_namespace: true, reason: how.to_owned() },
+        Ok(description) => Isolation { network_namespace: true, reason: description.to_owned() },
         Err(error) => {
             let reason = format!(
-                "no network namespace could be made ({error}), so other traffic of this machine \
-                 is in the figures; run it as root, or allow user namespaces"
+                "no network namespace could be created ({error}), so other traffic of this \
+                 machine affects the results. Run it as root, or permit user namespaces"
             );
             Isolation { network_namespace: false, reason }
         }
@@ -58,39 +57,39 @@ pub fn isolate(wanted: bool) -> Isolation {
 }
 
 fn enter() -> io::Result<&'static str> {
-    let before = CARRIED_OVER.iter().filter_map(|&name| Some((name, sysctl(name)?)));
+    let before = COPIED_SYSCTLS.iter().filter_map(|&name| Some((name, sysctl(name)?)));
     let before: Vec<(&str, String)> = before.collect();
-    let how = match unshare(CloneFlags::CLONE_NEWNET) {
-        Ok(()) => "a network namespace of its own",
+    let description = match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => "a new network namespace",
         Err(_) => {
             enter_user_namespace()?;
-            "a network namespace of its own, inside a user namespace"
+            "a new network namespace, inside a user namespace"
         }
     };
     bring_loopback_up()?;
     for (name, value) in before {
         if sysctl(name).is_some_and(|now| now != value) {
-            // What cannot be set is seen in the environment, which is read in here.
+            // A failure shows in the environment, which is read inside the namespace.
             let _ = fs::write(sysctl_path(name), value);
         }
     }
     let _ = fs::write(sysctl_path(PORT_RANGE.0), PORT_RANGE.1);
-    Ok(how)
+    Ok(description)
 }
 
-/// A user namespace in which this user stays who it is, and has the capabilities for the network
-/// until it starts another program.
+/// Enters a user namespace that maps this user to itself. The thread has CAP_NET_ADMIN in it until
+/// execve(2).
 fn enter_user_namespace() -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
     let group = rustix::process::getegid().as_raw();
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
-    // Without setgroups, an unprivileged process may map its own group (user_namespaces(7)).
+    // An unprivileged process must deny setgroups(2) to map its group (user_namespaces(7)).
     fs::write("/proc/thread-self/setgroups", "deny")?;
     fs::write("/proc/thread-self/uid_map", format!("{user} {user} 1"))?;
     fs::write("/proc/thread-self/gid_map", format!("{group} {group} 1"))
 }
 
-/// Asks the kernel by rtnetlink(7) to bring up interface 1, which the loopback always is.
+/// Brings up interface 1, which is always the loopback, by rtnetlink(7).
 fn bring_loopback_up() -> io::Result<()> {
     const NEW_LINK: u16 = 16;
     const REQUEST_AND_ACKNOWLEDGE: u16 = 0x1 | 0x4;
@@ -102,33 +101,33 @@ fn bring_loopback_up() -> io::Result<()> {
     message.extend_from_slice(&NEW_LINK.to_ne_bytes());
     message.extend_from_slice(&REQUEST_AND_ACKNOWLEDGE.to_ne_bytes());
     message.extend_from_slice(&1_u32.to_ne_bytes()); // sequence number
-    message.extend_from_slice(&0_u32.to_ne_bytes()); // the kernel fills in who sends
+    message.extend_from_slice(&0_u32.to_ne_bytes()); // port ID, filled in by the kernel
     // struct ifinfomsg
     message.extend_from_slice(&[0; 4]); // any family, any type
     message.extend_from_slice(&LOOPBACK.to_ne_bytes());
     message.extend_from_slice(&UP.to_ne_bytes());
-    message.extend_from_slice(&UP.to_ne_bytes()); // which flags are to change
+    message.extend_from_slice(&UP.to_ne_bytes()); // mask of the flags to change
     let kernel = SocketAddrNetlink::new(0, 0);
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
     sendto(&socket, &message, SendFlags::empty(), &kernel)?;
-    let mut answer = [0_u8; 1024];
-    let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    match acknowledgement(&answer[..length]) {
+    let mut response = [0_u8; 1024];
+    let (length, _) = recv(&socket, &mut response[..], RecvFlags::empty())?;
+    match error_code(&response[..length]) {
         Some(0) => Ok(()),
         Some(errno) => Err(Errno::from_raw_os_error(-errno).into()),
-        None => Err(io::Error::other("the kernel's answer about the loopback is not understood")),
+        None => Err(io::Error::other("unexpected rtnetlink response")),
     }
 }
 
-/// The error code of an NLMSG_ERROR, which is 0 in an acknowledgement.
-fn acknowledgement(answer: &[u8]) -> Option<i32> {
+/// Returns the error code of an NLMSG_ERROR message: 0 is an acknowledgement.
+fn error_code(response: &[u8]) -> Option<i32> {
     const ERROR: u16 = 2;
-    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    let code = i32::from_ne_bytes(answer.get(16..20)?.try_into().ok()?);
+    let kind = u16::from_ne_bytes(response.get(4..6)?.try_into().ok()?);
+    let code = i32::from_ne_bytes(response.get(16..20)?.try_into().ok()?);
     (kind == ERROR).then_some(code)
 }
 
-/// A setting of the kernel as the calling thread's namespace has it.
+/// Reads a sysctl in the namespaces of the calling thread.
 pub fn sysctl(name: &str) -> Option<String> {
     let value = fs::read_to_string(sysctl_path(name)).ok()?;
     Some(value.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -143,10 +142,9 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
 
-    /// As root a thread can do it; other users need a process with one thread, which tests have
-    /// not.
+    /// Runs as root only: unshare(2) of a user namespace needs a process with a single thread.
     #[test]
-    fn a_namespace_has_a_loopback_and_the_settings_of_the_machine() {
+    fn namespace_has_a_loopback_and_copied_sysctls() {
         let outside = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = outside.local_addr().unwrap().port();
         let somaxconn = sysctl("net.core.somaxconn");
@@ -156,7 +154,7 @@ mod tests {
                 assert!(isolation.reason.contains("run it as root"), "{isolation:?}");
                 return;
             }
-            // The same port is free in here, and somebody who connects finds only us.
+            // The port is free inside, and a client reaches only the listener inside.
             let inside = TcpListener::bind(("127.0.0.1", port)).unwrap();
             let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
             inside.accept().unwrap();
@@ -168,17 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_refused() {
+    fn isolation_can_be_disabled() {
         assert!(!isolate(false).network_namespace);
     }
 
     #[test]
-    fn an_error_of_the_kernel_is_told_from_an_acknowledgement() {
-        let mut answer = [0_u8; 20];
-        answer[4..6].copy_from_slice(&2_u16.to_ne_bytes());
-        assert_eq!(acknowledgement(&answer), Some(0));
-        answer[16..20].copy_from_slice(&(-1_i32).to_ne_bytes());
-        assert_eq!(acknowledgement(&answer), Some(-1));
-        assert_eq!(acknowledgement(&answer[..8]), None);
+    fn netlink_errors_and_acknowledgements_are_distinguished() {
+        let mut response = [0_u8; 20];
+        response[4..6].copy_from_slice(&2_u16.to_ne_bytes());
+        assert_eq!(error_code(&response), Some(0));
+        response[16..20].copy_from_slice(&(-1_i32).to_ne_bytes());
+        assert_eq!(error_code(&response), Some(-1));
+        assert_eq!(error_code(&response[..8]), None);
     }
 }

@@ -1,35 +1,53 @@
-//! Where a result goes, and the exit code that it comes to.
-
-use std::path::Path;
+//! The outputs of a comparison, and its exit code.
 
 use super::arguments::CompareArguments;
-use super::condition::{Answer, Condition};
+use super::condition::{Condition, Evaluation};
 use super::terminal;
-use crate::console::{say, show};
+use crate::console::{eprint_line, print_text};
 use crate::failure::Failure;
+use crate::output_file::OutputFile;
 use crate::report::result::ComparisonResult;
 use crate::report::{arguments as report, html};
 
-/// Writes the table to standard output, and the JSON and the page where they were asked for. With
-/// `--json -` or `--html -` the standard output is for that alone.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn write(result: &ComparisonResult, arguments: &CompareArguments) -> Result<(), Failure> {
-    let table = terminal::render(result, report::terminal_width());
-    let files = [&arguments.json, &arguments.html];
-    if files.into_iter().flatten().any(|path| path == Path::new("-")) {
-        say(table.trim_end());
-    } else {
-        show(table);
+/// The files of `--json` and `--html`, open for writing.
+pub struct Outputs {
+    json: Option<OutputFile>,
+    html: Option<OutputFile>,
+}
+
+impl Outputs {
+    /// Opens the outputs, before anything is measured.
+    ///
+    /// # Errors
+    /// Returns a usage failure if a file cannot be opened.
+    pub fn open(arguments: &CompareArguments) -> Result<Self, Failure> {
+        let open = |flag, path: &Option<_>| {
+            path.as_deref().map(|path| OutputFile::open(flag, path)).transpose()
+        };
+        Ok(Self { json: open("--json", &arguments.json)?, html: open("--html", &arguments.html)? })
     }
-    if let Some(path) = &arguments.json {
-        report::write(path, &json(result)?)?;
+
+    /// Writes the table to standard output, or to standard error if another output goes to
+    /// standard output; then the JSON and the page.
+    ///
+    /// # Errors
+    /// Returns the first failure to write an output, after all outputs have been tried.
+    pub fn write(self, result: &ComparisonResult) -> Result<(), Failure> {
+        let table = terminal::render(result, report::terminal_width());
+        if [&self.json, &self.html].into_iter().flatten().any(OutputFile::is_standard_output) {
+            eprint_line(table.trim_end());
+        } else {
+            print_text(table);
+        }
+        let written = [
+            self.json.map(|file| json(result).and_then(|text| file.write_or_rescue(&text))),
+            self.html.map(|file| file.write_or_rescue(&html::page(result))),
+        ];
+        let mut failures = written.into_iter().flatten().filter_map(Result::err);
+        let first = failures.next();
+        failures.for_each(eprint_line);
+        first.map_or(Ok(()), Err)
     }
-    if let Some(path) = &arguments.html {
-        report::write(path, &html::page(result))?;
-    }
-    Ok(())
 }
 
 fn json(result: &ComparisonResult) -> Result<String, Failure> {
@@ -38,16 +56,16 @@ fn json(result: &ComparisonResult) -> Result<String, Failure> {
         .map_err(|error| Failure::Run(format!("ringpoll compare: JSON: {error}")))
 }
 
-/// 4 if a condition of `--fail-if` holds, else 5 if one cannot be told, else 0.
+/// Evaluates the conditions of `--fail-if`: 4 if one holds, else 5 if one is inconclusive, else 0.
 pub fn exit_code(result: &ComparisonResult, arguments: &CompareArguments) -> u8 {
     let code_of = |condition: &Condition| {
-        let (word, code) = match condition.ask(result) {
-            Answer::DoesNotHold => return 0,
-            Answer::Holds => ("it is so", 4),
-            Answer::Unknown if arguments.allow_inconclusive => ("it cannot be told", 0),
-            Answer::Unknown => ("it cannot be told", 5),
+        let (outcome, code) = match condition.evaluate(result) {
+            Evaluation::DoesNotHold => return 0,
+            Evaluation::Holds => ("holds", 4),
+            Evaluation::Unknown if arguments.allow_inconclusive => ("is inconclusive, allowed", 0),
+            Evaluation::Unknown => ("is inconclusive", 5),
         };
-        say(format_args!("ringpoll compare: --fail-if {condition}: {word}"));
+        eprint_line(format_args!("ringpoll compare: --fail-if `{condition}` {outcome}"));
         code
     };
     let codes: Vec<u8> = arguments.fail_if.iter().map(code_of).collect();

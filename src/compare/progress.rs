@@ -1,17 +1,17 @@
-//! How far an experiment is, for whoever waits for it: on standard error, and only on a terminal.
+//! The progress bar of an experiment: on standard error, and only on a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line that is drawn between rounds. Nothing draws while a round is measured: that would be a
-/// thread of ours on the client's processor.
+/// A progress bar. It is drawn between rounds only: a steady tick would need a thread on the
+/// client's CPU.
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// For one experiment. `name` stands before its line.
+    /// Creates the bar of one experiment, with `name` as its prefix.
     pub fn new(name: &str) -> Self {
         let bar = ProgressBar::new(0);
         if let Ok(style) = ProgressStyle::with_template("{prefix}{bar:24} {msg}") {
@@ -21,30 +21,25 @@ impl Progress {
         Self { bar }
     }
 
-    /// Nobody sees it.
-    pub fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden() }
-    }
-
-    /// So many rounds will be run.
-    pub fn expect(&self, rounds: usize) {
+    /// Sets the expected number of rounds.
+    pub fn set_total_rounds(&self, rounds: usize) {
         self.bar.set_length(rounds as u64);
     }
 
-    /// What is done now.
-    pub fn say(&self, message: String) {
+    /// Sets the message and redraws.
+    pub fn set_message(&self, message: String) {
         self.bar.set_message(message);
         self.bar.tick();
     }
 
-    /// So many rounds are done; so much time is left at most.
-    pub fn rounds_done(&self, rounds: usize, block: usize, blocks: usize, left: Duration) {
+    /// Adds completed rounds, and shows the block and the remaining budget.
+    pub fn add_rounds(&self, rounds: usize, block: usize, blocks: usize, left: Duration) {
         self.bar.inc(rounds as u64);
         let seconds = left.as_secs();
-        self.say(format!("block {block} of {blocks} at most, {seconds} s left"));
+        self.set_message(format!("block {block} of at most {blocks}, {seconds} s left"));
     }
 
-    /// Takes the line away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,10 +1,10 @@
-//! One heat: the servers of a working point are started and warmed up, have the load in turn, a
-//! slice of time each, and are stopped.
+//! Runs a batch: starts and warms up one server instance of each arm, applies the load to one
+//! instance at a time in short slices, and stops them.
 //!
-//! Each round has a server process of its own. So what the server counts is this round's, what
-//! one process happens to be laid out like in memory does not colour all rounds of its arm, and
-//! nothing is left over from the round before. The slices are short because the machine's speed
-//! changes within seconds: rounds that follow each other differ by more than arms do.
+//! Each round starts a new server process. Its counters therefore belong to this round alone, and
+//! the memory layout of one process does not bias all rounds of an arm (Mytkowicz et al.,
+//! "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009). Slices are short
+//! because the speed of a machine drifts within seconds, by more than arms differ.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -13,295 +13,307 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::arm::{Contestant, Program};
-use super::client::{Client, Pace, Seen};
+use super::arm::{PreparedArm, Program};
+use super::client::{Client, ClientMeasurement, LoadModel};
 use super::machine::{CpuTicks, throttled_ns};
-use super::process_use::Sample;
-use super::schedule::{Entrant, Heat};
-use super::server_process::{OwnProgram, ServerProcess};
-use super::summary::latency_of;
+use super::process_usage::Sample;
+use super::schedule::{Batch, Instance};
+use super::server_process::{RingpollExecutable, ServerProcess};
+use super::summary::encode_latency;
 use crate::failure::Failure;
 use crate::report::result::{
-    Failures, LatencyPair, ListenerState, MachineUse, Placement, Point, Round, ServerUse,
+    CpuPlacement, Failures, LatencyPair, ListenerState, LoadLevel, MachineUsage, Round, ServerUsage,
 };
 
-/// How long a slice is at the fixed rate, unless the load needs longer.
-const SLICE: Duration = Duration::from_millis(25);
+/// The duration of a slice at the fixed rate, unless the load needs a longer one.
+const FIXED_RATE_SLICE: Duration = Duration::from_millis(25);
 
-/// At saturation, where a slice begins and ends with less than all connections under way.
-const SATURATED_SLICE: Duration = Duration::from_millis(100);
+/// The duration of a slice at saturation: longer, because fewer than all connections are in flight
+/// while a closed loop starts and ends.
+const SATURATION_SLICE: Duration = Duration::from_millis(100);
 
-/// How long a server has the load before each of its slices: it pays for the caches that the one
-/// before has left cold.
+/// The load applied before each slice, unmeasured, to refill the caches after another instance ran.
 const LEAD_IN: Duration = Duration::from_millis(5);
 
-/// For how long a server that nobody asks is watched, and how much of a processor it may use.
-const WATCHED_AT_REST: Duration = Duration::from_millis(100);
-const BUSY_AT_REST: f64 = 0.05;
+/// The duration of the idle observation of an arm.
+const IDLE_OBSERVATION: Duration = Duration::from_millis(100);
+/// The highest share of a CPU that counts as idle.
+const MAX_IDLE_BUSY: f64 = 0.05;
 
-/// All that rounds have in common.
-pub struct Course<'run> {
-    /// Those that are compared.
-    pub contestants: &'run [Contestant],
-    /// Our own program.
-    pub own_program: &'run OwnProgram,
-    /// Where server and client run.
-    pub placement: &'run Placement,
+/// Runs batches; holds all that rounds have in common.
+pub struct BatchRunner<'run> {
+    /// The arms.
+    pub arms: &'run [PreparedArm],
+    /// The program of ringpoll arms.
+    pub executable: &'run RingpollExecutable,
+    /// The CPUs of server and client.
+    pub placement: &'run CpuPlacement,
     /// The load.
     pub client: &'run dyn Client,
-    /// How long a server is under load before it is measured.
+    /// The duration of the load on a new server before the measurement.
     pub warm_up: Duration,
-    /// How long it is measured.
+    /// The measured duration of a round.
     pub duration: Duration,
-    /// Whether somebody has asked for the end.
+    /// Set when a signal interrupts the comparison.
     pub interrupted: &'run AtomicBool,
-    /// For each arm, whether its server uses the processor while nobody asks it anything.
-    pub restless: Vec<Cell<bool>>,
+    /// Set for each arm that uses the CPU while it has no requests.
+    pub busy_when_idle: Vec<Cell<bool>>,
 }
 
-/// What all slices of a heat share.
+/// The parameters of all slices of a batch.
 #[derive(Clone, Copy)]
 struct Slices {
-    pace: Pace,
+    model: LoadModel,
     length: Duration,
     lead_in: Duration,
 }
 
-impl Course<'_> {
-    /// How long a slice is, and how many make a round.
-    pub fn slices(&self, point: Point) -> (Duration, usize) {
-        let length = match point {
-            Point::FixedRate => SLICE,
-            Point::Saturated => SATURATED_SLICE,
+impl BatchRunner<'_> {
+    /// Returns the duration of a slice, and the number of slices in a round.
+    pub fn slices(&self, level: LoadLevel) -> (Duration, usize) {
+        let length = match level {
+            LoadLevel::FixedRate => FIXED_RATE_SLICE,
+            LoadLevel::Saturation => SATURATION_SLICE,
         };
-        let length = length.max(self.client.shortest()).min(self.duration);
+        let length = length.max(self.client.min_slice()).min(self.duration);
         (length, (self.duration.as_secs_f64() / length.as_secs_f64()).round().max(1.0) as usize)
     }
 
-    /// Runs a heat; a round for each entrant, or none of it if it was interrupted. `rate` is the
-    /// offered rate at the fixed working point.
+    /// Runs a batch and returns a round for each instance; none if it was interrupted. `rate` is
+    /// the fixed rate in requests per second.
     ///
     /// # Errors
-    /// When a server does not start or does not end as it should, or the load cannot run.
+    /// Returns a failure if a server does not start or stop properly, or the load cannot run.
     pub fn run(
         &self,
-        heat: &Heat,
+        batch: &Batch,
         block: usize,
         rate: f64,
         began: Instant,
     ) -> Result<Vec<Round>, Failure> {
-        let length = self.slices(heat.point).0;
-        let pace = match heat.point {
-            Point::FixedRate => Pace::RequestsPerSecond(rate),
-            Point::Saturated => Pace::AsFastAsAnswered,
+        let length = self.slices(batch.load_level).0;
+        let model = match batch.load_level {
+            LoadLevel::FixedRate => LoadModel::OpenLoop(rate),
+            LoadLevel::Saturation => LoadModel::ClosedLoop,
         };
-        let slices = Slices { pace, length, lead_in: LEAD_IN.max(self.client.shortest()) };
-        let mut lanes = Vec::with_capacity(heat.entrants.len());
-        for &entrant in &heat.entrants {
-            lanes.push(self.lane(entrant, pace)?);
+        let slices = Slices { model, length, lead_in: LEAD_IN.max(self.client.min_slice()) };
+        let mut instances = Vec::with_capacity(batch.instances.len());
+        for &id in &batch.instances {
+            instances.push(self.start(id, model)?);
         }
-        let before = Surroundings::of(self.placement);
+        let before = MachineSample::of(self.placement);
         let started_at_seconds = began.elapsed().as_secs_f64();
-        for order in &heat.orders {
+        for order in &batch.slice_orders {
             if self.interrupted.load(Ordering::Relaxed) {
                 return Ok(Vec::new());
             }
-            for &place in order {
-                self.slice(&mut lanes[place], slices)?;
+            for &index in order {
+                self.run_slice(&mut instances[index], slices)?;
             }
         }
-        let used = lanes.iter().map(|lane| lane.all_cpu_ns()).sum();
-        let machine = Surroundings::of(self.placement).since(&before, used);
-        let ended = lanes.into_iter().map(|lane| {
-            let (point, slices) = (heat.point, heat.orders.len());
-            Ok(Round { point, block, started_at_seconds, slices, ..self.ended(lane, machine)? })
+        let used = instances.iter().map(RunningInstance::cpu_since_warm_up_ns).sum();
+        let machine = MachineSample::of(self.placement).since(&before, used);
+        let (load_level, slices) = (batch.load_level, batch.slice_orders.len());
+        let rounds = instances.into_iter().map(|instance| {
+            let round = self.finish(instance, machine)?;
+            Ok(Round { load_level, block, started_at_seconds, slices, ..round })
         });
-        ended.collect()
+        rounds.collect()
     }
 
-    /// Starts a server, and puts it under load until it is warm.
-    fn lane(&self, entrant: Entrant, pace: Pace) -> Result<Lane<'_>, Failure> {
-        let contestant = &self.contestants[entrant.arm];
-        let server = ServerProcess::start(contestant, self.own_program, self.placement)?;
-        let mut lane = Lane {
-            entrant,
-            contestant,
+    /// Starts a server instance and applies the load for its warm-up.
+    fn start(&self, id: Instance, model: LoadModel) -> Result<RunningInstance<'_>, Failure> {
+        let arm = &self.arms[id.arm];
+        let server = ServerProcess::start(arm, self.executable, self.placement)?;
+        let mut instance = RunningInstance {
+            id,
+            arm,
             idle: Vec::new(),
             listener: ListenerState::default(),
-            warm: Sample::default(),
-            used: ServerUse::default(),
-            seen: Seen::default(),
-            rests: self.restless[entrant.arm].get(),
+            after_warm_up: Sample::default(),
+            used: ServerUsage::default(),
+            measured: ClientMeasurement::default(),
+            pauses: self.busy_when_idle[id.arm].get(),
             server,
         };
-        let opened = self.client.open_idle(lane.server.address);
-        lane.idle = opened.map_err(|problem| lane.failed(problem))?;
-        self.put_load_on(&lane, pace, self.warm_up)?;
-        lane.warm = lane.sample();
-        lane.rest(true);
-        Ok(lane)
+        let opened = self.client.open_idle_connections(instance.server.address);
+        instance.idle = opened.map_err(|problem| instance.load_failure(problem))?;
+        self.run_load(&instance, model, self.warm_up)?;
+        instance.after_warm_up = instance.sample();
+        instance.set_paused(true);
+        Ok(instance)
     }
 
-    fn put_load_on(&self, lane: &Lane, pace: Pace, length: Duration) -> Result<Seen, Failure> {
-        let address = lane.server.address;
-        let seen = self.client.run(lane.entrant.arm, address, pace, length);
-        seen.map_err(|problem| lane.failed(problem))
+    fn run_load(
+        &self,
+        instance: &RunningInstance,
+        model: LoadModel,
+        length: Duration,
+    ) -> Result<ClientMeasurement, Failure> {
+        let address = instance.server.address;
+        let measured = self.client.run(instance.id.arm, address, model, length);
+        measured.map_err(|problem| instance.load_failure(problem))
     }
 
-    fn slice(&self, lane: &mut Lane, slices: Slices) -> Result<(), Failure> {
-        lane.rest(false);
-        self.put_load_on(lane, slices.pace, slices.lead_in)?;
-        // The kernel counts what listeners lose for all of a namespace, so for whose turn it is.
-        let listeners = ListenerState::of(lane.server.id());
-        let before = lane.sample();
-        let seen = self.put_load_on(lane, slices.pace, slices.length)?;
-        lane.used.add(lane.sample().since(&before));
-        lane.listener.add(ListenerState::of(lane.server.id()).since(listeners));
-        lane.rest(true);
-        lane.seen.add(seen);
+    fn run_slice(&self, instance: &mut RunningInstance, slices: Slices) -> Result<(), Failure> {
+        instance.set_paused(false);
+        self.run_load(instance, slices.model, slices.lead_in)?;
+        // ListenOverflows and ListenDrops are counted per network namespace, not per socket, and
+        // only this instance has the load.
+        let listeners = ListenerState::read(instance.server.id());
+        let before = instance.sample();
+        let measured = self.run_load(instance, slices.model, slices.length)?;
+        instance.used.add(instance.sample().since(&before));
+        instance.listener.add(ListenerState::read(instance.server.id()).since(listeners));
+        instance.set_paused(true);
+        instance.measured.add(measured);
         Ok(())
     }
 
-    fn ended(&self, mut lane: Lane, mut machine: MachineUse) -> Result<Round, Failure> {
-        lane.rest(false);
-        machine.listener = lane.listener;
-        count_lost(&lane.idle, &mut lane.seen.failures);
-        lane.idle.clear();
-        self.client.leave(lane.server.address);
-        let report = lane.server.stop()?;
-        let (seen, mut used) = (lane.seen, lane.used);
-        let threads = self.threads_of(lane.contestant) as f64;
-        used.busy = used.cpu_ns as f64 / (seen.duration.as_nanos() as f64 * threads);
-        let latency = seen.latencies.map(|(corrected, uncorrected)| LatencyPair {
-            corrected: latency_of(&corrected),
-            uncorrected: latency_of(&uncorrected),
+    fn finish(
+        &self,
+        mut instance: RunningInstance,
+        mut machine: MachineUsage,
+    ) -> Result<Round, Failure> {
+        instance.set_paused(false);
+        machine.listener = instance.listener;
+        count_closed_idle(&instance.idle, &mut instance.measured.failures);
+        instance.idle.clear();
+        self.client.close_pooled(instance.server.address);
+        let report = instance.server.stop()?;
+        let (measured, mut used) = (instance.measured, instance.used);
+        let threads = self.max_parallelism(instance.arm) as f64;
+        used.cpu_utilization = used.cpu_ns as f64 / (measured.duration.as_nanos() as f64 * threads);
+        let latency = measured.latencies.map(|(corrected, uncorrected)| LatencyPair {
+            corrected: encode_latency(&corrected),
+            uncorrected: encode_latency(&uncorrected),
         });
         Ok(Round {
-            arm: lane.entrant.arm,
-            control: lane.entrant.control,
-            // Whoever ran it knows when and where.
-            point: Point::FixedRate,
+            arm: instance.id.arm,
+            control: instance.id.control,
+            // The caller fills these in.
+            load_level: LoadLevel::FixedRate,
             block: 0,
             started_at_seconds: 0.0,
             slices: 0,
-            backend: report.as_ref().map(|report| report.backend.clone()),
-            duration_ns: seen.duration.as_nanos() as u64,
-            requests: seen.requests,
-            failures: seen.failures,
+            engine: report.as_ref().map(|report| report.backend.clone()),
+            duration_ns: measured.duration.as_nanos() as u64,
+            requests: measured.requests,
+            failures: measured.failures,
             latency: latency.unwrap_or_default(),
             server: used,
             counters: report.map(|report| report.counters),
-            client: seen.used,
+            client: measured.used,
             machine,
         })
     }
 
-    /// Finds out whether the server of an arm keeps a processor busy while nobody asks: one that
-    /// polls would slow the others down in their slices.
+    /// Checks if the server of an arm uses the CPU while idle: one that polls would slow down other
+    /// instances in their slices.
     ///
     /// # Errors
-    /// When it does not run.
-    pub fn watch_at_rest(&self, arm: usize) -> Result<(), Failure> {
-        let lane = self.lane(Entrant { arm, control: false }, Pace::AsFastAsAnswered)?;
-        let before = lane.sample();
+    /// Returns a failure if the server or the load fails.
+    pub fn observe_idle(&self, arm: usize) -> Result<(), Failure> {
+        let instance = self.start(Instance { arm, control: false }, LoadModel::ClosedLoop)?;
+        let before = instance.sample();
         let began = Instant::now();
-        sleep(WATCHED_AT_REST);
-        let used = lane.sample().since(&before).cpu_ns as f64;
+        sleep(IDLE_OBSERVATION);
+        let used = instance.sample().since(&before).cpu_ns as f64;
         let busy = used / began.elapsed().as_nanos() as f64;
-        self.restless[arm].set(busy > BUSY_AT_REST);
-        self.client.leave(lane.server.address);
-        lane.server.stop().map(drop)
+        self.busy_when_idle[arm].set(busy > MAX_IDLE_BUSY);
+        self.client.close_pooled(instance.server.address);
+        instance.server.stop().map(drop)
     }
 
-    /// How many processors a server can use at once.
-    fn threads_of(&self, contestant: &Contestant) -> usize {
+    /// Returns the number of CPUs that the server of an arm can use at once.
+    fn max_parallelism(&self, arm: &PreparedArm) -> usize {
         let cpus = self.placement.server_cpus.len();
-        match contestant.program {
+        match arm.program {
             Program::Engine { workers, .. } => workers.min(cpus),
             Program::Command(_) => cpus,
         }
     }
 }
 
-/// A server in a heat, and what is known of it so far.
-struct Lane<'run> {
-    entrant: Entrant,
-    contestant: &'run Contestant,
+/// A running server of a batch, and the sums of its slices.
+struct RunningInstance<'run> {
+    id: Instance,
+    arm: &'run PreparedArm,
     server: ServerProcess,
     idle: Vec<TcpStream>,
     listener: ListenerState,
-    warm: Sample,
-    used: ServerUse,
-    seen: Seen,
-    /// Whether it is stopped between its slices.
-    rests: bool,
+    after_warm_up: Sample,
+    used: ServerUsage,
+    measured: ClientMeasurement,
+    /// True for a server that is stopped with SIGSTOP between its slices.
+    pauses: bool,
 }
 
-impl Lane<'_> {
-    fn failed(&self, problem: String) -> Failure {
-        let label = &self.contestant.description.label;
-        Failure::Run(format!("ringpoll compare: arm {label}: the load: {problem}"))
+impl RunningInstance<'_> {
+    fn load_failure(&self, problem: String) -> Failure {
+        let label = &self.arm.description.label;
+        Failure::Run(format!("ringpoll compare: arm {label}: load failed: {problem}"))
     }
 
     fn sample(&self) -> Sample {
-        Sample::take(self.server.id(), self.server.has_family())
+        Sample::take(self.server.id(), self.server.may_have_children())
     }
 
-    /// What it has used since it was warm, in and between its slices.
-    fn all_cpu_ns(&self) -> u64 {
-        self.sample().since(&self.warm).cpu_ns
+    /// Returns the CPU time since the warm-up, in and between slices.
+    fn cpu_since_warm_up_ns(&self) -> u64 {
+        self.sample().since(&self.after_warm_up).cpu_ns
     }
 
-    fn rest(&self, rest: bool) {
-        if self.rests {
-            self.server.rest(rest);
+    fn set_paused(&self, paused: bool) {
+        if self.pauses {
+            self.server.set_paused(paused);
         }
     }
 }
 
-/// Idle connections that the server has closed are no longer beside the load.
-fn count_lost(idle: &[TcpStream], failures: &mut Failures) {
-    let is_lost = |stream: &&TcpStream| {
+/// Counts idle connections that the server has closed as failures.
+fn count_closed_idle(idle: &[TcpStream], failures: &mut Failures) {
+    let is_closed = |stream: &&TcpStream| {
         let _ = stream.set_nonblocking(true);
         !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     };
-    let lost = idle.iter().filter(is_lost).count() as u64;
-    if lost > 0 {
-        failures.other += lost;
+    let closed = idle.iter().filter(is_closed).count() as u64;
+    if closed > 0 {
+        failures.other += closed;
         failures.example.get_or_insert_with(|| {
-            format!("{lost} idle connections were closed; see deadlines.idle_timeout_ms")
+            format!("the server closed {closed} idle connections; try deadlines.idle_timeout_ms")
         });
     }
 }
 
-/// What the machine as a whole has counted, at a moment.
-struct Surroundings {
+/// A sample of the machine's CPU counters.
+struct MachineSample {
     taken: Instant,
-    both: CpuTicks,
-    servers_cpus: CpuTicks,
+    all_cpus: CpuTicks,
+    server_cpus: CpuTicks,
     throttled_ns: u64,
 }
 
-impl Surroundings {
-    fn of(placement: &Placement) -> Self {
+impl MachineSample {
+    fn of(placement: &CpuPlacement) -> Self {
         let cpus = [&placement.server_cpus[..], &placement.client_cpus[..]].concat();
         Self {
             taken: Instant::now(),
-            both: CpuTicks::read(&cpus),
-            servers_cpus: CpuTicks::read(&placement.server_cpus),
+            all_cpus: CpuTicks::read(&cpus),
+            server_cpus: CpuTicks::read(&placement.server_cpus),
             throttled_ns: throttled_ns(),
         }
     }
 
-    /// `used` is the CPU time of all servers in between.
-    fn since(&self, before: &Self, used: u64) -> MachineUse {
-        let servers_cpus = self.servers_cpus.since(before.servers_cpus);
+    /// Returns the use since `before`; `used` is the CPU time of all servers in nanoseconds.
+    fn since(&self, before: &Self, used: u64) -> MachineUsage {
+        let servers_cpus = self.server_cpus.since(before.server_cpus);
         let wall = self.taken.duration_since(before.taken).as_nanos() as f64;
-        MachineUse {
-            stolen: self.both.since(before.both).stolen_share(),
+        MachineUsage {
+            steal_share: self.all_cpus.since(before.all_cpus).stolen_share(),
             throttled_ns: self.throttled_ns.saturating_sub(before.throttled_ns),
-            // Ticks are coarse, so the difference can be a little below nothing.
-            server_cpus_others: (servers_cpus.busy_share() - used as f64 / wall).max(0.0),
+            // The counters have a resolution of one tick, so the difference can be negative.
+            server_cpus_other_share: (servers_cpus.busy_share() - used as f64 / wall).max(0.0),
             listener: ListenerState::default(),
         }
     }
@@ -313,19 +325,19 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn idle_connections_that_were_closed_are_counted() {
+    fn closed_idle_connections_are_failures() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let idle = [open(), open(), open()];
         let mut accepted: Vec<TcpStream> = (0..3).map(|_| listener.accept().unwrap().0).collect();
         let mut failures = Failures::default();
-        count_lost(&idle, &mut failures);
+        count_closed_idle(&idle, &mut failures);
         assert_eq!((failures.total(), failures.example.as_deref()), (0, None));
         accepted.pop();
-        // Its FIN has come when this read ends.
+        // The read returns when the FIN has arrived.
         idle[2].set_nonblocking(false).unwrap();
         assert_eq!(idle[2].peek(&mut [0]).unwrap(), 0);
-        count_lost(&idle, &mut failures);
+        count_closed_idle(&idle, &mut failures);
         assert_eq!(failures.other, 1);
         assert!(failures.example.unwrap().contains("idle_timeout_ms"));
     }

@@ -1,86 +1,85 @@
-//! In which order things run.
+//! The random order of a randomised complete block design.
 //!
-//! A block holds each arm at each working point, the second copy of the first arm included. What
-//! is compared with each other, the entrants of one point, is a *heat*: all of their servers are
-//! there at once, and each in turn has the load for a slice of time, again and again. What slowly
-//! changes on the machine falls on all of a heat alike, since slices are short; what goes by order,
-//! such as a cache that the one before left warm, falls on each as often, since the order is drawn
-//! anew for each round of slices.
+//! A block contains one round of each arm at each load level, and of the control: a second instance
+//! of the first arm. The instances of one load level form a *batch*: all of their servers run, and
+//! one at a time has the load for a slice. Slices are short, so drift of the machine affects all
+//! instances alike. The order is drawn again for each round of slices, so carry-over effects, such
+//! as caches left warm by the previous instance, affect all instances equally often.
 
 use super::statistics::random::Random;
-use crate::report::result::Point;
+use crate::report::result::LoadLevel;
 
-/// One server of a heat.
+/// A server instance of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Entrant {
-    /// Which arm.
+pub struct Instance {
+    /// The index of the arm.
     pub arm: usize,
-    /// Whether it is the second copy of the first arm.
+    /// True for the control: the second instance of the first arm.
     pub control: bool,
 }
 
-/// What runs together.
+/// The instances that run at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heat {
-    /// At which working point.
-    pub point: Point,
-    /// Who takes part.
-    pub entrants: Vec<Entrant>,
-    /// Each holds the place of every entrant once: who has the next slice.
-    pub orders: Vec<Vec<usize>>,
+pub struct Batch {
+    /// The load level.
+    pub load_level: LoadLevel,
+    /// The instances, in the order in which they start.
+    pub instances: Vec<Instance>,
+    /// For each round of slices, a permutation of the indices of `instances`.
+    pub slice_orders: Vec<Vec<usize>>,
 }
 
-impl Heat {
-    /// One arm alone.
-    pub fn alone(arm: usize, point: Point, slices: usize) -> Self {
+impl Batch {
+    /// Returns a batch of one arm.
+    pub fn alone(arm: usize, load_level: LoadLevel, slices: usize) -> Self {
         Self {
-            point,
-            entrants: vec![Entrant { arm, control: false }],
-            orders: vec![vec![0]; slices],
+            load_level,
+            instances: vec![Instance { arm, control: false }],
+            slice_orders: vec![vec![0]; slices],
         }
     }
 }
 
-/// The order of an experiment, block by block.
+/// Draws the blocks of an experiment.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    entrants: Vec<Entrant>,
-    /// Each with the number of slices that an entrant has there.
-    points: Vec<(Point, usize)>,
+    instances: Vec<Instance>,
+    /// Each load level with its number of slices in a round.
+    load_levels: Vec<(LoadLevel, usize)>,
     random: Random,
 }
 
 impl Schedule {
-    /// For so many arms at these working points, with so many slices for each entrant.
-    pub fn new(arms: usize, points: &[(Point, usize)], seed: u64) -> Self {
-        let copies = (0..arms).map(|arm| Entrant { arm, control: false });
-        let entrants = copies.chain([Entrant { arm: 0, control: true }]).collect();
-        Self { entrants, points: points.to_vec(), random: Random::new(seed) }
+    /// Creates a schedule for this number of arms, and load levels with their slices in a round.
+    pub fn new(arms: usize, load_levels: &[(LoadLevel, usize)], seed: u64) -> Self {
+        let copies = (0..arms).map(|arm| Instance { arm, control: false });
+        let instances = copies.chain([Instance { arm: 0, control: true }]).collect();
+        Self { instances, load_levels: load_levels.to_vec(), random: Random::new(seed) }
     }
 
-    /// How many rounds a block has: one for each server.
-    pub fn rounds_in_a_block(&self) -> usize {
-        self.entrants.len() * self.points.len()
+    /// Returns the number of rounds in a block: one for each instance and load level.
+    pub fn rounds_per_block(&self) -> usize {
+        self.instances.len() * self.load_levels.len()
     }
 
-    /// The next block.
-    pub fn next_block(&mut self) -> Vec<Heat> {
-        let mut points = self.points.clone();
-        self.random.shuffle(&mut points);
-        points.into_iter().map(|(point, slices)| self.heat(point, slices)).collect()
+    /// Draws the next block.
+    pub fn next_block(&mut self) -> Vec<Batch> {
+        let mut load_levels = self.load_levels.clone();
+        self.random.shuffle(&mut load_levels);
+        load_levels.into_iter().map(|(load_level, slices)| self.batch(load_level, slices)).collect()
     }
 
-    fn heat(&mut self, point: Point, slices: usize) -> Heat {
-        let mut entrants = self.entrants.clone();
-        // The order in which servers are started is left to chance too.
-        self.random.shuffle(&mut entrants);
-        let orders = (0..slices).map(|_| {
-            let mut order: Vec<usize> = (0..entrants.len()).collect();
+    fn batch(&mut self, load_level: LoadLevel, slices: usize) -> Batch {
+        let mut instances = self.instances.clone();
+        // The servers start in random order too.
+        self.random.shuffle(&mut instances);
+        let slice_orders = (0..slices).map(|_| {
+            let mut order: Vec<usize> = (0..instances.len()).collect();
             self.random.shuffle(&mut order);
             order
         });
-        let orders = orders.collect();
-        Heat { point, entrants, orders }
+        let slice_orders = slice_orders.collect();
+        Batch { load_level, instances, slice_orders }
     }
 }
 
@@ -89,22 +88,24 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    const POINTS: [(Point, usize); 2] = [(Point::FixedRate, 8), (Point::Saturated, 4)];
+    const LOAD_LEVELS: [(LoadLevel, usize); 2] =
+        [(LoadLevel::FixedRate, 8), (LoadLevel::Saturation, 4)];
 
     #[test]
-    fn each_block_has_each_arm_once_at_each_point_and_the_first_twice() {
-        let mut schedule = Schedule::new(3, &POINTS, 1);
-        assert_eq!(schedule.rounds_in_a_block(), 8);
+    fn block_has_each_arm_once_per_load_level_and_the_control() {
+        let mut schedule = Schedule::new(3, &LOAD_LEVELS, 1);
+        assert_eq!(schedule.rounds_per_block(), 8);
         for _ in 0..50 {
             let block = schedule.next_block();
-            let points: BTreeSet<_> = block.iter().map(|heat| heat.point).collect();
-            assert_eq!((block.len(), points.len()), (2, 2));
-            for heat in block {
-                let different: BTreeSet<_> = heat.entrants.iter().copied().collect();
-                assert_eq!((heat.entrants.len(), different.len()), (4, 4));
-                assert_eq!(heat.entrants.iter().filter(|entrant| entrant.control).count(), 1);
-                assert_eq!(heat.orders.len(), if heat.point == Point::FixedRate { 8 } else { 4 });
-                for mut order in heat.orders {
+            let load_levels: BTreeSet<_> = block.iter().map(|batch| batch.load_level).collect();
+            assert_eq!((block.len(), load_levels.len()), (2, 2));
+            for batch in block {
+                let different: BTreeSet<_> = batch.instances.iter().copied().collect();
+                assert_eq!((batch.instances.len(), different.len()), (4, 4));
+                assert_eq!(batch.instances.iter().filter(|instance| instance.control).count(), 1);
+                let slices = if batch.load_level == LoadLevel::FixedRate { 8 } else { 4 };
+                assert_eq!(batch.slice_orders.len(), slices);
+                for mut order in batch.slice_orders {
                     order.sort_unstable();
                     assert_eq!(order, [0, 1, 2, 3]);
                 }
@@ -113,27 +114,27 @@ mod tests {
     }
 
     #[test]
-    fn each_arm_has_each_place_as_often() {
-        let mut schedule = Schedule::new(2, &POINTS, 2);
-        let mut seen: BTreeMap<(usize, Entrant), u32> = BTreeMap::new();
+    fn instances_are_equally_often_in_each_position() {
+        let mut schedule = Schedule::new(2, &LOAD_LEVELS, 2);
+        let mut counts: BTreeMap<(usize, Instance), u32> = BTreeMap::new();
         for _ in 0..500 {
-            for heat in schedule.next_block() {
-                for order in &heat.orders {
-                    for (place, &index) in order.iter().enumerate() {
-                        *seen.entry((place, heat.entrants[index])).or_default() += 1;
+            for batch in schedule.next_block() {
+                for order in &batch.slice_orders {
+                    for (position, &index) in order.iter().enumerate() {
+                        *counts.entry((position, batch.instances[index])).or_default() += 1;
                     }
                 }
             }
         }
-        // Three places, three entrants, 6000 orders: 2000 each, and 37 is the standard deviation.
-        assert_eq!(seen.len(), 9);
-        assert!(seen.values().all(|count| (1800..2200).contains(count)), "{seen:?}");
+        // 6000 orders of three instances: 2000 each, with a standard deviation of 37.
+        assert_eq!(counts.len(), 9);
+        assert!(counts.values().all(|count| (1800..2200).contains(count)), "{counts:?}");
     }
 
     #[test]
-    fn a_seed_lays_out_the_same_order_again() {
+    fn same_seed_draws_the_same_order() {
         let order = |seed| {
-            let mut schedule = Schedule::new(2, &POINTS, seed);
+            let mut schedule = Schedule::new(2, &LOAD_LEVELS, seed);
             (0..10).flat_map(|_| schedule.next_block()).collect::<Vec<_>>()
         };
         assert_eq!(order(5), order(5));

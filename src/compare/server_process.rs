@@ -1,4 +1,4 @@
-//! One server process: started, found to be listening, stopped, and asked what it counted.
+//! A server process: starts it, waits until it listens, stops it, and reads its report.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,201 +11,201 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::arm::{Contestant, Program};
+use super::arm::{PreparedArm, Program};
 use super::server_report::ServerReport;
-use super::{listening, topology};
+use super::{listener, topology};
 use crate::failure::Failure;
-use crate::report::result::Placement;
+use crate::report::result::CpuPlacement;
 
-/// How long a server may take until it listens.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long it may take to end after SIGTERM. Nobody is connected any more by then.
-const STOP_PATIENCE: Duration = Duration::from_secs(15);
-/// How often what cannot be waited for is looked at.
-const GLANCE: Duration = Duration::from_millis(1);
-/// How many of its last lines on standard error are kept.
-const LINES_KEPT: usize = 20;
+/// The time limit for a server to start listening.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit for a server to exit after SIGTERM. It has no connections by then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// The interval at which the listening socket and the exit status are polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// The number of last lines of standard error that a failure quotes.
+const MAX_STDERR_LINES: usize = 20;
 
-/// Our own program, for the arms that are engines.
+/// The path of the ringpoll executable, which ringpoll arms run.
 #[derive(Clone, Debug)]
-pub struct OwnProgram(pub PathBuf);
+pub struct RingpollExecutable(pub PathBuf);
 
-impl OwnProgram {
-    /// The very program that is running, even if its file has been replaced since.
+impl RingpollExecutable {
+    /// Returns the running program, even if its file has been replaced since.
     pub fn running() -> Self {
         Self(PathBuf::from("/proc/self/exe"))
     }
 }
 
-/// A server that listens.
+/// A listening server.
 pub struct ServerProcess {
     child: Child,
-    errors: Receiver<String>,
-    kept: Vec<String>,
+    stderr: Receiver<String>,
+    stderr_lines: Vec<String>,
     label: String,
-    own: bool,
-    /// Where it listens.
+    is_ringpoll: bool,
+    /// The address of its listening socket.
     pub address: SocketAddr,
-    /// Our own server's word for its engine.
+    /// The engine on the start line of a ringpoll server.
     pub engine: Option<String>,
 }
 
 impl ServerProcess {
-    /// Starts the server of an arm on its processors, and returns when it listens.
+    /// Starts the server of an arm on the server's CPUs, and returns when it listens.
     ///
     /// # Errors
-    /// When it does not start, or ends, or does not listen in time: with its own words.
+    /// Returns a failure that quotes standard error if the server does not listen in time.
     pub fn start(
-        contestant: &Contestant,
-        own_program: &OwnProgram,
-        placement: &Placement,
+        arm: &PreparedArm,
+        executable: &RingpollExecutable,
+        placement: &CpuPlacement,
     ) -> Result<Self, Failure> {
-        let label = contestant.description.label.clone();
-        let port = match contestant.program {
+        let label = arm.description.label.clone();
+        let port = match arm.program {
             Program::Engine { .. } => 0,
             Program::Command(_) => free_port().map_err(|error| run_failure(&label, error))?,
         };
-        let mut command = command_of(&contestant.program, own_program, port);
-        // What a thread starts inherits its processors.
+        let mut command = command_of(&arm.program, executable, port);
+        // A child inherits the CPU affinity of the thread that starts it.
         pin(&placement.server_cpus, &label)?;
         let child = command.spawn();
         pin(&placement.client_cpus, &label)?;
         let mut child = child.map_err(|error| {
             let program = command.get_program().to_string_lossy();
             Failure::Usage(format!(
-                "ringpoll compare: arm {label}: {program} cannot be started: {error}"
+                "ringpoll compare: arm {label}: cannot start {program}: {error}"
             ))
         })?;
-        let errors = lines_of(child.stderr.take().expect("it was asked for as a pipe"));
+        let stderr = read_lines(child.stderr.take().expect("stderr is a pipe"));
         let mut server = Self {
             child,
-            errors,
-            kept: Vec::new(),
+            stderr,
+            stderr_lines: Vec::new(),
             label,
-            own: port == 0,
+            is_ringpoll: port == 0,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             engine: None,
         };
-        if server.own { server.await_start_line() } else { server.await_listener() }?;
+        if server.is_ringpoll { server.await_start_line() } else { server.await_listener() }?;
         Ok(server)
     }
 
-    /// Its process.
+    /// Returns its process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether what it uses is that of more than one process.
-    pub fn has_family(&self) -> bool {
-        !self.own
+    /// Returns true if child processes count as part of the server.
+    pub fn may_have_children(&self) -> bool {
+        !self.is_ringpoll
     }
 
-    /// Stops it like Ctrl-Z, or lets it go on.
-    pub fn rest(&self, rest: bool) {
-        let signal = if rest { Signal::STOP } else { Signal::CONT };
-        // One that has ended is found out when it is to be stopped for good.
+    /// Stops the process group with SIGSTOP, or continues it with SIGCONT.
+    pub fn set_paused(&self, paused: bool) {
+        let signal = if paused { Signal::STOP } else { Signal::CONT };
+        // A server that has exited is reported by `stop`.
         let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 
-    /// `listening on 127.0.0.1:8080 · epoll, level triggered · 1 worker`.
+    /// Reads the start line of a ringpoll server.
     fn await_start_line(&mut self) -> Result<(), Failure> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.errors.recv_timeout(left) {
+            match self.stderr.recv_timeout(left) {
                 Ok(line) => {
-                    if let Some((address, engine)) = read_start_line(&line) {
+                    if let Some((address, engine)) = parse_start_line(&line) {
                         self.address = address;
                         self.engine = Some(engine);
                         return Ok(());
                     }
-                    self.kept.push(line);
+                    self.stderr_lines.push(line);
                 }
-                Err(RecvTimeoutError::Timeout) => return Err(self.did_not_start("in time")),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.did_not_start("at all")),
+                Err(RecvTimeoutError::Timeout) => return Err(self.start_failure("in time")),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.start_failure("at all")),
             }
         }
     }
 
-    /// Connecting to see whether it is there would be a request that nobody asked for, so the
-    /// kernel's list of listeners is read.
+    /// Waits until the server's socket is in the kernel's list of listeners. A probe connection
+    /// would be counted by the server.
     fn await_listener(&mut self) -> Result<(), Failure> {
-        let deadline = Instant::now() + START_PATIENCE;
-        while !listening::listens(self.id(), self.address.port()) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !listener::is_listening(self.id(), self.address.port()) {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return Err(self.did_not_start("at all"));
+                return Err(self.start_failure("at all"));
             }
             if Instant::now() > deadline {
-                return Err(self.did_not_start("in time"));
+                return Err(self.start_failure("in time"));
             }
-            sleep(GLANCE);
+            sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
-    fn did_not_start(&mut self, how: &str) -> Failure {
-        let status = self.end();
-        let words = self.last_words();
+    fn start_failure(&mut self, how: &str) -> Failure {
+        let status = self.terminate();
+        let stderr = self.last_stderr_lines();
         let message =
-            format!("ringpoll compare: arm {}: its server did not start {how}{words}", self.label);
+            format!("ringpoll compare: arm {}: the server did not start {how}{stderr}", self.label);
         match status.and_then(|status| status.code()) {
-            Some(3) if self.own => Failure::BackendRefused(message),
+            Some(3) if self.is_ringpoll => Failure::BackendRefused(message),
             _ => Failure::Run(message),
         }
     }
 
-    fn last_words(&mut self) -> String {
-        // Its end of the pipe is closed by now, unless somebody it started holds it.
-        while let Ok(line) = self.errors.recv_timeout(Duration::from_millis(200)) {
-            self.kept.push(line);
+    fn last_stderr_lines(&mut self) -> String {
+        // The pipe is closed by now, unless a child process holds it open.
+        while let Ok(line) = self.stderr.recv_timeout(Duration::from_millis(200)) {
+            self.stderr_lines.push(line);
         }
-        let first = self.kept.len().saturating_sub(LINES_KEPT);
-        self.kept[first..].iter().map(|line| format!("\n  {line}")).collect()
+        let first = self.stderr_lines.len().saturating_sub(MAX_STDERR_LINES);
+        self.stderr_lines[first..].iter().map(|line| format!("\n  {line}")).collect()
     }
 
-    /// Stops it, and returns what it counted; `None` for another program.
+    /// Stops the server and returns the report of a ringpoll server; `None` for another program.
     ///
     /// # Errors
-    /// When it ended before it was asked to, or our own server reports nothing.
+    /// Returns a failure if the server had exited before, or if it has no valid report.
     pub fn stop(mut self) -> Result<Option<ServerReport>, Failure> {
         if let Ok(Some(status)) = self.child.try_wait() {
-            let words = self.last_words();
-            let message = format!("its server ended before it was stopped, with {status}{words}");
+            let stderr = self.last_stderr_lines();
+            let message = format!("the server exited during the measurement: {status}{stderr}");
             return Err(run_failure(&self.label, message));
         }
-        let status = self.end();
-        if !self.own {
+        let status = self.terminate();
+        if !self.is_ringpoll {
             return Ok(None);
         }
         let mut text = String::new();
         if let Some(output) = &mut self.child.stdout {
             output.read_to_string(&mut text).map_err(|error| run_failure(&self.label, error))?;
         }
-        match (ServerReport::read(&text), status) {
+        match (ServerReport::parse(&text), status) {
             (Ok(report), Some(status)) if status.success() => Ok(Some(report)),
             (Err(problem), Some(status)) if status.success() => {
-                Err(run_failure(&self.label, format!("its server's report: {problem}")))
+                Err(run_failure(&self.label, format!("invalid report of the server: {problem}")))
             }
             (_, status) => {
-                let end = status.map_or("SIGKILL after SIGTERM".into(), |it| it.to_string());
-                let words = self.last_words();
-                Err(run_failure(&self.label, format!("its server ended with {end}{words}")))
+                let end = status.map_or("SIGTERM timed out, SIGKILL".into(), |it| it.to_string());
+                let stderr = self.last_stderr_lines();
+                Err(run_failure(&self.label, format!("the server exited with {end}{stderr}")))
             }
         }
     }
 
-    /// Asks it to end, makes it, and clears away what it has left. `None` if it had to be made.
-    fn end(&mut self) -> Option<ExitStatus> {
+    /// Sends SIGTERM, then SIGKILL to the process group. Returns `None` if SIGTERM timed out.
+    fn terminate(&mut self) -> Option<ExitStatus> {
         let leader = Pid::from_child(&self.child);
-        self.rest(false);
+        self.set_paused(false);
         let _ = kill_process(leader, Signal::TERM);
-        let deadline = Instant::now() + STOP_PATIENCE;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         let mut status = self.child.try_wait().ok().flatten();
         while status.is_none() && Instant::now() < deadline {
-            sleep(GLANCE);
+            sleep(POLL_INTERVAL);
             status = self.child.try_wait().ok().flatten();
         }
-        // The group lives on while any of it does, its leader or not.
+        // The group may outlive its leader.
         let _ = kill_process_group(leader, Signal::KILL);
         if status.is_none() {
             let _ = self.child.wait();
@@ -223,11 +223,11 @@ impl Drop for ServerProcess {
     }
 }
 
-fn command_of(program: &Program, own_program: &OwnProgram, port: u16) -> Command {
+fn command_of(program: &Program, executable: &RingpollExecutable, port: u16) -> Command {
     let mut command = match program {
         Program::Engine { arguments, .. } => {
-            let mut command = Command::new(&own_program.0);
-            // Every key is set by a flag, and no file or variable has a say.
+            let mut command = Command::new(&executable.0);
+            // All keys are set by flags, so files and environment variables have no effect.
             command.arg0("ringpoll").args(arguments).args(["--config", "/dev/null"]);
             command.stdout(Stdio::piped());
             command
@@ -244,38 +244,37 @@ fn command_of(program: &Program, own_program: &OwnProgram, port: u16) -> Command
             command.env_remove(name);
         }
     }
-    // A group of its own: Ctrl-C is for us, and its descendants can be found.
+    // A new process group: Ctrl-C does not reach the server, and its descendants can be killed.
     command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
     command
 }
 
-fn read_start_line(line: &str) -> Option<(SocketAddr, String)> {
+fn parse_start_line(line: &str) -> Option<(SocketAddr, String)> {
     let mut parts = line.strip_prefix("listening on ")?.split(" · ");
     Some((parts.next()?.parse().ok()?, parts.next()?.to_owned()))
 }
 
-/// The lines of a pipe, read by a thread that ends with it: a full pipe would stop the server.
-fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+/// Reads the lines of a pipe in a thread that ends with it: a full pipe would block the server.
+fn read_lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n') {
             let Ok(line) = line else { return };
-            // Nobody may listen any more; the pipe has to be emptied all the same.
+            // The pipe must be drained even if the receiver is gone.
             let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
         }
     });
     receiver
 }
 
-/// A port that nobody uses. Nobody connects to it before its new owner listens, so it leaves
-/// nothing behind.
+/// Returns a free port. No connection is made to it, so closing it leaves no TIME_WAIT state.
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn pin(cpus: &[usize], label: &str) -> Result<(), Failure> {
     topology::pin(cpus)
-        .map_err(|error| run_failure(label, format!("processors {cpus:?} cannot be used: {error}")))
+        .map_err(|error| run_failure(label, format!("cannot run on CPUs {cpus:?}: {error}")))
 }
 
 fn run_failure(label: &str, message: impl std::fmt::Display) -> Failure {
@@ -287,10 +286,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_lines_are_read() {
-        let line = "listening on 127.0.0.1:4242 · epoll, level triggered · 1 worker · config x";
-        let (address, engine) = read_start_line(line).unwrap();
-        assert_eq!((address.port(), engine.as_str()), (4242, "epoll, level triggered"));
-        assert!(read_start_line("backend auto takes epoll").is_none());
+    fn start_line_is_parsed() {
+        let line = "listening on 127.0.0.1:4242 · epoll, level-triggered · 1 worker · config x";
+        let (address, engine) = parse_start_line(line).unwrap();
+        assert_eq!((address.port(), engine.as_str()), (4242, "epoll, level-triggered"));
+        assert!(parse_start_line("backend auto uses epoll").is_none());
     }
 }

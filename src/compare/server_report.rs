@@ -1,4 +1,4 @@
-//! What our own server says that it did: the object that `serve --stats json` prints at its end.
+//! The report of a ringpoll server: the JSON that `serve --stats json` prints when it stops.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::report::result::{BatchSize, ServerCounters};
 /// The report of one server process.
 #[derive(Clone, Debug)]
 pub struct ServerReport {
-    /// The engine in force, by the name under which it is asked for.
+    /// The engine, by its name in `--backend`.
     pub backend: String,
-    /// What it uses of the kernel beyond what every engine of its kind does, if it tells.
+    /// The optional kernel features in use; empty if the server does not report them.
     pub kernel_features: Vec<String>,
-    /// What it counted, all workers together.
+    /// The counters of all workers together.
     pub counters: ServerCounters,
 }
 
@@ -28,11 +28,11 @@ struct Raw {
 
 #[derive(Deserialize)]
 struct RawCounters {
-    answered: u64,
+    responses: u64,
     system_calls: BTreeMap<String, u64>,
     events_per_wait: Option<f64>,
     batch_sizes: Vec<RawBatchSize>,
-    /// Every plain counter, and what this does not know.
+    /// Plain counters, and fields of newer versions.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -44,17 +44,17 @@ struct RawBatchSize {
 }
 
 impl ServerReport {
-    /// Reads it.
+    /// Parses a report.
     ///
     /// # Errors
-    /// When it is not such an object.
-    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
+    /// Returns the error of the JSON parser.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let raw: Raw = serde_json::from_str(text)?;
         let total = raw.total;
         let plain = total.others.into_iter().filter_map(|(name, it)| Some((name, it.as_u64()?)));
-        let batch = |it: RawBatchSize| BatchSize { at_least: it.events_from, waits: it.waits };
+        let batch = |it: RawBatchSize| BatchSize { min_events: it.events_from, waits: it.waits };
         let counters = ServerCounters {
-            answered: total.answered,
+            responses: total.responses,
             system_calls: total.system_calls,
             counters: plain.collect(),
             events_per_wait: total.events_per_wait,
@@ -69,21 +69,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_read() {
-        let text = r#"{"backend": "epoll:level", "engine": "epoll, level triggered", "workers": 1,
+    fn report_is_parsed() {
+        let text = r#"{"backend": "epoll:level", "engine": "epoll, level-triggered", "workers": 1,
             "techniques": ["multishot_accept"],
-            "total": {"accepted": 3, "answered": 2, "completion_queue_overflows": 0,
+            "total": {"accepted": 3, "responses": 2, "completion_queue_overflows": 0,
                       "system_calls": {"sendto": 2, "close": 3},
                       "system_calls_per_request": 2.5, "events_per_wait": 1.5,
                       "batch_sizes": [{"events_from": 0, "waits": 1}]},
             "each_worker": []}"#;
-        let report = ServerReport::read(text).unwrap();
+        let report = ServerReport::parse(text).unwrap();
         assert_eq!(report.backend, "epoll:level");
         assert_eq!(report.kernel_features, ["multishot_accept"]);
-        assert_eq!(report.counters.answered, 2);
+        assert_eq!(report.counters.responses, 2);
         assert_eq!(report.counters.system_calls["close"], 3);
         assert_eq!(report.counters.counters["accepted"], 3);
-        assert_eq!(report.counters.batch_sizes, [BatchSize { at_least: 0, waits: 1 }]);
-        assert!(ServerReport::read("").is_err());
+        assert_eq!(report.counters.batch_sizes, [BatchSize { min_events: 0, waits: 1 }]);
+        assert!(ServerReport::parse("").is_err());
     }
 }

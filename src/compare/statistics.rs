@@ -1,11 +1,11 @@
-//! The statistics of a comparison: small, seeded, and held to references by their tests.
+//! The statistics of a comparison. Tests check them against reference implementations.
 //!
-//! - [`paired`]: from paired rounds to a ratio with an interval.
-//! - [`looks`]: how sure an interval must be when one looks at the data more than once.
+//! - [`paired`]: the ratio of paired rounds and its confidence interval.
+//! - [`interim_analyses`]: alpha spending, for experiments that may stop early.
 //! - [`distributions`]: the normal and Student's t distributions.
-//! - [`random`]: the one source of chance.
+//! - [`random`]: the seeded random number generator.
 
 pub mod distributions;
-pub mod looks;
+pub mod interim_analyses;
 pub mod paired;
 pub mod random;

@@ -1,4 +1,4 @@
-//! What each arm did at each point, in one line.
+//! Medians and totals of each arm at each load level.
 
 use std::collections::BTreeMap;
 
@@ -9,67 +9,72 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 
 use super::metrics::{rounds_of, value};
 use super::statistics::paired::median;
-use crate::report::result::{ArmSummary, Latency, LatencyPair, Metric, Point, Round};
+use crate::report::result::{ArmSummary, Latency, LatencyPair, LoadLevel, Metric, Round};
 
-/// One for each arm at each point that has rounds.
-pub fn summaries(rounds: &[Round], arms: usize, points: &[Point]) -> Vec<ArmSummary> {
-    let each = points.iter().flat_map(|&point| (0..arms).map(move |arm| (arm, point)));
-    each.filter_map(|(arm, point)| summary(rounds, arm, point)).collect()
+/// Summarises each arm at each load level, if it has rounds.
+pub fn summaries(rounds: &[Round], arms: usize, load_levels: &[LoadLevel]) -> Vec<ArmSummary> {
+    let each =
+        load_levels.iter().flat_map(|&load_level| (0..arms).map(move |arm| (arm, load_level)));
+    each.filter_map(|(arm, load_level)| summary(rounds, arm, load_level)).collect()
 }
 
-fn summary(rounds: &[Round], arm: usize, point: Point) -> Option<ArmSummary> {
-    let own: Vec<&Round> = rounds_of(rounds, arm, point).collect();
-    let of_metric = |metric| median(own.iter().filter_map(|round| value(round, metric)));
-    let of = |what: fn(&Round) -> f64| median(own.iter().map(|round| what(round)));
-    let user: u64 = own.iter().map(|round| round.server.user_ns).sum();
-    let system: u64 = own.iter().map(|round| round.server.system_ns).sum();
+fn summary(rounds: &[Round], arm: usize, load_level: LoadLevel) -> Option<ArmSummary> {
+    let own_rounds: Vec<&Round> = rounds_of(rounds, arm, load_level).collect();
+    let metric_median = |metric| median(own_rounds.iter().filter_map(|round| value(round, metric)));
+    let median_by = |value: fn(&Round) -> f64| median(own_rounds.iter().map(|it| value(it)));
+    let user: u64 = own_rounds.iter().map(|round| round.server.user_ns).sum();
+    let system: u64 = own_rounds.iter().map(|round| round.server.system_ns).sum();
     Some(ArmSummary {
         arm,
-        point,
-        rounds: own.len(),
-        requests: own.iter().map(|round| round.requests).sum(),
-        requests_per_second: of_metric(Metric::Throughput)?,
-        cpu_per_request_us: of_metric(Metric::CpuPerRequest)?,
-        user_share: (user + system > 0).then(|| user as f64 / (user + system) as f64),
-        server_busy: of(|round| round.server.busy)?,
-        client_busy: of(|round| round.client.busy)?,
-        client_cpu_per_request_us: of(|round| {
+        load_level,
+        rounds: own_rounds.len(),
+        requests: own_rounds.iter().map(|round| round.requests).sum(),
+        requests_per_second: metric_median(Metric::Throughput)?,
+        cpu_per_request_us: metric_median(Metric::CpuPerRequest)?,
+        user_cpu_share: (user + system > 0).then(|| user as f64 / (user + system) as f64),
+        server_cpu_utilization: median_by(|round| round.server.cpu_utilization)?,
+        client_cpu_utilization: median_by(|round| round.client.cpu_utilization)?,
+        client_cpu_per_request_us: median_by(|round| {
             round.client.cpu_ns as f64 / 1000.0 / round.requests.max(1) as f64
         })?,
-        system_calls_per_request: of_metric(Metric::SystemCallsPerRequest),
-        system_calls: system_calls(&own),
-        context_switches_per_request: of_metric(Metric::ContextSwitchesPerRequest)?,
+        system_calls_per_request: metric_median(Metric::SystemCallsPerRequest),
+        system_calls: system_calls(&own_rounds),
+        context_switches_per_request: metric_median(Metric::ContextSwitchesPerRequest)?,
         events_per_wait: median(
-            own.iter().filter_map(|round| round.counters.as_ref()?.events_per_wait),
+            own_rounds.iter().filter_map(|round| round.counters.as_ref()?.events_per_wait),
         ),
-        io_uring_tasks: own.iter().map(|round| round.server.io_uring_tasks).max().unwrap_or(0),
+        io_uring_tasks: own_rounds
+            .iter()
+            .map(|round| round.server.io_uring_tasks)
+            .max()
+            .unwrap_or(0),
         latency: LatencyPair {
-            corrected: together(own.iter().map(|round| &round.latency.corrected)),
-            uncorrected: together(own.iter().map(|round| &round.latency.uncorrected)),
+            corrected: merge(own_rounds.iter().map(|round| &round.latency.corrected)),
+            uncorrected: merge(own_rounds.iter().map(|round| &round.latency.uncorrected)),
         },
     })
 }
 
-/// Each system call with its number for each answer, in falling order.
+/// Returns the number of each system call per response, in descending order.
 fn system_calls(rounds: &[&Round]) -> Vec<(String, f64)> {
     let counters: Vec<_> = rounds.iter().filter_map(|round| round.counters.as_ref()).collect();
-    let answered: u64 = counters.iter().map(|it| it.answered).sum();
+    let responses: u64 = counters.iter().map(|it| it.responses).sum();
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, count) in counters.iter().flat_map(|it| &it.system_calls) {
         *sums.entry(name).or_default() += count;
     }
     let mut calls: Vec<(String, f64)> = sums
         .into_iter()
-        .map(|(name, count)| (name.to_owned(), count as f64 / answered.max(1) as f64))
+        .map(|(name, count)| (name.to_owned(), count as f64 / responses.max(1) as f64))
         .collect();
     calls.sort_by(|one, other| other.1.total_cmp(&one.1));
     calls
 }
 
-/// A histogram with its points, ready for a result.
-pub fn latency_of(histogram: &Histogram<u64>) -> Latency {
+/// Encodes a histogram and its percentiles for a result.
+pub fn encode_latency(histogram: &Histogram<u64>) -> Latency {
     let mut bytes = Vec::new();
-    // Into memory, where nothing fails.
+    // Writing to memory cannot fail.
     let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
     Latency {
         count: histogram.len(),
@@ -82,25 +87,25 @@ pub fn latency_of(histogram: &Histogram<u64>) -> Latency {
     }
 }
 
-/// The histogram of a result; `None` if there is none in it.
-pub fn histogram_of(latency: &Latency) -> Option<Histogram<u64>> {
+/// Decodes the histogram of a result, or returns `None` if it is missing or damaged.
+pub fn decode_histogram(latency: &Latency) -> Option<Histogram<u64>> {
     let bytes = STANDARD.decode(&latency.histogram).ok()?;
     Deserializer::new().deserialize(&mut &bytes[..]).ok()
 }
 
-fn together<'round>(latencies: impl Iterator<Item = &'round Latency>) -> Latency {
+fn merge<'round>(latencies: impl Iterator<Item = &'round Latency>) -> Latency {
     let mut sum: Option<Histogram<u64>> = None;
-    for histogram in latencies.filter_map(histogram_of) {
+    for histogram in latencies.filter_map(decode_histogram) {
         match &mut sum {
             None => sum = Some(histogram),
             Some(sum) => {
                 sum.auto(true);
-                // It grows where it must, so it takes all.
+                // The histogram resizes itself, so adding cannot fail.
                 let _ = sum.add(&histogram);
             }
         }
     }
-    sum.map(|sum| latency_of(&sum)).unwrap_or_default()
+    sum.map(|sum| encode_latency(&sum)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -109,33 +114,33 @@ mod tests {
     use crate::compare::synthetic;
 
     #[test]
-    fn histograms_survive_and_add_up() {
+    fn histograms_are_encoded_and_merged() {
         let mut fast = Histogram::<u64>::new(3).unwrap();
         let mut slow = Histogram::<u64>::new(3).unwrap();
         (0..99).for_each(|_| fast.record(1_000).unwrap());
         slow.record(50_000_000).unwrap();
-        let (fast, slow) = (latency_of(&fast), latency_of(&slow));
-        assert_eq!(histogram_of(&fast).unwrap().len(), 99);
-        let sum = together([&fast, &slow].into_iter());
+        let (fast, slow) = (encode_latency(&fast), encode_latency(&slow));
+        assert_eq!(decode_histogram(&fast).unwrap().len(), 99);
+        let sum = merge([&fast, &slow].into_iter());
         assert_eq!((sum.count, sum.p50_ns), (100, 1_000));
         assert!((49_000_000..51_000_000).contains(&sum.max_ns), "{sum:?}");
-        assert_eq!(together([].into_iter()), Latency::default());
+        assert_eq!(merge([].into_iter()), Latency::default());
     }
 
     #[test]
-    fn a_summary_is_of_both_copies_of_the_first_arm() {
+    fn summary_includes_the_control() {
         let rounds = synthetic::rounds(2, 3);
-        let summaries = summaries(&rounds, 2, &[Point::FixedRate, Point::Saturated]);
+        let summaries = summaries(&rounds, 2, &[LoadLevel::FixedRate, LoadLevel::Saturation]);
         assert_eq!(summaries.len(), 4);
         assert_eq!((summaries[0].rounds, summaries[1].rounds), (6, 3));
         assert_eq!(summaries[0].cpu_per_request_us, 10.0);
-        assert_eq!(summaries[0].user_share, Some(0.1));
+        assert_eq!(summaries[0].user_cpu_share, Some(0.1));
         assert_eq!(summaries[0].system_calls_per_request, Some(5.0));
         assert_eq!(summaries[0].system_calls[0], ("sendto".to_owned(), 4.0));
     }
 
     #[test]
-    fn without_rounds_there_is_no_summary() {
-        assert!(summaries(&[], 2, &[Point::FixedRate]).is_empty());
+    fn no_rounds_give_no_summary() {
+        assert!(summaries(&[], 2, &[LoadLevel::FixedRate]).is_empty());
     }
 }

@@ -1,19 +1,18 @@
-//! `--sweep connections=1,16,64`: the same comparison under several loads, and the map of where
-//! which arm wins.
+//! `--sweep connections=1,16,64`: a comparison at each value, and the crossover map of the winners.
 
 use std::str::FromStr;
 
-use super::metrics::deciding_metric;
+use super::metrics::primary_metric;
 use crate::report::result::{
-    Arm, CrossoverCell, CrossoverMap, Experiment, MetricResult, Outcome, Point,
+    Arm, CrossoverCell, CrossoverMap, Experiment, LoadLevel, MetricResult, Outcome,
 };
 
-/// What is swept, and over which values.
+/// A swept parameter and its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {
-    /// A parameter of the load, or a key of the configuration.
+    /// A parameter of the load, or a configuration key.
     pub key: String,
-    /// Its values, in order.
+    /// The values in the order given.
     pub values: Vec<String>,
 }
 
@@ -21,7 +20,7 @@ impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("a sweep such as connections=1,16,64 is expected, not {text}");
+        let expected = || format!("expected a sweep such as connections=1,16,64, not {text}");
         let (key, values) = text.split_once('=').ok_or_else(expected)?;
         let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
         if key.trim().is_empty() || values.iter().any(String::is_empty) {
@@ -31,48 +30,53 @@ impl FromStr for Sweep {
     }
 }
 
-/// Draws the map.
+/// Builds the crossover map.
 pub fn crossover(
     key: &str,
     arms: &[Arm],
     experiments: &[Experiment],
-    points: &[Point],
+    load_levels: &[LoadLevel],
 ) -> CrossoverMap {
     let cells: Vec<CrossoverCell> = experiments.iter().map(cell).collect();
     let sentence = sentence(key, arms, &cells);
-    CrossoverMap { key: key.to_owned(), metric: deciding_metric(points), cells, sentence }
+    CrossoverMap {
+        key: key.to_owned(),
+        metric: primary_metric(load_levels),
+        cells,
+        conclusion: sentence,
+    }
 }
 
 fn cell(experiment: &Experiment) -> CrossoverCell {
-    let deciding = |results: &[MetricResult]| results.iter().find(|it| it.decides).cloned();
+    let primary = |results: &[MetricResult]| results.iter().find(|it| it.is_primary).cloned();
     CrossoverCell {
         value: experiment.sweep.as_ref().map_or_else(String::new, |sweep| sweep.value.clone()),
         winner: match experiment.outcome {
             Outcome::Winner { arm } => Some(arm),
             _ => None,
         },
-        results: experiment.comparisons.iter().filter_map(|it| deciding(&it.metrics)).collect(),
+        results: experiment.comparisons.iter().filter_map(|it| primary(&it.metrics)).collect(),
     }
 }
 
-/// `connections: 1 to 16 epoll:level, 64 none, 256 to 1024 io_uring:single_shot.`
+/// Returns `Winner by connections: 1 to 16 epoll:level, 64 none, 256 to 1024 io_uring:tuned.`
 fn sentence(key: &str, arms: &[Arm], cells: &[CrossoverCell]) -> String {
-    let mut stretches: Vec<(&str, &str, Option<usize>)> = Vec::new();
+    let mut ranges: Vec<(&str, &str, Option<usize>)> = Vec::new();
     for cell in cells {
-        match stretches.last_mut() {
+        match ranges.last_mut() {
             Some((_, last, winner)) if *winner == cell.winner => *last = &cell.value,
-            _ => stretches.push((&cell.value, &cell.value, cell.winner)),
+            _ => ranges.push((&cell.value, &cell.value, cell.winner)),
         }
     }
-    let words = stretches.iter().map(|&(first, last, winner)| {
+    let parts = ranges.iter().map(|&(first, last, winner)| {
         let values = if first == last { first.to_owned() } else { format!("{first} to {last}") };
         let winner = winner.map_or("none", |arm| arms[arm].label.as_str());
         format!("{values} {winner}")
     });
-    format!("Better by {key}: {}.", words.collect::<Vec<_>>().join(", "))
+    format!("Winner by {key}: {}.", parts.collect::<Vec<_>>().join(", "))
 }
 
-/// What all experiments of a sweep come to.
+/// Returns the common outcome of all experiments, or [`Outcome::Depends`].
 pub fn outcome(experiments: &[Experiment]) -> Outcome {
     match experiments {
         [] => Outcome::Inconclusive,
@@ -94,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn sweeps_are_read() {
+    fn sweeps_are_parsed() {
         let sweep: Sweep = "connections=1, 16,64".parse().unwrap();
         assert_eq!((sweep.key.as_str(), sweep.values.len()), ("connections", 3));
         for wrong in ["connections", "=1,2", "connections=", "connections=1,,2"] {
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_with_the_same_winner_are_told_together() {
+    fn neighbours_with_the_same_winner_form_a_range() {
         let cells = [
             cell("1", Some(0)),
             cell("16", Some(0)),
@@ -112,6 +116,6 @@ mod tests {
             cell("1024", Some(1)),
         ];
         let sentence = sentence("connections", &synthetic::arms(2), &cells);
-        assert_eq!(sentence, "Better by connections: 1 to 16 A, 64 none, 256 to 1024 B.");
+        assert_eq!(sentence, "Winner by connections: 1 to 16 A, 64 none, 256 to 1024 B.");
     }
 }

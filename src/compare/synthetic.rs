@@ -1,12 +1,12 @@
-//! Rounds that nobody measured, for tests of what is made of rounds.
+//! Synthetic rounds for the tests of the analysis.
 
 use crate::report::result::{
-    Arm, ArmKind, BatchSize, ClientUse, Latency, LatencyPair, MachineUse, Placement, Point, Round,
-    ServerCounters, ServerUse, Setting,
+    Arm, ArmKind, BatchSize, ClientUsage, CpuPlacement, Latency, LatencyPair, LoadLevel,
+    MachineUsage, Round, ServerCounters, ServerUsage, Setting,
 };
 
-/// A round in which all is well: 10,000 requests in a second, 10 µs each, 5 system calls.
-pub(super) fn round(arm: usize, point: Point, block: usize) -> Round {
+/// Returns a round without failures: 10,000 requests in a second, 10 µs and 5 system calls each.
+pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
     let latency = Latency {
         count: 10_000,
         p50_ns: 100_000,
@@ -16,20 +16,20 @@ pub(super) fn round(arm: usize, point: Point, block: usize) -> Round {
         max_ns: 1_000_000,
         histogram: String::new(),
     };
-    let saturated = point == Point::Saturated;
+    let saturated = load_level == LoadLevel::Saturation;
     Round {
         arm,
         control: false,
-        point,
+        load_level,
         block,
-        backend: Some("epoll:level".to_owned()),
+        engine: Some("epoll:level".to_owned()),
         started_at_seconds: block as f64,
         duration_ns: 1_000_000_000,
         slices: 20,
         requests: 10_000,
         failures: Default::default(),
         latency: LatencyPair { corrected: latency.clone(), uncorrected: latency },
-        server: ServerUse {
+        server: ServerUsage {
             cpu_ns: 100_000_000,
             user_ns: 10_000_000,
             system_ns: 90_000_000,
@@ -37,46 +37,46 @@ pub(super) fn round(arm: usize, point: Point, block: usize) -> Round {
             involuntary_switches: 100,
             tasks: 1,
             io_uring_tasks: 0,
-            busy: if saturated { 0.99 } else { 0.1 },
+            cpu_utilization: if saturated { 0.99 } else { 0.1 },
         },
         counters: Some(ServerCounters {
-            answered: 11_000,
+            responses: 11_000,
             system_calls: [("accept4".to_owned(), 11_000), ("sendto".to_owned(), 44_000)].into(),
             counters: [("accepted".to_owned(), 11_000)].into(),
             events_per_wait: Some(1.5),
-            batch_sizes: vec![BatchSize { at_least: 1, waits: 7_000 }],
+            batch_sizes: vec![BatchSize { min_events: 1, waits: 7_000 }],
         }),
-        client: ClientUse {
+        client: ClientUsage {
             cpu_ns: 500_000_000,
-            busy: 0.5,
-            connections: 64,
-            connections_ended: 0,
-            most_late_ns: 50_000,
+            cpu_utilization: 0.5,
+            max_open_connections: 64,
+            connections_closed_by_server: 0,
+            max_scheduling_delay_ns: 50_000,
         },
-        machine: MachineUse::default(),
+        machine: MachineUsage::default(),
     }
 }
 
-/// So many blocks of so many arms at both points, the control included.
+/// Returns blocks of all arms and the control at both load levels.
 pub(super) fn rounds(arms: usize, blocks: usize) -> Vec<Round> {
     let mut rounds = Vec::new();
     for block in 0..blocks {
-        for point in [Point::FixedRate, Point::Saturated] {
-            rounds.extend((0..arms).map(|arm| round(arm, point, block)));
-            rounds.push(Round { control: true, ..round(0, point, block) });
+        for load_level in [LoadLevel::FixedRate, LoadLevel::Saturation] {
+            rounds.extend((0..arms).map(|arm| round(arm, load_level, block)));
+            rounds.push(Round { control: true, ..round(0, load_level, block) });
         }
     }
     rounds
 }
 
-/// Arms `A`, `B`… that all ask for the engine of the rounds.
+/// Returns arms `A`, `B`… with the engine of the rounds.
 pub(super) fn arms(count: usize) -> Vec<Arm> {
     let arm = |index: usize| Arm {
         spec: "epoll:level".to_owned(),
         label: char::from(b'A' + index as u8).to_string(),
         kind: ArmKind::Engine,
         command_line: vec!["ringpoll".to_owned()],
-        engine: Some("epoll, level triggered".to_owned()),
+        engine: Some("epoll, level-triggered".to_owned()),
         settings: vec![Setting {
             key: "backend".to_owned(),
             value: "epoll:level".to_owned(),
@@ -87,12 +87,12 @@ pub(super) fn arms(count: usize) -> Vec<Arm> {
     (0..count).map(arm).collect()
 }
 
-/// Server and client apart.
-pub(super) fn placement() -> Placement {
-    Placement {
+/// Returns a placement with server and client on different cores.
+pub(super) fn placement() -> CpuPlacement {
+    CpuPlacement {
         server_cpus: vec![1],
         client_cpus: vec![0],
-        shared: false,
+        shares_core: false,
         reason: "a test".to_owned(),
     }
 }

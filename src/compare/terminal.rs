@@ -1,24 +1,24 @@
-//! A result as lines for a terminal: first what it comes to, then the figures, then why.
+//! The result as text for a terminal: the conclusion, tables of metrics, causes and notes.
 
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
+use super::explanation::{at_load_level, format_percentage, load_conclusion};
 use super::ladder;
-use super::words::{at_point, percentage, sentence_of_load, thousands};
+use crate::report::cells::values;
+use crate::report::labels::{gate_effect_label, required_settings, verdict_label};
 use crate::report::result::{
-    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Ladder, Metric, MetricResult,
+    Comparison, ComparisonResult, Experiment, Gate, GateEffect, LadderResult, Method, MetricResult,
 };
-use crate::report::verdict_words::verdict_words;
 
-/// All of it, with tables that are no wider than a terminal is; without a width as wide as they
-/// are.
+/// Renders a result. `width` limits the tables; `None` leaves them as wide as their content.
 pub fn render(result: &ComparisonResult, width: Option<u16>) -> String {
     let mut text = match &result.experiments[..] {
         all if has_several_loads(result) => {
-            all.iter().map(|it| sentence_of_load(it) + "\n").collect()
+            all.iter().map(|it| load_conclusion(it) + "\n").collect()
         }
-        _ => format!("{}\n", result.sentence),
+        _ => format!("{}\n", result.conclusion),
     };
     for experiment in &result.experiments {
         render_experiment(&mut text, result, experiment, width);
@@ -27,7 +27,7 @@ pub fn render(result: &ComparisonResult, width: Option<u16>) -> String {
     text
 }
 
-/// Whether there is a verdict for each of several loads, and no map.
+/// Returns true if several loads have a conclusion each, as opposed to the values of a sweep.
 pub fn has_several_loads(result: &ComparisonResult) -> bool {
     result.experiments.len() > 1 && result.crossover.is_none()
 }
@@ -40,14 +40,13 @@ fn render_experiment(
 ) {
     let load = &experiment.load;
     let name = if has_several_loads(result) { format!("{}: ", load.name) } else { String::new() };
-    let _ = writeln!(text, "\nload: {name}{}", load.text);
-    if !load.server_settings.is_empty() {
-        let set = load.server_settings.iter().filter(|it| !it.value.is_empty());
-        let set: Vec<_> = set.map(|it| format!("{}={}", it.key, it.value)).collect();
-        let _ = writeln!(text, "all engines serve it with {}", set.join(", "));
+    let _ = writeln!(text, "\nload: {name}{}", load.description);
+    let settings = required_settings(load);
+    if !settings.is_empty() {
+        let _ = writeln!(text, "required settings: {settings}");
     }
     if let Some(sweep) = &experiment.sweep {
-        let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.sentence);
+        let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.conclusion);
     }
     if let Some(ladder) = &experiment.ladder {
         render_ladder(text, result, experiment, ladder, width);
@@ -59,30 +58,27 @@ fn render_experiment(
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         let _ = writeln!(text, "\n{}", table.trim_fmt());
-        if !comparison.why.is_empty() {
+        if !comparison.causes.is_empty() {
             let _ = writeln!(text, "\nWhy");
         }
-        for line in &comparison.why {
+        for line in &comparison.causes {
             let _ = writeln!(text, "  {line}");
         }
     }
     if !(experiment.gates.is_empty() && experiment.notes.is_empty()) {
-        let _ = writeln!(text, "\nTo be known");
+        let _ = writeln!(text, "\nNotes");
     }
-    for gate in &experiment.gates {
-        render_gate(text, gate, &experiment.sentence);
-    }
-    for note in &experiment.notes {
-        let _ = writeln!(text, "  note: {note}.");
+    for note in notes(experiment) {
+        let _ = writeln!(text, "  {note}");
     }
 }
 
-/// In place of fifteen tables; they are in the JSON and on the page.
+/// Renders a ladder as one table; the JSON and the page have the metrics of each step.
 fn render_ladder(
     text: &mut String,
     result: &ComparisonResult,
     experiment: &Experiment,
-    ladder: &Ladder,
+    ladder: &LadderResult,
     width: Option<u16>,
 ) {
     let mut table = ladder::table::table(result, experiment, ladder);
@@ -90,29 +86,28 @@ fn render_ladder(
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
     let _ = writeln!(text, "\n{}", table.trim_fmt());
-    for rung in &ladder.rungs {
-        if let Some(remark) = &rung.remark {
-            let _ = writeln!(text, "  {}: {remark}.", result.arms[rung.arm].label);
+    for step in &ladder.steps {
+        if let Some(note) = &step.note {
+            let _ = writeln!(text, "  {}: {note}", result.arms[step.arm].label);
         }
     }
 }
 
 fn table(result: &ComparisonResult, experiment: &Experiment, comparison: &Comparison) -> Table {
     let mut table = Table::new();
-    // A line under the names, and nothing else.
+
     let line = LineStyle::none().fill('─').junction('─');
     table.load_style(TableStyle::new().header_separator(line));
-    let first = &result.arms[comparison.baseline].label;
-    let other = &result.arms[comparison.contender].label;
-    table.set_header(["", first, other, "ratio", "interval", "verdict", "noise"]);
-    let mut point = None;
+    let baseline = &result.arms[comparison.baseline].label;
+    let candidate = &result.arms[comparison.candidate].label;
+    table.set_header(["", baseline, candidate, "ratio", "interval", "verdict", "noise"]);
+    let mut load_level = None;
     for metric in &comparison.metrics {
-        if point != Some(metric.point) {
-            point = Some(metric.point);
-            table.add_row([at_point(metric.point, &experiment.working_points)]);
+        if load_level != Some(metric.load_level) {
+            load_level = Some(metric.load_level);
+            table.add_row([at_load_level(metric.load_level, &experiment.load_levels)]);
         }
-        let same = |it: &&MetricResult| it.metric == metric.metric && it.point == metric.point;
-        table.add_row(row(metric, experiment.control.metrics.iter().find(same)));
+        table.add_row(row(experiment, metric));
     }
     for column in 1..=4 {
         if let Some(column) = table.column_mut(column) {
@@ -122,50 +117,63 @@ fn table(result: &ComparisonResult, experiment: &Experiment, comparison: &Compar
     table
 }
 
-fn row(result: &MetricResult, control: Option<&MetricResult>) -> [String; 7] {
-    let interval = match (result.low, result.high) {
-        (Some(low), Some(high)) => format!("{low:.3} – {high:.3}"),
-        _ => "–".to_owned(),
-    };
+/// Returns the cells of a metric: name, values of both arms, ratio, interval, verdict and noise.
+pub fn row(experiment: &Experiment, result: &MetricResult) -> [String; 7] {
+    let [baseline, candidate, ratio, interval] = values(result);
+    let same =
+        |it: &&MetricResult| it.metric == result.metric && it.load_level == result.load_level;
+    let control = experiment.control.metrics.iter().find(same);
     let noise = control.and_then(|it| Some((it.low?, it.high?)));
     let unit = result.metric.unit();
     let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
     [
-        format!("  {}{unit}", result.metric.words()),
-        value(result.metric, result.baseline),
-        value(result.metric, result.contender),
-        result.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.3}")),
+        format!("  {}{unit}", result.metric.label()),
+        baseline,
+        candidate,
+        ratio,
         interval,
-        verdict_words(result) + if result.decides { " ◄" } else { "" },
+        verdict_label(result) + if result.is_primary { " ◄" } else { "" },
         noise.map_or_else(String::new, |(low, high)| {
-            format!("±{}", percentage((high / low).sqrt() - 1.0))
+            format!("±{}", format_percentage((high / low).sqrt() - 1.0))
         }),
     ]
 }
 
-fn value(metric: Metric, value: Option<f64>) -> String {
-    match (metric, value) {
-        (_, None) => "–".to_owned(),
-        (Metric::Throughput, Some(value)) => thousands(value),
-        (_, Some(value)) if value >= 1000.0 => thousands(value),
-        (_, Some(value)) if value >= 100.0 => format!("{value:.0}"),
-        (_, Some(value)) if value >= 0.1 => format!("{value:.2}"),
-        (_, Some(value)) => format!("{value:.4}"),
-    }
+/// Returns the gates that the conclusion does not contain, and the notes.
+pub fn notes(experiment: &Experiment) -> Vec<String> {
+    let is_in_conclusion = |gate: &Gate| {
+        gate.effect == GateEffect::Invalid && experiment.conclusion.contains(&gate.reason)
+    };
+    let gates = experiment.gates.iter().filter(|gate| !is_in_conclusion(gate)).map(gate_text);
+    gates.chain(experiment.notes.iter().map(|note| format!("note: {note}"))).collect()
 }
 
-fn render_gate(text: &mut String, gate: &Gate, said: &str) {
-    let effect = match gate.effect {
-        GateEffect::Invalid => "invalid",
-        GateEffect::NotJudgeable => "not judged",
-        GateEffect::Warning => "note",
+fn gate_text(gate: &Gate) -> String {
+    let (_, effect) = gate_effect_label(gate.effect);
+    let metrics: Vec<&str> = gate.metrics.iter().map(|at| at.metric.label()).collect();
+    let metrics =
+        if metrics.is_empty() { String::new() } else { format!(" ({})", metrics.join(", ")) };
+    format!("{effect}{metrics}: {} {}", gate.reason, gate.remedy)
+}
+
+/// Returns for example `48 rounds of 0.2 s in 8 blocks`; a compact file does not have the number of
+/// rounds.
+pub fn rounds(result: &ComparisonResult, experiment: &Experiment) -> String {
+    let count = match experiment.rounds.len() {
+        0 => String::new(),
+        count => format!("{count} "),
     };
-    let what: Vec<&str> = gate.metrics.iter().map(|at| at.metric.words()).collect();
-    let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(", ")) };
-    if said.contains(&gate.reason) && gate.effect == GateEffect::Invalid {
-        return;
-    }
-    let _ = writeln!(text, "  {effect}{what}: {}. Try: {}.", gate.reason, gate.remedy);
+    let blocks = experiment.interim_analyses.last().map_or(0, |it| it.blocks);
+    format!("{count}rounds of {:.1} s in {blocks} blocks", result.method.round_seconds)
+}
+
+/// Describes the CPUs and the network of server and client.
+pub fn placement(method: &Method) -> String {
+    let placement = &method.cpu_placement;
+    format!(
+        "server on CPUs {:?}, client on CPUs {:?}: {}; {}",
+        placement.server_cpus, placement.client_cpus, placement.reason, method.isolation.reason
+    )
 }
 
 fn render_method(text: &mut String, result: &ComparisonResult) {
@@ -174,30 +182,22 @@ fn render_method(text: &mut String, result: &ComparisonResult) {
     for experiment in &result.experiments {
         let several = has_several_loads(result);
         let name = if several { format!("{}: ", experiment.load.name) } else { String::new() };
-        let blocks = experiment.looks.last().map_or(0, |look| look.blocks);
         let _ = writeln!(
             text,
-            "  {name}{} rounds of {:.1} s in {blocks} blocks, each with a new server of every arm and two \
-             of the first (noise); within a block they have the load in short slices in turn, in \
-             random order, seed {}",
-            experiment.rounds.len(),
-            method.round_seconds,
+            "  {name}{}; a block starts a new server of each arm and a second one of the first arm \
+             (noise), and applies the load in short slices in random order, seed {}",
+            rounds(result, experiment),
             method.seed
         );
     }
-    let placement = &method.placement;
-    let _ = writeln!(
-        text,
-        "  server on processor {:?}, client on {:?}: {}; {}",
-        placement.server_cpus, placement.client_cpus, placement.reason, method.isolation.reason
-    );
+    let _ = writeln!(text, "  {}", placement(method));
     let is_ladder = result.experiments.iter().any(|it| it.ladder.is_some());
     if is_ladder {
-        let _ = writeln!(text, "  each rung has one setting more than the one below it");
+        let _ = writeln!(text, "  each step changes one setting of the previous step");
     } else if result.differences.is_empty() {
-        let _ = writeln!(text, "  all settings are the same in all arms");
+        let _ = writeln!(text, "  all arms have the same settings");
     } else {
-        let _ = writeln!(text, "  these settings differ, all others are the same in all arms:");
+        let _ = writeln!(text, "  differences between the arms:");
     }
     for difference in result.differences.iter().filter(|_| !is_ladder) {
         let values: Vec<_> =
@@ -212,7 +212,5 @@ fn render_method(text: &mut String, result: &ComparisonResult) {
         environment.cpu.model,
         environment.virtualisation
     );
-    if let Some(doctor) = &environment.doctor {
-        let _ = writeln!(text, "  {}", doctor.in_short());
-    }
+    let _ = writeln!(text, "  {}", environment.doctor.summary());
 }

@@ -1,34 +1,34 @@
-//! Where server and client run.
+//! CPU topology, and the CPUs on which server and client run.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::report::result::Placement;
+use crate::report::result::CpuPlacement;
 
-/// The processors of the machine as far as the choice needs them.
+/// The CPUs that this process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
-    /// Those that this process may use, each with the core and the memory node it belongs to.
+    /// Each CPU with its core and NUMA node.
     pub cpus: Vec<Cpu>,
 }
 
-/// A processor as the scheduler sees it: a thread of a core.
+/// A logical CPU: one hardware thread of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
     /// Its number.
     pub number: usize,
-    /// Its core; threads with the same one share it.
+    /// Its physical package and core.
     pub core: (usize, usize),
-    /// Its memory node.
+    /// Its NUMA node.
     pub node: usize,
 }
 
 impl Topology {
-    /// Reads it from the kernel.
+    /// Reads the topology from sysfs.
     pub fn read() -> Self {
-        let numbers = affinity();
+        let numbers = allowed_cpus();
         Self { cpus: numbers.into_iter().map(Cpu::read).collect() }
     }
 
@@ -54,23 +54,23 @@ impl Cpu {
                 .flatten()
                 .find_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok())
         });
-        // Where the kernel does not tell, each is a core of its own.
+        // Without topology in sysfs, each CPU counts as a core.
         let core = (package, read("core_id").unwrap_or(number));
         Self { number, core, node: node.unwrap_or(0) }
     }
 }
 
-/// The processors that the calling thread may use.
-pub fn affinity() -> Vec<usize> {
+/// Returns the CPUs that the calling thread may use.
+pub fn allowed_cpus() -> Vec<usize> {
     sched_getaffinity(None)
         .map(|set| (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
         .unwrap_or_default()
 }
 
-/// Keeps the calling thread, and what it starts from now on, on these processors.
+/// Pins the calling thread, and the threads and processes that it starts later, to these CPUs.
 ///
 /// # Errors
-/// When the kernel does not have them, or does not allow them.
+/// If a CPU does not exist or is not allowed.
 pub fn pin(cpus: &[usize]) -> rustix::io::Result<()> {
     let mut set = CpuSet::new();
     for &cpu in cpus {
@@ -79,50 +79,50 @@ pub fn pin(cpus: &[usize]) -> rustix::io::Result<()> {
     sched_setaffinity(None, &set)
 }
 
-/// Chooses processors for a server with so many threads and a client with one, unless they were
-/// named.
+/// Chooses CPUs for a server with `server_threads` threads and for a client with one thread. CPUs
+/// that are given remain.
 ///
 /// # Errors
-/// When a named processor is not there.
-pub fn place(
+/// If a given CPU is not one of the topology.
+pub fn choose_placement(
     topology: &Topology,
     server_threads: usize,
     server: Option<Vec<usize>>,
     client: Option<Vec<usize>>,
-) -> Result<Placement, String> {
+) -> Result<CpuPlacement, String> {
     for cpu in server.iter().chain(&client).flatten() {
         if topology.cpu(*cpu).is_none() {
-            let known: Vec<_> = topology.cpus.iter().map(|cpu| cpu.number.to_string()).collect();
+            let available: Vec<_> =
+                topology.cpus.iter().map(|cpu| cpu.number.to_string()).collect();
             return Err(format!(
-                "processor {cpu} is not one that this process may use: {}",
-                known.join(", ")
+                "CPU {cpu} is not available to this process. Use some of {}",
+                available.join(", ")
             ));
         }
     }
-    let named = server.is_some() || client.is_some();
+    let given = server.is_some() || client.is_some();
     let client_cpus = client.unwrap_or_else(|| choose_client(topology, server.as_deref()));
     let server_cpus =
         server.unwrap_or_else(|| choose_server(topology, server_threads, &client_cpus));
-    let shared = server_cpus
+    let shares_core = server_cpus
         .iter()
         .any(|&one| client_cpus.iter().any(|&other| topology.share_a_core(one, other)));
-    let reason = match (named, shared) {
+    let reason = match (given, shares_core) {
         (_, true) if topology.cpus.len() == 1 => {
-            "there is only one processor: server and client take turns on it, so throughput and \
-             latency are those of both together, and only CPU per request can be compared"
+            "only one CPU is available, so server and client share it: only CPU per request can be \
+             compared"
         }
-        (_, true) => {
-            "server and client share a core, so throughput and latency are those of both \
-             together, and only CPU per request can be compared"
+        (_, true) => "server and client share a core: only CPU per request can be compared",
+        (true, false) => "given on the command line",
+        (false, false) => {
+            "the client on the first CPU, the server on other cores, if possible of the same NUMA node"
         }
-        (true, false) => "named on the command line",
-        (false, false) => "the client on the first processor, the server on other cores near it",
     };
-    Ok(Placement { server_cpus, client_cpus, shared, reason: reason.to_owned() })
+    Ok(CpuPlacement { server_cpus, client_cpus, shares_core, reason: reason.to_owned() })
 }
 
-/// The first processor whose core the server does not use. The first of all takes most interrupts
-/// of devices on many machines, and the server is the one to be measured.
+/// Chooses the first CPU whose core the server does not use. On many machines the first CPU handles
+/// most device interrupts, so it is left to the client.
 fn choose_client(topology: &Topology, server: Option<&[usize]>) -> Vec<usize> {
     let server = server.unwrap_or_default();
     let free = |cpu: &&Cpu| !server.iter().any(|&other| topology.share_a_core(cpu.number, other));
@@ -130,8 +130,8 @@ fn choose_client(topology: &Topology, server: Option<&[usize]>) -> Vec<usize> {
     cpu.map(|cpu| cpu.number).into_iter().collect()
 }
 
-/// One thread of each core but the client's: those of its memory node first, from the last one
-/// on. Threads beside another one only when the cores are not enough.
+/// Chooses one CPU of each core that the client does not use: cores of its NUMA node first, highest
+/// numbers first. A second CPU of a core is used only if there are too few cores.
 fn choose_server(topology: &Topology, threads: usize, client: &[usize]) -> Vec<usize> {
     let client_node = client.first().and_then(|&cpu| topology.cpu(cpu)).map(|cpu| cpu.node);
     let mut free: Vec<&Cpu> = topology
@@ -153,12 +153,12 @@ fn choose_server(topology: &Topology, threads: usize, client: &[usize]) -> Vec<u
     chosen
 }
 
-/// Reads `0,2-4`.
+/// Parses a CPU list such as `0,2-4`.
 ///
 /// # Errors
-/// When it is not of that form.
-pub fn parse_cpus(text: &str) -> Result<Vec<usize>, String> {
-    let problem = || format!("processors such as 1 or 0,2-4 are expected, not {text}");
+/// If the text is not a CPU list, or a number is too large.
+pub fn parse_cpu_list(text: &str) -> Result<Vec<usize>, String> {
+    let problem = || format!("`{text}` is not a list of CPUs such as 1 or 0,2-4");
     let mut cpus = BTreeSet::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -176,76 +176,75 @@ pub fn parse_cpus(text: &str) -> Result<Vec<usize>, String> {
 mod tests {
     use super::*;
 
-    /// So many processors, so many threads a core, so many cores a node.
-    fn machine(cpus: usize, threads: usize, cores_of_node: usize) -> Topology {
-        // As Linux numbers them: first one thread of each core, then the others.
-        let cores = cpus / threads;
+    fn machine(cpus: usize, threads_per_core: usize, cores_per_node: usize) -> Topology {
+        // Linux numbers one thread of each core first, then the second threads.
+        let cores = cpus / threads_per_core;
         let cpu = |number: usize| {
             let core = number % cores;
-            Cpu { number, core: (0, core), node: core / cores_of_node }
+            Cpu { number, core: (0, core), node: core / cores_per_node }
         };
         Topology { cpus: (0..cpus).map(cpu).collect() }
     }
 
     fn placed(topology: &Topology, threads: usize) -> (Vec<usize>, Vec<usize>, bool) {
-        let placement = place(topology, threads, None, None).unwrap();
-        (placement.server_cpus, placement.client_cpus, placement.shared)
+        let placement = choose_placement(topology, threads, None, None).unwrap();
+        (placement.server_cpus, placement.client_cpus, placement.shares_core)
     }
 
     #[test]
-    fn server_and_client_have_cores_of_their_own_where_there_are_two() {
+    fn server_and_client_use_different_cores() {
         assert_eq!(placed(&machine(2, 1, 2), 1), (vec![1], vec![0], false));
         assert_eq!(placed(&machine(8, 1, 8), 4), (vec![4, 5, 6, 7], vec![0], false));
     }
 
     #[test]
-    fn a_thread_of_the_clients_core_is_not_used() {
+    fn server_avoids_the_core_of_the_client() {
         // Two cores with two threads each: 0 and 2, 1 and 3.
         assert_eq!(placed(&machine(4, 2, 2), 1), (vec![3], vec![0], false));
         assert_eq!(placed(&machine(4, 2, 2), 4), (vec![1, 3], vec![0], false));
     }
 
     #[test]
-    fn the_clients_memory_node_comes_first() {
+    fn server_prefers_the_numa_node_of_the_client() {
         assert_eq!(placed(&machine(8, 1, 4), 2), (vec![2, 3], vec![0], false));
         assert_eq!(placed(&machine(8, 1, 4), 4), (vec![1, 2, 3, 7], vec![0], false));
     }
 
     #[test]
-    fn with_one_core_they_share_it_and_it_is_said() {
-        let placement = place(&machine(1, 1, 1), 1, None, None).unwrap();
-        assert!(placement.shared && placement.reason.contains("only one processor"));
+    fn single_core_is_shared_and_reported() {
+        let placement = choose_placement(&machine(1, 1, 1), 1, None, None).unwrap();
+        assert!(placement.shares_core && placement.reason.contains("only one CPU"));
         assert_eq!(placement.server_cpus, placement.client_cpus);
-        let placement = place(&machine(2, 2, 1), 1, None, None).unwrap();
-        assert!(placement.shared && placement.reason.contains("share a core"));
+        let placement = choose_placement(&machine(2, 2, 1), 1, None, None).unwrap();
+        assert!(placement.shares_core && placement.reason.contains("share a core"));
     }
 
     #[test]
-    fn named_processors_are_taken_and_must_be_there() {
+    fn given_cpus_are_used_and_must_exist() {
         let topology = machine(4, 1, 4);
-        let placement = place(&topology, 1, Some(vec![0]), None).unwrap();
+        let placement = choose_placement(&topology, 1, Some(vec![0]), None).unwrap();
         assert_eq!((placement.server_cpus, placement.client_cpus), (vec![0], vec![1]));
-        assert!(place(&topology, 1, Some(vec![2]), Some(vec![2])).unwrap().shared);
-        let problem = place(&topology, 1, Some(vec![9]), None).unwrap_err();
+        assert!(choose_placement(&topology, 1, Some(vec![2]), Some(vec![2])).unwrap().shares_core);
+        let problem = choose_placement(&topology, 1, Some(vec![9]), None).unwrap_err();
         assert!(problem.contains("0, 1, 2, 3"), "{problem}");
     }
 
     #[test]
-    fn lists_of_processors_are_read() {
-        assert_eq!(parse_cpus("0,2-4").unwrap(), [0, 2, 3, 4]);
+    fn cpu_lists_are_parsed() {
+        assert_eq!(parse_cpu_list("0,2-4").unwrap(), [0, 2, 3, 4]);
         for wrong in ["", "a", "3-1", "1-", "0-99999999"] {
-            assert!(parse_cpus(wrong).is_err(), "{wrong}");
+            assert!(parse_cpu_list(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn this_machine_has_processors() {
+    fn topology_of_this_machine_has_its_allowed_cpus() {
         let topology = Topology::read();
-        assert_eq!(topology.cpus.len(), affinity().len());
+        assert_eq!(topology.cpus.len(), allowed_cpus().len());
         std::thread::spawn(move || {
             let first = topology.cpus[0].number;
             pin(&[first]).unwrap();
-            assert_eq!(affinity(), [first]);
+            assert_eq!(allowed_cpus(), [first]);
         })
         .join()
         .unwrap();

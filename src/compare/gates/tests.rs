@@ -1,25 +1,25 @@
-//! Each rule is provoked once, alone, in rounds in which all else is well.
+//! Each gate is triggered alone, in rounds that are otherwise healthy.
 
 use super::*;
-use crate::compare::judgement::{Margins, judge};
-use crate::compare::metrics::{Against, all_metrics};
+use crate::compare::metrics::{Contrast, all_metrics};
 use crate::compare::synthetic;
-use crate::report::result::Setting;
+use crate::compare::verdict::{Margins, decide};
+use crate::report::result::ArmKind;
 
 const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
 
 struct Case {
     arms: Vec<Arm>,
-    placement: Placement,
+    placement: CpuPlacement,
     optimised: bool,
-    points: Vec<WorkingPoint>,
+    load_levels: Vec<LoadLevelResult>,
     rounds: Vec<Round>,
 }
 
 impl Case {
     fn healthy() -> Self {
-        let point = |point, requests_per_second| WorkingPoint {
-            point,
+        let load_level = |load_level, requests_per_second| LoadLevelResult {
+            load_level,
             requests_per_second,
             rate_origin: None,
         };
@@ -27,7 +27,10 @@ impl Case {
             arms: synthetic::arms(2),
             placement: synthetic::placement(),
             optimised: true,
-            points: vec![point(Point::FixedRate, Some(10_000.0)), point(Point::Saturated, None)],
+            load_levels: vec![
+                load_level(LoadLevel::FixedRate, Some(10_000.0)),
+                load_level(LoadLevel::Saturation, None),
+            ],
             rounds: synthetic::rounds(2, 7),
         }
     }
@@ -38,31 +41,39 @@ impl Case {
         case
     }
 
-    /// A case in which each round of the second arm at this point, or at any, is changed.
-    fn with_rounds(point: Option<Point>, change: impl Fn(&mut Round)) -> Self {
+    /// Changes each round of the second arm, at one load level or at all.
+    fn with_rounds(load_level: Option<LoadLevel>, change: impl Fn(&mut Round)) -> Self {
         Self::with(|case| {
-            let concerned = |it: &&mut Round| it.arm == 1 && point.is_none_or(|at| at == it.point);
+            let concerned =
+                |it: &&mut Round| it.arm == 1 && load_level.is_none_or(|at| at == it.load_level);
             case.rounds.iter_mut().filter(concerned).for_each(change);
         })
     }
 
+    fn make_second_arm_a_command(&mut self) {
+        self.arms[1].kind = ArmKind::Command;
+        self.arms[1].settings.clear();
+        let rounds = self.rounds.iter_mut().filter(|round| round.arm == 1);
+        rounds.for_each(|round| round.engine = None);
+    }
+
     fn gates(&self) -> Vec<Gate> {
-        let points: Vec<Point> = self.points.iter().map(|it| it.point).collect();
-        let control: Vec<MetricResult> = all_metrics(&points)
+        let load_levels: Vec<LoadLevel> = self.load_levels.iter().map(|it| it.load_level).collect();
+        let control: Vec<MetricResult> = all_metrics(&load_levels)
             .into_iter()
-            .map(|at| judge(&self.rounds, at, Against::Itself, false, 0.001, MARGINS, 1))
+            .map(|at| decide(&self.rounds, at, Contrast::Control, false, 0.001, MARGINS, 1))
             .collect();
         gates(&Evidence {
             arms: &self.arms,
             placement: &self.placement,
             optimised: self.optimised,
-            points: &self.points,
+            load_levels: &self.load_levels,
             rounds: &self.rounds,
             control: &control,
         })
     }
 
-    /// The only gate of the case.
+    /// Returns the only gate of the case.
     fn only(&self) -> Gate {
         let mut gates = self.gates();
         assert_eq!(gates.len(), 1, "{gates:?}");
@@ -78,39 +89,33 @@ impl Case {
     }
 }
 
-fn at(metric: Metric, point: Point) -> MetricAt {
-    MetricAt { metric, point }
+fn at(metric: Metric, load_level: LoadLevel) -> MetricAt {
+    MetricAt { metric, load_level }
 }
 
 #[test]
-fn nothing_speaks_against_a_healthy_experiment() {
+fn healthy_experiment_has_no_gates() {
     assert_eq!(Case::healthy().gates(), []);
 }
 
 #[test]
 fn wrong_engine() {
-    let case = Case::with_rounds(None, |round| round.backend = Some("epoll:edge".to_owned()));
+    let case = Case::with_rounds(None, |round| round.engine = Some("epoll:edge".to_owned()));
     let gate = case.assert(GateKind::WrongEngine, GateEffect::Invalid);
     assert_eq!(gate.arms, [1]);
-    assert!(gate.reason.contains("epoll:edge, not on epoll:level"), "{}", gate.reason);
-    // Another program has no engine to be asked for.
-    let case = Case::with(|case| {
-        case.arms[1].kind = crate::report::result::ArmKind::Command;
-        case.arms[1].settings = Vec::<Setting>::new();
-        let rounds = case.rounds.iter_mut().filter(|round| round.arm == 1);
-        rounds.for_each(|round| round.backend = None);
-    });
-    assert_eq!(case.gates(), []);
+    assert!(gate.reason.contains("epoll:edge instead of epoll:level"), "{}", gate.reason);
+    // Another program has no engine.
+    assert_eq!(Case::with(Case::make_second_arm_a_command).gates(), []);
 }
 
 #[test]
 fn wrong_bytes() {
     let case = Case::with_rounds(None, |round| {
         round.failures.wrong_bytes = 1;
-        round.failures.example = Some("114 bytes expected, 113 came".to_owned());
+        round.failures.example = Some("114 bytes expected, 113 received".to_owned());
     });
     let gate = case.assert(GateKind::WrongBytes, GateEffect::Invalid);
-    assert!(gate.reason.contains("113 came"), "{}", gate.reason);
+    assert!(gate.reason.contains("113 received"), "{}", gate.reason);
 }
 
 #[test]
@@ -122,6 +127,30 @@ fn connections_refused() {
 }
 
 #[test]
+fn advice_names_only_settings_of_the_affected_arms() {
+    let mut case = Case::with(|case| {
+        case.rounds.iter_mut().for_each(|round| round.failures.refused = 1);
+    });
+    let remedy = case.only().remedy;
+    assert!(remedy.contains("--set server.backlog"), "{remedy}");
+    assert!(!remedy.contains("in the configuration of"), "{remedy}");
+    case.make_second_arm_a_command();
+    let remedy = case.only().remedy;
+    assert!(remedy.contains("--set server.backlog"), "{remedy}");
+    assert!(remedy.contains("listen backlog in the configuration of B."), "{remedy}");
+    for change in [
+        |round: &mut Round| round.failures.refused = 1,
+        |round: &mut Round| round.failures.timed_out = 100,
+        |round: &mut Round| round.client.connections_closed_by_server = 51,
+    ] {
+        let mut case = Case::with_rounds(None, change);
+        case.make_second_arm_a_command();
+        let remedy = case.only().remedy;
+        assert!(!remedy.contains("--set") && remedy.contains(" of B"), "{remedy}");
+    }
+}
+
+#[test]
 fn requests_failed() {
     let case = Case::with_rounds(None, |round| round.failures.reset = 1);
     case.assert(GateKind::RequestsFailed, GateEffect::Warning);
@@ -130,15 +159,15 @@ fn requests_failed() {
 }
 
 #[test]
-fn connections_are_not_kept() {
-    let ended = |connections_ended| {
-        Case::with_rounds(None, move |round| round.client.connections_ended = connections_ended)
+fn connections_closed_by_server() {
+    let ended = |closed| {
+        Case::with_rounds(None, move |round| round.client.connections_closed_by_server = closed)
     };
     // There are 10,000 requests.
     assert_eq!(ended(1).gates(), []);
-    ended(2).assert(GateKind::ConnectionsNotKept, GateEffect::Warning);
-    ended(50).assert(GateKind::ConnectionsNotKept, GateEffect::Warning);
-    let gate = ended(51).assert(GateKind::ConnectionsNotKept, GateEffect::NotJudgeable);
+    ended(2).assert(GateKind::ConnectionsClosedByServer, GateEffect::Warning);
+    ended(50).assert(GateKind::ConnectionsClosedByServer, GateEffect::Warning);
+    let gate = ended(51).assert(GateKind::ConnectionsClosedByServer, GateEffect::NotCompared);
     assert_eq!((gate.arms, gate.metrics), (vec![1], Vec::new()));
 }
 
@@ -148,129 +177,145 @@ fn count(round: &mut Round, name: &str) {
 }
 
 #[test]
-fn completions_overflowed() {
+fn completion_queue_overflow() {
     let case = Case::with_rounds(None, |round| count(round, "completion_queue_overflows"));
-    let gate = case.assert(GateKind::CompletionsOverflowed, GateEffect::NotJudgeable);
+    let gate = case.assert(GateKind::CompletionQueueOverflow, GateEffect::NotCompared);
     assert!(gate.remedy.contains("completion_queue_entries"));
 }
 
 #[test]
-fn buffers_ran_out() {
-    for name in ["accept_pauses", "receive_buffers_exhausted"] {
+fn out_of_buffers() {
+    for name in server::OUT_OF_BUFFERS_COUNTERS {
         let case = Case::with_rounds(None, |round| count(round, name));
-        case.assert(GateKind::BuffersRanOut, GateEffect::NotJudgeable);
+        case.assert(GateKind::OutOfBuffers, GateEffect::NotCompared);
+    }
+}
+
+/// A gate on a counter that no server reports would never trigger.
+#[test]
+fn counters_of_gates_exist() {
+    let counters = ringpoll_backends::Counters::default();
+    let names: Vec<_> = counters.iter().map(|(name, _)| name).collect();
+    for name in server::OUT_OF_BUFFERS_COUNTERS.iter().chain(&["completion_queue_overflows"]) {
+        assert!(names.contains(name), "{name}: {names:?}");
     }
 }
 
 #[test]
-fn the_client_is_saturated_and_the_server_is_not() {
-    let case = Case::with_rounds(Some(Point::Saturated), |round| {
-        round.server.busy = 0.6;
-        round.client.busy = 0.99;
+fn client_is_saturated() {
+    let case = Case::with_rounds(Some(LoadLevel::Saturation), |round| {
+        round.server.cpu_utilization = 0.6;
+        round.client.cpu_utilization = 0.99;
     });
-    let gate = case.assert(GateKind::ClientSaturated, GateEffect::NotJudgeable);
-    assert_eq!(gate.metrics, [at(Metric::Throughput, Point::Saturated)]);
-    assert!(gate.remedy.contains("CPU per request can be judged"));
+    let gate = case.assert(GateKind::ClientSaturated, GateEffect::NotCompared);
+    assert_eq!(gate.metrics, [at(Metric::Throughput, LoadLevel::Saturation)]);
+    assert!(gate.remedy.contains("CPU per request is still valid"));
 }
 
 #[test]
-fn nobody_is_saturated() {
-    let case = Case::with_rounds(Some(Point::Saturated), |round| round.server.busy = 0.96);
-    let gate = case.assert(GateKind::ServerNotSaturated, GateEffect::NotJudgeable);
+fn neither_server_nor_client_is_saturated() {
+    let case =
+        Case::with_rounds(Some(LoadLevel::Saturation), |round| round.server.cpu_utilization = 0.96);
+    let gate = case.assert(GateKind::ServerNotSaturated, GateEffect::NotCompared);
     assert!(gate.remedy.contains("--connections"));
 }
 
 #[test]
-fn the_rate_is_not_kept() {
-    let point = Some(Point::FixedRate);
+fn rate_not_reached() {
+    let load_level = Some(LoadLevel::FixedRate);
     for case in [
-        Case::with_rounds(point, |round| round.requests = 9_000),
-        Case::with_rounds(point, |round| round.server.busy = 0.98),
-        Case::with_rounds(point, |round| round.client.busy = 0.98),
+        Case::with_rounds(load_level, |round| round.requests = 9_000),
+        Case::with_rounds(load_level, |round| round.server.cpu_utilization = 0.98),
+        Case::with_rounds(load_level, |round| round.client.cpu_utilization = 0.98),
     ] {
-        let gate = case.assert(GateKind::RateNotKept, GateEffect::NotJudgeable);
-        assert!(gate.metrics.contains(&at(Metric::LatencyP99, Point::FixedRate)));
-        assert!(gate.metrics.contains(&at(Metric::CpuPerRequest, Point::FixedRate)));
-        assert!(gate.metrics.iter().all(|it| it.point == Point::FixedRate));
-        assert_eq!(gate.remedy, "--rate 7000");
+        let gate = case.assert(GateKind::RateNotReached, GateEffect::NotCompared);
+        assert!(gate.metrics.contains(&at(Metric::LatencyP99, LoadLevel::FixedRate)));
+        assert!(gate.metrics.contains(&at(Metric::CpuPerRequest, LoadLevel::FixedRate)));
+        assert!(gate.metrics.iter().all(|it| it.load_level == LoadLevel::FixedRate));
+        assert_eq!(gate.remedy, "Try --rate 7000.");
     }
 }
 
 #[test]
 fn server_and_client_share_a_core() {
-    let case = Case::with(|case| case.placement.shared = true);
-    let gate = case.assert(GateKind::SharedCore, GateEffect::NotJudgeable);
-    let judgeable = at(Metric::CpuPerRequest, Point::FixedRate);
-    assert!(!gate.metrics.contains(&judgeable));
-    assert!(gate.metrics.contains(&at(Metric::Throughput, Point::Saturated)));
+    let case = Case::with(|case| case.placement.shares_core = true);
+    let gate = case.assert(GateKind::SharedCore, GateEffect::NotCompared);
+    let valid = at(Metric::CpuPerRequest, LoadLevel::FixedRate);
+    assert!(!gate.metrics.contains(&valid));
+    assert!(gate.metrics.contains(&at(Metric::Throughput, LoadLevel::Saturation)));
     assert!(gate.remedy.contains("--server-cpus"));
 }
 
 #[test]
-fn the_processor_is_stolen() {
+fn cpu_steal() {
     let stolen = |share| {
-        Case::with(|case| case.rounds.iter_mut().for_each(|round| round.machine.stolen = share))
+        Case::with(|case| {
+            case.rounds.iter_mut().for_each(|round| round.machine.steal_share = share);
+        })
     };
     assert_eq!(stolen(0.01).gates(), []);
-    stolen(0.05).assert(GateKind::CpuStolen, GateEffect::NotJudgeable);
-    stolen(0.2).assert(GateKind::CpuStolen, GateEffect::Invalid);
+    stolen(0.05).assert(GateKind::CpuSteal, GateEffect::NotCompared);
+    stolen(0.2).assert(GateKind::CpuSteal, GateEffect::Invalid);
 }
 
 #[test]
-fn the_control_group_is_throttled() {
+fn cpu_throttled() {
     let case = Case::with_rounds(None, |round| round.machine.throttled_ns = 100_000_000);
     case.assert(GateKind::CpuThrottled, GateEffect::Invalid);
 }
 
 #[test]
-fn others_are_on_the_cores() {
+fn other_load_on_server_cpus() {
     let case = Case::with(|case| {
-        case.rounds.iter_mut().for_each(|round| round.machine.server_cpus_others = 0.3);
+        case.rounds.iter_mut().for_each(|round| round.machine.server_cpus_other_share = 0.3);
     });
-    case.assert(GateKind::OthersOnTheCores, GateEffect::Warning);
+    case.assert(GateKind::OtherLoadOnServerCpus, GateEffect::Warning);
 }
 
 #[test]
-fn without_optimisation() {
+fn not_optimised() {
     let case = Case::with(|case| case.optimised = false);
     case.assert(GateKind::NotOptimised, GateEffect::Warning);
 }
 
 #[test]
-fn the_control_differs() {
+fn control_differs() {
     let case = Case::with(|case| {
-        let copies = case.rounds.iter_mut().filter(|it| it.control && it.point == Point::FixedRate);
+        let copies =
+            case.rounds.iter_mut().filter(|it| it.control && it.load_level == LoadLevel::FixedRate);
         copies.for_each(|round| round.server.cpu_ns = round.server.cpu_ns * 103 / 100);
     });
-    let gate = case.assert(GateKind::ControlDiffers, GateEffect::NotJudgeable);
-    assert_eq!(gate.metrics, [at(Metric::CpuPerRequest, Point::FixedRate)]);
+    let gate = case.assert(GateKind::ControlDiffers, GateEffect::NotCompared);
+    assert_eq!(gate.metrics, [at(Metric::CpuPerRequest, LoadLevel::FixedRate)]);
 }
 
 #[test]
-fn a_gate_closes_what_it_names_and_nothing_else() {
-    let case = Case::with_rounds(Some(Point::Saturated), |round| round.server.busy = 0.5);
-    let mut results: Vec<MetricResult> = all_metrics(&[Point::FixedRate, Point::Saturated])
-        .into_iter()
-        .map(|at| judge(&case.rounds, at, Against::First(1), false, 0.01, MARGINS, 1))
-        .collect();
+fn gate_excludes_only_its_metrics() {
+    let case =
+        Case::with_rounds(Some(LoadLevel::Saturation), |round| round.server.cpu_utilization = 0.5);
+    let mut results: Vec<MetricResult> =
+        all_metrics(&[LoadLevel::FixedRate, LoadLevel::Saturation])
+            .into_iter()
+            .map(|at| decide(&case.rounds, at, Contrast::WithBaseline(1), false, 0.01, MARGINS, 1))
+            .collect();
     assert!(!apply(&case.gates(), &mut results, 1), "not invalid");
     for result in results {
-        let closed = result.metric == Metric::Throughput;
-        assert_eq!(result.verdict == Verdict::NotJudgeable, closed, "{result:?}");
-        assert_eq!(result.reason.is_some(), closed, "{result:?}");
+        let excluded = result.metric == Metric::Throughput;
+        assert_eq!(result.verdict == Verdict::NotCompared, excluded, "{result:?}");
+        assert_eq!(result.reason.is_some(), excluded, "{result:?}");
     }
 }
 
 #[test]
-fn a_gate_of_one_arm_leaves_the_others() {
+fn gate_excludes_only_its_arms() {
     let gate = Case::with_rounds(None, |round| count(round, "accept_pauses")).only();
     let result = |case: &Case| {
-        let at = at(Metric::CpuPerRequest, Point::FixedRate);
-        vec![judge(&case.rounds, at, Against::First(1), true, 0.01, MARGINS, 1)]
+        let at = at(Metric::CpuPerRequest, LoadLevel::FixedRate);
+        vec![decide(&case.rounds, at, Contrast::WithBaseline(1), true, 0.01, MARGINS, 1)]
     };
     let mut results = result(&Case::healthy());
     apply(std::slice::from_ref(&gate), &mut results, 2);
     assert_eq!(results[0].verdict, Verdict::NoDifference);
     apply(std::slice::from_ref(&gate), &mut results, 1);
-    assert_eq!(results[0].verdict, Verdict::NotJudgeable);
+    assert_eq!(results[0].verdict, Verdict::NotCompared);
 }

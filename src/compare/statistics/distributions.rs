@@ -1,29 +1,29 @@
-//! The normal distribution and Student's t, as far as intervals need them.
+//! The normal distribution and Student's t distribution, as far as intervals need them.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// The probability that a standard normal variable is below `x`.
+/// Returns the probability that a standard normal variable is below `x`.
 pub fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
 
-/// The density of the standard normal distribution.
+/// Returns the density of the standard normal distribution.
 pub fn normal_density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (2.0 * PI).sqrt()
 }
 
-/// The value below which a standard normal variable lies with this probability.
+/// Returns the value below which a standard normal variable lies with this probability.
 pub fn normal_quantile(probability: f64) -> f64 {
     if probability > 0.5 {
-        // The lower tail is the one in which small probabilities keep their digits.
+        // Small probabilities lose no digits in the lower tail.
         return -normal_quantile(1.0 - probability);
     }
-    where_it_reaches(probability, -40.0, 0.0, normal_cdf)
+    solve_increasing(probability, -40.0, 0.0, normal_cdf)
 }
 
-/// The probability that Student's t with this many degrees of freedom lies further from 0 than
-/// `t`, on either side. Closed forms: Abramowitz and Stegun, 26.7.3 and 26.7.4.
-pub fn student_two_sided(t: f64, degrees: usize) -> f64 {
+/// Returns the probability that the absolute value of Student's t exceeds `t`. Closed forms:
+/// Abramowitz and Stegun, 26.7.3 and 26.7.4.
+pub fn student_two_sided_p(t: f64, degrees: usize) -> f64 {
     let angle = (t.abs() / (degrees as f64).sqrt()).atan();
     let (sine, cosine) = angle.sin_cos();
     let odd = degrees % 2 == 1;
@@ -37,17 +37,17 @@ pub fn student_two_sided(t: f64, degrees: usize) -> f64 {
         term *= cosine * cosine * (power + 1) as f64 / (power + 2) as f64;
         power += 2;
     }
-    let inside = if odd { (angle + sine * sum) * 2.0 / PI } else { sine * sum };
-    (1.0 - inside).clamp(0.0, 1.0)
+    let within = if odd { (angle + sine * sum) * 2.0 / PI } else { sine * sum };
+    (1.0 - within).clamp(0.0, 1.0)
 }
 
-/// The t beyond which, on either side, so much probability lies.
+/// Returns the value that the absolute value of Student's t exceeds with this probability.
 pub fn student_quantile_two_sided(probability: f64, degrees: usize) -> f64 {
-    where_it_reaches(-probability, 0.0, 1e9, |t| -student_two_sided(t, degrees))
+    solve_increasing(-probability, 0.0, 1e9, |t| -student_two_sided_p(t, degrees))
 }
 
-/// Where a growing function reaches `value`, between `low` and `high`, to the last digit.
-fn where_it_reaches(value: f64, mut low: f64, mut high: f64, function: impl Fn(f64) -> f64) -> f64 {
+/// Finds where an increasing function reaches `value`, by bisection down to the last digit.
+fn solve_increasing(value: f64, mut low: f64, mut high: f64, function: impl Fn(f64) -> f64) -> f64 {
     for _ in 0..200 {
         let middle = 0.5 * (low + high);
         if middle <= low || middle >= high {
@@ -92,7 +92,7 @@ mod tests {
             for t in [0.1, 0.7, 1.0, 2.2, 4.5, 9.0] {
                 let theirs = 2.0 * student.sf(t);
                 let what = format!("two sided({t}, {degrees})");
-                assert_close(student_two_sided(t, degrees), theirs, 1e-9, &what);
+                assert_close(student_two_sided_p(t, degrees), theirs, 1e-9, &what);
             }
             for p in [0.0014, 0.01, 0.05, 0.2] {
                 let theirs = student.inverse_cdf(1.0 - p / 2.0);
@@ -103,8 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn student_agrees_with_the_tables() {
-        // Any table of Student's t: 95 % for 1, 6 and 30 degrees, 99 % for 9.
+    fn student_agrees_with_published_tables() {
         for (p, degrees, table) in
             [(0.05, 1, 12.706), (0.05, 6, 2.447), (0.05, 30, 2.042), (0.01, 9, 3.250)]
         {

@@ -1,20 +1,23 @@
-//! What explains a difference: what the server does for each request.
+//! Probable causes of a difference: what each server does per request.
 
-use crate::compare::metrics::RARE;
-use crate::report::result::{Arm, ArmSummary, Point};
+use crate::compare::metrics::MIN_EVENTS_PER_REQUEST;
+use crate::report::result::{Arm, ArmSummary, LoadLevel};
 
-/// How many system calls are named.
+/// The number of system calls that are listed by name.
 const NAMED_CALLS: usize = 4;
 
-/// A line for each thing that can explain the difference between two arms at a point.
-pub fn why(
+/// Returns one line for each probable cause of the difference between two arms.
+pub fn causes(
     arms: &[Arm],
     summaries: &[ArmSummary],
     pair: (usize, usize),
-    point: Point,
+    load_level: LoadLevel,
 ) -> Vec<String> {
-    let of = |arm: usize| summaries.iter().find(|it| it.arm == arm && it.point == point);
-    let (Some(first), Some(other)) = (of(pair.0), of(pair.1)) else { return Vec::new() };
+    let summary_of =
+        |arm: usize| summaries.iter().find(|it| it.arm == arm && it.load_level == load_level);
+    let (Some(first), Some(other)) = (summary_of(pair.0), summary_of(pair.1)) else {
+        return Vec::new();
+    };
     let mut lines = Vec::new();
     let both = |text: fn(&ArmSummary) -> Option<String>| -> Option<String> {
         let (one, two) = (text(first)?, text(other)?);
@@ -25,7 +28,7 @@ pub fn why(
     };
     line("system calls per request", both(system_calls));
     line("context switches per request", both(|it| Some(small(it.context_switches_per_request))));
-    line("CPU per request", both(cpu_split));
+    line("CPU per request", both(|it| Some(cpu_split(it))));
     line("events per wait", both(|it| it.events_per_wait.map(|events| format!("{events:.1}"))));
     line("kernel threads for io_uring", io_uring_threads(arms, [first, other]));
     lines
@@ -33,20 +36,20 @@ pub fn why(
 
 fn system_calls(summary: &ArmSummary) -> Option<String> {
     let all = summary.system_calls_per_request?;
-    // What stops the server is called once, and is no part of a request.
-    let often = summary.system_calls.iter().filter(|(_, each)| *each >= RARE);
+    // Calls at startup and shutdown are rare and not part of a request.
+    let often = summary.system_calls.iter().filter(|(_, each)| *each >= MIN_EVENTS_PER_REQUEST);
     let named = often.clone().take(NAMED_CALLS);
     let named: Vec<_> = named.map(|(name, each)| format!("{name} {}", small(*each))).collect();
     let rest = if often.count() > NAMED_CALLS { ", …" } else { "" };
     Some(format!("{} ({}{rest})", small(all), named.join(", ")))
 }
 
-fn cpu_split(summary: &ArmSummary) -> Option<String> {
+fn cpu_split(summary: &ArmSummary) -> String {
     let all = format!("{:.1} µs", summary.cpu_per_request_us);
-    Some(match summary.user_share {
-        Some(user) => format!("{all} ({:.0} % user)", user * 100.0),
+    match summary.user_cpu_share {
+        Some(user) => format!("{all} ({:.0}% user)", user * 100.0),
         None => all,
-    })
+    }
 }
 
 fn io_uring_threads(arms: &[Arm], summaries: [&ArmSummary; 2]) -> Option<String> {
@@ -59,7 +62,7 @@ fn io_uring_threads(arms: &[Arm], summaries: [&ArmSummary; 2]) -> Option<String>
     (!texts.is_empty()).then(|| texts.join(" · "))
 }
 
-/// Two digits that count.
+/// Formats with about two significant digits.
 fn small(number: f64) -> String {
     match number {
         number if number >= 0.095 => format!("{number:.1}"),

@@ -1,28 +1,27 @@
-//! Listeners as the kernel lists them: whether there is one, and what its queue has lost.
+//! Listening sockets and their accept queues, as /proc shows them.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 
 use crate::report::result::ListenerState;
 
-/// Whether anybody listens on this port in the network namespace of this process.
-pub fn listens(process: u32, port: u16) -> bool {
+/// Returns whether a socket listens on this port in the network namespace of a process.
+pub fn is_listening(process: u32, port: u16) -> bool {
     ["tcp", "tcp6"].into_iter().any(|protocol| {
         File::open(format!("/proc/{process}/net/{protocol}"))
             .is_ok_and(|table| has_listener(BufReader::new(table), port))
     })
 }
 
-/// Reads a table as in proc_net_tcp(5): the second column is the local address, port last, and
-/// the fourth the state, 0A being LISTEN. The kernel lists those who listen first, and behind them
-/// every connection that was ended within the last minute: tens of thousands, which nobody has to
-/// wait for.
+/// Searches a table in the format of proc_net_tcp(5): the second column is the local address and
+/// port, the fourth is the state, where 0A is LISTEN. The kernel lists listening sockets first, so
+/// the search stops before connections in TIME_WAIT, of which there can be tens of thousands.
 fn has_listener(table: impl BufRead, port: u16) -> bool {
     let lines = table.lines().skip(1).map_while(Result::ok);
     lines.map_while(|line| listening_port(&line)).any(|listening| listening == port)
 }
 
-/// The port of a line; `None` behind the last of those who listen.
+/// Returns the port of a line, or `None` if the socket does not listen.
 fn listening_port(line: &str) -> Option<u16> {
     let mut columns = line.split_whitespace().skip(1);
     let (_, port) = columns.next()?.rsplit_once(':')?;
@@ -31,22 +30,19 @@ fn listening_port(line: &str) -> Option<u16> {
 }
 
 impl ListenerState {
-    /// What the queues of all listeners have lost so far, in the namespace of this process.
-    pub fn of(process: u32) -> Self {
+    /// Reads the totals of all listeners in the network namespace of a process.
+    pub fn read(process: u32) -> Self {
         let text = fs::read_to_string(format!("/proc/{process}/net/netstat")).unwrap_or_default();
-        Self {
-            overflows: extended(&text, "ListenOverflows"),
-            drops: extended(&text, "ListenDrops"),
-        }
+        Self { overflows: tcp_ext(&text, "ListenOverflows"), drops: tcp_ext(&text, "ListenDrops") }
     }
 
-    /// Takes in what was lost at another time.
+    /// Adds the counts of another interval.
     pub fn add(&mut self, other: Self) {
         self.overflows += other.overflows;
         self.drops += other.drops;
     }
 
-    /// What they have lost since `earlier`.
+    /// Returns the increase since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             overflows: self.overflows.saturating_sub(earlier.overflows),
@@ -55,8 +51,8 @@ impl ListenerState {
     }
 }
 
-/// A value of the table whose two lines begin with `TcpExt:`, names above values.
-fn extended(text: &str, name: &str) -> u64 {
+/// Returns a value of the `TcpExt:` lines: one line with names, the next one with values.
+fn tcp_ext(text: &str, name: &str) -> u64 {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     names
@@ -73,23 +69,23 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     #[test]
-    fn a_listener_is_seen_and_a_connection_is_none() {
+    fn listener_is_found_and_connection_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let process = std::process::id();
-        assert!(listens(process, address.port()));
+        assert!(is_listening(process, address.port()));
         let client = TcpStream::connect(address).unwrap();
-        assert!(!listens(process, client.local_addr().unwrap().port()));
+        assert!(!is_listening(process, client.local_addr().unwrap().port()));
         drop(listener);
-        assert!(!listens(process, address.port()));
+        assert!(!is_listening(process, address.port()));
     }
 
     #[test]
-    fn values_stand_below_their_names() {
+    fn netstat_values_are_found_by_name() {
         let text =
             "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\nIpExt: a\n";
-        assert_eq!(extended(text, "ListenOverflows"), 22);
-        assert_eq!(extended(text, "ListenDrops"), 333);
-        assert_eq!(extended(text, "Other"), 0);
+        assert_eq!(tcp_ext(text, "ListenOverflows"), 22);
+        assert_eq!(tcp_ext(text, "ListenDrops"), 333);
+        assert_eq!(tcp_ext(text, "Other"), 0);
     }
 }

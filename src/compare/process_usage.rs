@@ -1,4 +1,4 @@
-//! What a server uses, all its processes and tasks together.
+//! CPU time and context switches of a server, summed over all its processes and threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,9 +6,9 @@ use std::fs;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-use crate::report::result::ServerUse;
+use crate::report::result::ServerUsage;
 
-/// What a server had used at a moment.
+/// The resource usage of a server at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     processes: BTreeMap<u32, ProcessSample>,
@@ -19,19 +19,18 @@ struct ProcessSample {
     cpu_ns: u64,
     user_ticks: u64,
     system_ticks: u64,
-    /// Voluntary and involuntary context switches of each task.
+    /// Voluntary and involuntary context switches of each thread.
     switches: BTreeMap<u32, (u64, u64)>,
     io_uring_tasks: u32,
 }
 
-/// The kernel counts the time of a process in these (times(2)): 100 a second on every machine
-/// that Linux runs on today.
+/// The clock tick of proc_pid_stat(5): USER_HZ is 100 on all common architectures.
 const TICK_NS: u64 = 10_000_000;
 
 impl Sample {
-    /// Looks at the process `leader`, and with `family` at all of its group and its descendants.
-    pub fn take(leader: u32, family: bool) -> Self {
-        let members = if family { family_of(leader) } else { BTreeSet::from([leader]) };
+    /// Samples the process `leader`; `include_tree` adds its process group and all descendants.
+    pub fn take(leader: u32, include_tree: bool) -> Self {
+        let members = if include_tree { process_tree(leader) } else { BTreeSet::from([leader]) };
         let processes = members
             .into_iter()
             .filter_map(|process| Some((process, ProcessSample::take(process)?)))
@@ -39,10 +38,10 @@ impl Sample {
         Self { processes }
     }
 
-    /// What was used between `earlier` and this. A process that has ended meanwhile is lost; a
-    /// task is not.
-    pub fn since(&self, earlier: &Self) -> ServerUse {
-        let mut used = ServerUse::default();
+    /// Returns the usage since `earlier`. It includes the CPU time of threads that have exited, but
+    /// not that of processes.
+    pub fn since(&self, earlier: &Self) -> ServerUsage {
+        let mut used = ServerUsage::default();
         let nothing = ProcessSample::default();
         for (process, now) in &self.processes {
             let before = earlier.processes.get(process).unwrap_or(&nothing);
@@ -71,7 +70,7 @@ impl ProcessSample {
             system_ticks: stat.system_ticks,
             ..Self::default()
         };
-        for task in numbered_entries(&format!("/proc/{process}/task")) {
+        for task in numeric_entries(&format!("/proc/{process}/task")) {
             let directory = format!("/proc/{process}/task/{task}");
             let Ok(status) = fs::read_to_string(format!("{directory}/status")) else { continue };
             let count = |name: &str| -> u64 {
@@ -81,16 +80,15 @@ impl ProcessSample {
             let switches =
                 (count("voluntary_ctxt_switches:"), count("nonvoluntary_ctxt_switches:"));
             sample.switches.insert(task, switches);
-            // The kernel's own threads for io_uring: iou-wrk-PID and iou-sqp-PID.
+            // Kernel threads of io_uring: iou-wrk-PID (io-wq) and iou-sqp-PID (SQPOLL).
             sample.io_uring_tasks += u32::from(status.starts_with("Name:\tiou-"));
         }
         Some(sample)
     }
 }
 
-/// The CPU-time clock of a process (clock_getcpuclockid(3)): nanoseconds, all its tasks, those
-/// that have ended and the kernel's io-wq and SQPOLL threads included, which are tasks of the
-/// process since Linux 5.12.
+/// Reads the CPU-time clock of a process (clock_getcpuclockid(3)). It includes threads that have
+/// exited, and the io-wq and SQPOLL threads, which are threads of the process since Linux 5.12.
 fn cpu_time_ns(process: u32) -> Option<u64> {
     let process = Pid::from_raw(i32::try_from(process).ok()?);
     let clock = clock_getcpuclockid(process).ok()?;
@@ -98,7 +96,7 @@ fn cpu_time_ns(process: u32) -> Option<u64> {
     Some(u64::try_from(time.tv_sec()).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec()).ok()?)
 }
 
-/// The fields of /proc/PID/stat that are needed (proc_pid_stat(5)).
+/// Fields of /proc/PID/stat (proc_pid_stat(5)).
 struct Stat {
     parent: u32,
     group: u32,
@@ -108,7 +106,7 @@ struct Stat {
 
 impl Stat {
     fn read(path: &str) -> Option<Self> {
-        // The name of the program stands in brackets and can contain anything, brackets too.
+        // The program name is in parentheses and may itself contain parentheses.
         let text = fs::read_to_string(path).ok()?;
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
@@ -121,29 +119,29 @@ impl Stat {
     }
 }
 
-/// All processes of the group that `leader` leads, and all descendants of any of them.
-fn family_of(leader: u32) -> BTreeSet<u32> {
-    let all: Vec<(u32, Stat)> = numbered_entries("/proc")
+/// Finds the processes of the group that `leader` leads, and all their descendants.
+fn process_tree(leader: u32) -> BTreeSet<u32> {
+    let all: Vec<(u32, Stat)> = numeric_entries("/proc")
         .into_iter()
         .filter_map(|process| Some((process, Stat::read(&format!("/proc/{process}/stat"))?)))
         .collect();
-    let mut family = BTreeSet::from([leader]);
+    let mut tree = BTreeSet::from([leader]);
     loop {
-        let before = family.len();
+        let before = tree.len();
         for (process, stat) in &all {
-            if stat.group == leader || family.contains(&stat.parent) {
-                family.insert(*process);
+            if stat.group == leader || tree.contains(&stat.parent) {
+                tree.insert(*process);
             }
         }
-        if family.len() == before {
-            return family;
+        if tree.len() == before {
+            return tree;
         }
     }
 }
 
-/// The processes of a server that were there, to find those that its end has left behind.
-pub fn processes_of_group(leader: u32) -> Vec<u32> {
-    numbered_entries("/proc")
+/// Returns the processes of a group, to find those that outlive their leader.
+pub fn group_members(leader: u32) -> Vec<u32> {
+    numeric_entries("/proc")
         .into_iter()
         .filter(|process| {
             Stat::read(&format!("/proc/{process}/stat")).is_some_and(|stat| stat.group == leader)
@@ -151,7 +149,7 @@ pub fn processes_of_group(leader: u32) -> Vec<u32> {
         .collect()
 }
 
-fn numbered_entries(directory: &str) -> Vec<u32> {
+fn numeric_entries(directory: &str) -> Vec<u32> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
@@ -171,18 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_of_threads_that_have_ended_is_counted() {
+    fn cpu_time_of_exited_threads_is_included() {
         let process = std::process::id();
         let before = Sample::take(process, false);
         std::thread::spawn(|| burn(Duration::from_millis(50))).join().unwrap();
         let used = Sample::take(process, false).since(&before);
-        // Other tests may add to it; a busy machine may keep some of the 50 ms from us.
+        // Other tests add to it, and on a busy machine the thread gets less than 50 ms.
         assert!(used.cpu_ns > 1_000_000, "{used:?}");
         assert!(used.tasks >= 1);
     }
 
     #[test]
-    fn waiting_is_a_voluntary_switch() {
+    fn sleeping_is_a_voluntary_switch() {
         let process = std::process::id();
         let before = Sample::take(process, false);
         for _ in 0..10 {
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_the_group_and_all_descendants() {
+    fn process_tree_has_the_group_and_all_descendants() {
         use std::os::unix::process::CommandExt;
         let mut leader = Command::new("sh")
             .args(["-c", "sleep 30 & sleep 30 & echo ready; wait"])
@@ -204,17 +202,17 @@ mod tests {
         let mut line = String::new();
         let output = leader.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
-        let family = family_of(leader.id());
-        let group = processes_of_group(leader.id());
+        let tree = process_tree(leader.id());
+        let group = group_members(leader.id());
         let sample = Sample::take(leader.id(), true);
-        for process in &family {
+        for process in &tree {
             let process = rustix::process::Pid::from_raw(*process as i32).unwrap();
             let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
         }
         leader.wait().unwrap();
-        assert_eq!(family.len(), 3, "the shell and two others");
+        assert_eq!(tree.len(), 3, "the shell and its two children");
         assert_eq!(group.len(), 3);
         assert_eq!(sample.processes.len(), 3);
-        assert!(!family.contains(&std::process::id()));
+        assert!(!tree.contains(&std::process::id()));
     }
 }

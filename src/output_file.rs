@@ -1,0 +1,179 @@
+//! Output files of a measurement: opened before it starts, written when it has ended.
+//!
+//! A measurement takes minutes. A path that cannot be written is refused before that time is
+//! spent, and a result that cannot be written at the end goes to the temporary directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// The number of file names tried in the temporary directory.
+const MAX_RESCUE_NAMES: u32 = 100;
+
+/// An output that is open for writing.
+#[derive(Debug)]
+pub struct OutputFile {
+    flag: &'static str,
+    path: PathBuf,
+    /// `None` is standard output.
+    file: Option<File>,
+    /// Set for a file that did not exist before: it is removed if nothing is written to it.
+    is_new: bool,
+}
+
+impl OutputFile {
+    /// Opens `path`, or standard output for `-`. An existing file keeps its content until
+    /// [`Self::write_or_rescue`]. `flag` names the option in messages, such as `--json`.
+    ///
+    /// # Errors
+    /// Returns a usage failure if the file cannot be opened for writing.
+    pub fn open(flag: &'static str, path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self { flag, path: path.to_owned(), file: None, is_new: false });
+        }
+        let (opened, is_new) = match File::create_new(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // `create` matters for a symbolic link to a file that does not exist yet.
+                let options =
+                    OpenOptions::new().write(true).create(true).truncate(false).open(path);
+                (options, false)
+            }
+            created => (created, true),
+        };
+        let file = opened.map_err(|error| {
+            Failure::Usage(format!(
+                "ringpoll: {flag} {}: cannot open for writing: {error}. Choose a file in an \
+                 existing, writable directory.",
+                path.display()
+            ))
+        })?;
+        Ok(Self { flag, path: path.to_owned(), file: Some(file), is_new })
+    }
+
+    /// Returns true if the output goes to standard output.
+    pub fn is_standard_output(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Replaces the content of the file with `text`. If that fails, for example on a full disk,
+    /// writes `text` to a new file in the temporary directory instead.
+    ///
+    /// # Errors
+    /// Returns a failure that names the file in the temporary directory. A closed pipe on standard
+    /// output is not an error.
+    pub fn write_or_rescue(mut self, text: &str) -> Result<(), Failure> {
+        match self.write(text.as_bytes()) {
+            Ok(()) => {
+                self.is_new = false;
+                Ok(())
+            }
+            Err(error) if self.is_standard_output() && error.kind() == ErrorKind::BrokenPipe => {
+                Ok(())
+            }
+            Err(error) => {
+                let rescued = match rescue(&self.path, text.as_bytes()) {
+                    Ok(path) => format!("The result was saved to {} instead.", path.display()),
+                    Err(error) => format!("Saving it to the temporary directory failed: {error}."),
+                };
+                let path = self.path.display();
+                let message = format!("ringpoll: {} {path}: {error}. {rescued}", self.flag);
+                Err(Failure::Run(message))
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            let mut output = io::stdout().lock();
+            return output.write_all(bytes).and_then(|()| output.flush());
+        };
+        // Devices and pipes can be neither truncated nor synchronised.
+        let is_regular = file.metadata()?.is_file();
+        if is_regular {
+            file.set_len(0)?;
+        }
+        file.write_all(bytes)?;
+        // Network file systems may report a full disk or quota only now (fsync(2), EDQUOT).
+        if is_regular { file.sync_data() } else { Ok(()) }
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if self.is_new {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes to a new file in the temporary directory and returns its path.
+fn rescue(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let name = path.file_name().filter(|name| *name != "-").unwrap_or("result".as_ref());
+    let process = std::process::id();
+    for number in 1..=MAX_RESCUE_NAMES {
+        let name = format!("ringpoll-{process}-{number}-{}", name.to_string_lossy());
+        let rescued = std::env::temp_dir().join(name);
+        // The directory is shared: `create_new` follows no symbolic link of another user.
+        match File::create_new(&rescued) {
+            Ok(mut file) => return file.write_all(bytes).map(|()| rescued),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    #[test]
+    fn unwritable_path_is_a_usage_error_that_names_flag_and_path() {
+        let directory = TempDir::new().unwrap();
+        for path in [directory.path().join("absent/x.json"), directory.path().to_owned()] {
+            let failure = OutputFile::open("--json", &path).unwrap_err();
+            assert_eq!(failure.exit_code(), 2);
+            let expected = format!("ringpoll: --json {}: cannot open", path.display());
+            assert!(failure.to_string().starts_with(&expected), "{failure}");
+        }
+    }
+
+    #[test]
+    fn existing_content_is_replaced_only_when_the_result_is_written() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("result.json");
+        fs::write(&path, "a longer old result").unwrap();
+        drop(OutputFile::open("--json", &path).unwrap());
+        let output = OutputFile::open("--json", &path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a longer old result");
+        output.write_or_rescue("new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn new_file_is_removed_if_nothing_is_written() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("result.json");
+        drop(OutputFile::open("--json", &path).unwrap());
+        assert!(!path.exists());
+        OutputFile::open("--json", &path).unwrap().write_or_rescue("new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn full_disk_moves_the_result_to_the_temporary_directory() {
+        let output = OutputFile::open("--html", Path::new("/dev/full")).unwrap();
+        let failure = output.write_or_rescue("a result").unwrap_err();
+        assert_eq!(failure.exit_code(), 1);
+        let message = failure.to_string();
+        assert!(message.starts_with("ringpoll: --html /dev/full: No space left"), "{message}");
+        let (_, rescued) = message.split_once("saved to ").unwrap();
+        let rescued = Path::new(rescued.strip_suffix(" instead.").unwrap());
+        assert!(rescued.starts_with(std::env::temp_dir()), "{message}");
+        assert_eq!(fs::read_to_string(rescued).unwrap(), "a result");
+        fs::remove_file(rescued).unwrap();
+    }
+}
