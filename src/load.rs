@@ -1,18 +1,18 @@
-//! The load generator: it puts a load on any server and tells what came back, how fast, and at
-//! which cost of its own.
+//! The load generator: sends requests to any HTTP server, verifies every response, and measures
+//! latency, throughput and the CPU time that the client itself uses.
 //!
-//! # The map: read in this order
+//! # Reading order
 //!
-//! 1. What does no I/O: `answer` (what every answer must be), `request`, `exchange` (one request
-//!    and its answer), `pacing` (when each is due); `life`, `lanes` and `answers` for connections
-//!    that persist.
-//! 2. `sockets`: the system calls of a connection's life, and why these.
-//! 3. `engine`: the loop around them; `engine/conversation`, the steps of one connection a request,
-//!    and `engine/persistent`, those of connections that persist.
-//! 4. `plan` → [`run`] → `outcome`: what a caller gives and gets.
-//! 5. Around it, the command: `arguments`, `command`, `progress`, `table`, `json`.
+//! 1. Logic without I/O: `response` (the reference response), `request`, `exchange` (one request
+//!    and its response), `pacing` (open and closed loop); for persistent connections `lifetime`,
+//!    `persistent` and `response_stream`.
+//! 2. `sockets`: the system calls of a connection, and the reasons for them.
+//! 3. `event_loop`: one thread with one epoll instance. `event_loop/one_request` handles
+//!    connections that carry one request, `event_loop/persistent` persistent connections.
+//! 4. `plan` → `run` → `outcome`: input and result of a run.
+//! 5. The command: `arguments`, `command`, `progress`, `table`, `json`.
 //!
-//! # In a program
+//! # Example
 //!
 //! ```no_run
 //! use ringpoll::load::{Control, Pace, Plan, Rate, Request, run};
@@ -20,59 +20,59 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let target = "127.0.0.1:8080".parse()?;
 //! let mut plan = Plan::new(target, Request::get("/", "localhost", &[])?);
-//! plan.pace = Pace::Rate(Rate::per_second(15_000.0)?);
+//! plan.pace = Pace::OpenLoop(Rate::per_second(15_000.0)?);
 //! let outcome = run(&plan, &Control::new())?;
 //! println!("p99: {} ns", outcome.corrected.value_at_quantile(0.99));
 //! # Ok(())
 //! # }
 //! ```
 
-mod answer;
-mod answers;
 mod arguments;
+mod client_cpu;
 mod clock;
 mod command;
 mod control;
 mod date;
-mod engine;
+mod event_loop;
 mod exchange;
 mod failures;
-mod figures;
 mod head;
 mod idle;
 mod json;
-mod kept;
 mod kind;
-mod lanes;
-mod life;
+mod lifetime;
 mod outcome;
-mod own_cost;
 mod pacing;
+mod persistent;
 mod plan;
+mod pool;
 mod probe;
 mod progress;
-mod remarks;
 mod request;
+mod response;
+mod response_stream;
 mod run;
 mod slots;
 mod sockets;
 mod table;
 mod timer;
+mod units;
+mod warnings;
 
-pub use answer::{Mismatch, Reference, Unfit};
 pub use arguments::{EXIT_CODES, LoadArguments};
+pub use client_cpu::{ClientCpu, SATURATION_THRESHOLD};
 pub use command::load;
 pub use control::Control;
-pub use failures::{Failure, FailureKind, Failures};
+pub use failures::{FailureCounts, FailureKind, RequestFailure};
 pub use json::{SCHEMA, document, histogram_text};
-pub use kept::KeptConnections;
 pub use kind::LoadKind;
 pub(crate) use kind::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES};
-pub use life::{LONG_LIFE, Life};
+pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 pub use outcome::{EndedBy, IdleCount, Latencies, Outcome};
-pub use own_cost::{OwnCost, SATURATED};
 pub use pacing::{Burst, Pace, Rate};
-pub use plan::{Expected, LONGEST, Plan};
+pub use plan::{Expected, MAX_DURATION, Plan};
+pub use pool::ConnectionPool;
 pub use probe::ProbeError;
 pub use request::Request;
-pub use run::{LoadError, learn, raise_descriptor_limit, run, run_on};
+pub use response::{Mismatch, Reference, ReferenceError};
+pub use run::{LoadError, fetch_reference, raise_descriptor_limit, run, run_with_pool};

@@ -1,4 +1,4 @@
-//! The flags of `ringpoll load`, and the plan that they mean.
+//! The flags of `ringpoll load`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -11,115 +11,117 @@ use super::pacing::{Burst, Pace, Rate};
 use super::plan::{Expected, Plan};
 use super::request::Request;
 
-/// How many requests may be under way at once in the open loop where nobody says. The corrected
-/// latency is right with any number; with this many it is the server that holds requests up.
+/// Open loop: default limit of requests in flight. It is high, so that requests wait in the server
+/// and not in the client. Corrected latencies are correct with any limit.
 const OPEN_LOOP_CONNECTIONS: usize = 1024;
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 const DEFAULT_WARM_UP: Duration = Duration::from_secs(1);
 
-/// What the exit codes of `ringpoll load` mean.
+/// Description of the exit codes of `ringpoll load`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  every request was answered rightly, also if it was stopped by a signal
-  1  a request failed, or nobody answered the first one; the figures are shown all the same
-  2  the command line makes no sense";
+  0  every response was correct; also after a stop by SIGINT or SIGTERM
+  1  a request failed (the result is printed), or the load could not run
+  2  the command line is invalid";
 
-/// What can be asked of `ringpoll load`.
+/// The flags of `ringpoll load`.
 #[derive(Debug, Args)]
 pub struct LoadArguments {
-    /// The server: a name or an address, and a port.
+    /// Name or address, and port, of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     target: String,
-    /// What is asked for.
+    /// Path of the requests
     #[arg(long, value_name = "PATH", default_value = "/")]
     path: String,
-    /// A header of the request; may be given several times.
+    /// Header of the requests; can be given more than once
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
-    /// What the load is.
+    /// Kind of load
     #[arg(long, value_enum, value_name = "LOAD", default_value_t = LoadKind::Churn)]
     load: LoadKind,
-    /// pipelined: so many requests under way on each connection.
+    /// With --load pipelined: requests in flight on each connection
     #[arg(long, value_name = "N", default_value_t = DEFAULT_DEPTH)]
     depth: usize,
-    /// large: the first answer must have a body of so many bytes [default: 1048576]
+    /// With --load large: required length of the response body [default: 1048576]
     #[arg(long, value_name = "N")]
     bytes: Option<u64>,
-    /// mixed: decides which connections carry one request and which more.
+    /// With --load mixed: seed of the random number of requests on each connection
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// The first answer must have a body of so many bytes; all others must be like the first.
+    /// Required length of the first response's body. All other responses must equal the first
     #[arg(long, value_name = "N")]
     expect_body_bytes: Option<u64>,
 
-    /// Closed loop: so many requests under way all the time (64). Open loop: at most (1024). With
-    /// connections that persist: so many of them (64).
+    /// Connections. One request per connection: requests in flight in a closed loop [default: 64],
+    /// or their limit in an open loop [default: 1024]. Persistent connections: their number
+    /// [default: 64]
     #[arg(long, value_name = "N")]
     connections: Option<usize>,
-    /// Open loop: so many requests a second are due, answered or not.
+    /// Open loop with an offered rate of R requests/s. Without it, a closed loop: each
+    /// connection sends its next request after the response
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
-    /// N connections begin at once, and the next N when all are answered, or as --rate says.
+    /// Open N connections at once; the next N after all responses, or at the --rate
     #[arg(long, value_name = "N")]
     burst: Option<usize>,
-    /// How long after the last answer the next burst comes.
+    /// Pause between the last response of a burst and the next burst
     #[arg(long, value_name = "MS", default_value_t = 0, requires = "burst")]
     burst_pause_ms: u64,
-    /// N connections that are open beside it, and say nothing [default: 0; --load idle: 1000, or
-    /// as many as the limit of descriptors has room for]
+    /// Idle connections in addition to the load [default: 0; with --load idle: 1000, or fewer if
+    /// the limit on file descriptors is low]
     #[arg(long, value_name = "N")]
     idle: Option<usize>,
-    /// Each request is sent in K pieces.
+    /// Send each request in K fragments
     #[arg(long, value_name = "K", default_value_t = 1)]
     fragments: usize,
-    /// How long after one piece the next one is sent.
+    /// Pause between two fragments
     #[arg(long, value_name = "MS", default_value_t = 10)]
     fragment_pause_ms: u64,
 
-    /// End after so many requests.
+    /// Stop after N requests
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
-    /// End after so long: 500ms, 10s, 2m; a number alone is seconds [default: 10s without --requests]
-    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
+    /// Stop after this time: 500ms, 10s, 2m, or seconds [default: 10s without --requests]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Put the same load on the server for so long before [default: 1s; with --requests, 0s]
-    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
+    /// Run the load for this time before the measurement [default: 1s; with --requests: 0s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     warm_up: Option<Duration>,
-    /// How long one request may take.
-    #[arg(long, value_name = "TIME", value_parser = length_of_time, default_value = "5s")]
+    /// Timeout of a request. Open loop: also the maximum delay of its start
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
     timeout: Duration,
 
-    /// How many threads share the connections and the rate.
+    /// Client threads, which share the connections and the rate
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Which processors they may use, such as 0,1.
+    /// CPUs of the client threads, such as 0,1
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     cpus: Vec<usize>,
-    /// Write the figures as JSON to a file, or to standard output (-) in place of the table.
+    /// Write the result as JSON to FILE. For standard output (-), no table is printed
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
 }
 
 impl LoadArguments {
-    /// The plan that they mean.
+    /// Returns the plan that the flags describe.
     ///
     /// # Errors
-    /// When they make no sense, in words. What only the plan can know it checks itself.
+    /// Returns a message if a flag is invalid. [`run`](super::run()) checks the plan itself.
     pub fn plan(&self) -> Result<Plan, String> {
         let target = resolve(&self.target)?;
         let pause = Duration::from_millis(self.fragment_pause_ms);
-        self.check_load()?;
-        let life = self.load.life(self.depth, self.seed);
-        let request = if life.is_persistent() {
+        self.check_load_kind()?;
+        let lifetime = self.load.lifetime(self.depth, self.seed);
+        let request = if lifetime.is_persistent() {
             Request::get_persistent(&self.path, &self.target, &self.header)?
         } else {
             Request::get(&self.path, &self.target, &self.header)?
         };
         let request = request.in_fragments(self.fragments, pause)?;
         let pace = match self.rate {
-            Some(requests) => Pace::Rate(Rate::per_second(requests)?),
-            None => Pace::AsFastAsAnswered,
+            Some(requests) => Pace::OpenLoop(Rate::per_second(requests)?),
+            None => Pace::ClosedLoop,
         };
         let burst = self.burst.map(|connections| Burst {
             connections,
@@ -127,16 +129,16 @@ impl LoadArguments {
         });
         let is_bounded = self.requests.is_some();
         Ok(Plan {
-            life,
-            expected: Expected::FirstAnswer { body_bytes: self.body_bytes() },
+            lifetime,
+            expected: Expected::FirstResponse { body_bytes: self.body_bytes() },
             pace,
             burst,
-            connections: self.connections_in_force(),
+            connections: self.connections_or_default(),
             idle: self.idle.unwrap_or_else(|| self.load.default_idle(1)),
             requests: self.requests,
             duration: self.duration.or((!is_bounded).then_some(DEFAULT_DURATION)),
             warm_up: self.warm_up.unwrap_or(match is_bounded {
-                // Who counts requests wants to see so many.
+                // A warm-up would send more requests than the given number.
                 true => Duration::ZERO,
                 false => DEFAULT_WARM_UP,
             }),
@@ -147,10 +149,12 @@ impl LoadArguments {
         })
     }
 
-    /// What is of one load alone is not to be thought of as part of another.
-    fn check_load(&self) -> Result<(), String> {
+    /// A flag of another kind of load is an error, not ignored.
+    fn check_load_kind(&self) -> Result<(), String> {
         if self.bytes.is_some() && self.load != LoadKind::Large {
-            return Err("--bytes is of --load large; --expect-body-bytes of any".to_owned());
+            return Err("--bytes can only be used with --load large. Use --expect-body-bytes to \
+                        require a body length with other loads."
+                .to_owned());
         }
         Ok(())
     }
@@ -160,8 +164,8 @@ impl LoadArguments {
         self.expect_body_bytes.or(large.then(|| self.bytes.unwrap_or(DEFAULT_LARGE_BYTES)))
     }
 
-    fn connections_in_force(&self) -> usize {
-        if self.load.life(self.depth, self.seed).is_persistent() {
+    fn connections_or_default(&self) -> usize {
+        if self.load.lifetime(self.depth, self.seed).is_persistent() {
             return self.connections.unwrap_or(64);
         }
         self.connections.unwrap_or(match (self.rate, self.burst) {
@@ -175,10 +179,10 @@ impl LoadArguments {
 fn resolve(target: &str) -> Result<SocketAddr, String> {
     let problem = |problem: &dyn std::fmt::Display| format!("--target {target}: {problem}");
     let mut addresses = target.to_socket_addrs().map_err(|error| problem(&error))?;
-    addresses.next().ok_or_else(|| problem(&"it has no address"))
+    addresses.next().ok_or_else(|| problem(&"the name has no address"))
 }
 
-fn length_of_time(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
         Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
@@ -190,7 +194,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::load::life::Life;
+    use crate::load::lifetime::Lifetime;
 
     #[derive(Parser)]
     struct Line {
@@ -205,25 +209,25 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_it_is_ten_seconds_of_the_closed_loop_after_one_of_warm_up() {
+    fn default_is_ten_seconds_of_closed_loop_after_one_second_of_warm_up() {
         let plan = plan("").unwrap();
         assert_eq!(plan.target, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!((plan.pace, plan.connections), (Pace::AsFastAsAnswered, 64));
+        assert_eq!((plan.pace, plan.connections), (Pace::ClosedLoop, 64));
         assert_eq!((plan.duration, plan.warm_up), (Some(DEFAULT_DURATION), DEFAULT_WARM_UP));
         assert_eq!(plan.requests, None);
     }
 
     #[test]
-    fn loads_are_named() {
-        let life = |arguments| plan(arguments).unwrap().life;
-        assert_eq!(life(""), Life::OneRequest);
-        assert_eq!(life("--load keep-alive"), Life::Persistent { depth: 1 });
-        assert_eq!(life("--load pipelined"), Life::Persistent { depth: 16 });
-        assert_eq!(life("--load pipelined --depth 3"), Life::Persistent { depth: 3 });
-        assert_eq!(life("--load mixed --seed 7"), Life::Mixed { seed: 7 });
+    fn load_kind_determines_lifetime_body_and_idle_connections() {
+        let lifetime = |arguments| plan(arguments).unwrap().lifetime;
+        assert_eq!(lifetime(""), Lifetime::OneRequest);
+        assert_eq!(lifetime("--load keep-alive"), Lifetime::Persistent { depth: 1 });
+        assert_eq!(lifetime("--load pipelined"), Lifetime::Persistent { depth: 16 });
+        assert_eq!(lifetime("--load pipelined --depth 3"), Lifetime::Persistent { depth: 3 });
+        assert_eq!(lifetime("--load mixed --seed 7"), Lifetime::Mixed { seed: 7 });
         let body = |arguments| match plan(arguments).unwrap().expected {
-            Expected::FirstAnswer { body_bytes } => body_bytes,
-            Expected::Known(_) => panic!("nothing is known"),
+            Expected::FirstResponse { body_bytes } => body_bytes,
+            Expected::Known(_) => panic!("the response cannot be known"),
         };
         assert_eq!(body("--load large"), Some(1 << 20));
         assert_eq!(body("--load large --bytes 5"), Some(5));
@@ -235,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_requests_takes_the_place_of_the_time() {
+    fn number_of_requests_replaces_default_duration_and_warm_up() {
         let counted = plan("--requests 5").unwrap();
         assert_eq!((counted.duration, counted.warm_up), (None, Duration::ZERO));
         let both = plan("--requests 5 --duration 250ms --warm-up 0.5").unwrap();
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_connections_as_the_load_needs() {
+    fn default_number_of_connections_depends_on_the_load() {
         let connections = |arguments| plan(arguments).unwrap().connections;
         assert_eq!(connections("--rate 10"), OPEN_LOOP_CONNECTIONS);
         assert_eq!(connections("--rate 10 --burst 2000"), 2000);
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_flags_are_refused() {
         for arguments in [
             "--target nowhere",
             "--rate 0",

@@ -1,29 +1,29 @@
-//! The time, as nanoseconds since a beginning.
+//! Time in nanoseconds since the start of a phase.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Counts from when it was made.
+/// A clock that starts at 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    /// As `CLOCK_MONOTONIC` counts.
-    beginning_ns: u64,
+    /// Its start in CLOCK_MONOTONIC.
+    start_ns: u64,
 }
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self { beginning_ns: monotonic_ns() }
+        Self { start_ns: monotonic_ns() }
     }
 
-    /// No system call: the kernel's page in this process knows it.
+    /// Returns the time. This makes no system call where the vDSO implements clock_gettime.
     pub(super) fn now_ns(self) -> u64 {
-        monotonic_ns() - self.beginning_ns
+        monotonic_ns() - self.start_ns
     }
 
-    /// The same moment as timers of `CLOCK_MONOTONIC` count it.
-    pub(super) fn as_monotonic(self, at_ns: u64) -> Timespec {
-        let at = Duration::from_nanos(self.beginning_ns.saturating_add(at_ns));
+    /// Converts a time to CLOCK_MONOTONIC.
+    pub(super) fn to_monotonic(self, at_ns: u64) -> Timespec {
+        let at = Duration::from_nanos(self.start_ns.saturating_add(at_ns));
         Timespec { tv_sec: at.as_secs() as i64, tv_nsec: i64::from(at.subsec_nanos()) }
     }
 }

@@ -1,7 +1,6 @@
-//! `ringpoll load`: from the flags to the figures.
+//! The command `ringpoll load`.
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -10,50 +9,53 @@ use signal_hook::flag;
 
 use super::arguments::LoadArguments;
 use super::control::Control;
-use super::figures::count;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::progress::{self, Progress};
 use super::run::{LoadError, run};
+use super::units::count;
 use super::{json, table};
-use crate::console::show;
+use crate::console::print_text;
 use crate::failure::Failure;
+use crate::output_file::OutputFile;
 
-/// Puts the load on the server, and shows what came of it.
+/// Runs the load and prints its outcome. The output file is opened before the first request.
 ///
 /// # Errors
-/// When it could not begin, and when anything failed; the figures have been shown then.
+/// Fails if the load cannot start, and, after the outcome has been printed, if a request failed.
 pub fn load(arguments: &LoadArguments) -> Result<(), Failure> {
-    let plan = arguments.plan().map_err(|problem| usage(&problem))?;
+    let plan = arguments.plan().map_err(|problem| usage_failure(&problem))?;
+    let output = arguments.json.as_deref().map(|path| OutputFile::open("--json", path));
+    let output = output.transpose()?;
     let control = Control::new();
-    stop_on_signals(&control).map_err(|error| broken(&format!("signals: {error}")))?;
+    stop_on_signals(&control)
+        .map_err(|error| run_failure(&format!("cannot install signal handlers: {error}")))?;
     let outcome = run_with_progress(&plan, &control).map_err(|error| match error {
-        LoadError::Plan(problem) => usage(&problem),
-        error => broken(&error.to_string()),
+        LoadError::Plan(problem) => usage_failure(&problem),
+        error => run_failure(&error.to_string()),
     })?;
-    let json = arguments.json.as_deref();
-    if json != Some(Path::new("-")) {
-        show(table::text(&plan, &outcome));
+    if !output.as_ref().is_some_and(OutputFile::is_standard_output) {
+        print_text(table::text(&plan, &outcome));
     }
-    if let Some(file) = json {
-        write_json(file, &plan, &outcome)?;
+    if let Some(output) = output {
+        output.write_or_rescue(&format!("{:#}\n", json::document(&plan, &outcome)))?;
     }
-    verdict(&outcome)
+    exit_result(&outcome)
 }
 
-fn usage(problem: &str) -> Failure {
+fn usage_failure(problem: &str) -> Failure {
     Failure::Usage(format!("ringpoll load: {problem}"))
 }
 
-fn broken(problem: &str) -> Failure {
+fn run_failure(problem: &str) -> Failure {
     Failure::Run(format!("ringpoll load: {problem}"))
 }
 
-/// The first signal ends the run with the figures so far, the second one the program.
+/// The first signal stops the load, whose outcome is still printed. The second ends the program.
 fn stop_on_signals(control: &Control) -> io::Result<()> {
     for signal in [SIGINT, SIGTERM] {
         let stop = control.stop_flag();
-        // In this order: the first signal finds the flag down and raises it.
+        // In this order, so that the first signal does not find the flag set.
         flag::register_conditional_default(signal, Arc::clone(&stop))?;
         flag::register(signal, stop)?;
     }
@@ -65,10 +67,10 @@ fn run_with_progress(plan: &Plan, control: &Control) -> Result<Outcome, LoadErro
         return run(plan, control);
     }
     thread::scope(|scope| {
-        let drawer = thread::current();
+        let drawing = thread::current();
         let work = scope.spawn(move || {
             let result = run(plan, control);
-            drawer.unpark();
+            drawing.unpark();
             result
         });
         let mut progress = Progress::new(plan, control);
@@ -81,25 +83,16 @@ fn run_with_progress(plan: &Plan, control: &Control) -> Result<Outcome, LoadErro
     })
 }
 
-fn write_json(file: &Path, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
-    let text = format!("{:#}\n", json::document(plan, outcome));
-    if file == Path::new("-") {
-        show(text);
-        return Ok(());
-    }
-    std::fs::write(file, text).map_err(|error| broken(&format!("{}: {error}", file.display())))
-}
-
-fn verdict(outcome: &Outcome) -> Result<(), Failure> {
+fn exit_result(outcome: &Outcome) -> Result<(), Failure> {
     let failed = outcome.failures.total() + outcome.warm_up_failures.total();
     if outcome.is_clean() {
         Ok(())
     } else if failed > 0 {
-        let all = outcome.completed + failed;
-        Err(broken(&format!("{} of {} requests failed", count(failed), count(all))))
+        let total = outcome.completed + failed;
+        Err(run_failure(&format!("{} of {} requests failed", count(failed), count(total))))
     } else if outcome.completed == 0 {
-        Err(broken("no request was completed"))
+        Err(run_failure("no request was completed"))
     } else {
-        Err(broken("not all idle connections could be opened"))
+        Err(run_failure("not all idle connections could be opened"))
     }
 }

@@ -1,54 +1,54 @@
-//! What a run can be told and asked while it lasts.
+//! Control of a running load from another thread: stop and progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Shared with a run. Clones are the same.
+/// A handle to a running load. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     stop: Arc<AtomicBool>,
-    progress: Arc<Progress>,
+    progress: Arc<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Progress {
+struct Counts {
     completed: AtomicU64,
     failed: AtomicU64,
     measuring: AtomicBool,
 }
 
 impl Control {
-    /// Nothing asked, nothing done.
+    /// Creates a handle for one run.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the run within a tenth of a second, with the figures so far.
+    /// Stops the run within 100 ms. Its outcome covers the time until then.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// The flag that [`Control::stop`] raises; for a signal handler.
+    /// Returns the flag that [`Control::stop`] sets, for a signal handler.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// Whether the run has been told to end.
+    /// Returns true after [`Control::stop`].
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Requests answered rightly so far, after the warm-up.
+    /// Returns the requests completed so far in the measured phase.
     pub fn completed(&self) -> u64 {
         self.progress.completed.load(Ordering::Relaxed)
     }
 
-    /// Requests that failed so far, after the warm-up.
+    /// Returns the requests failed so far in the measured phase.
     pub fn failed(&self) -> u64 {
         self.progress.failed.load(Ordering::Relaxed)
     }
 
-    /// Whether the warm-up is over.
+    /// Returns true when the warm-up is over.
     pub fn is_measuring(&self) -> bool {
         self.progress.measuring.load(Ordering::Relaxed)
     }

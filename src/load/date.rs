@@ -1,26 +1,26 @@
-//! The date that servers put into answers, by which two right ones may differ.
+//! The `Date` of a response, the one header that may differ between correct responses.
 
-/// What each place holds: a capital, a small letter, a digit, or just that.
-const FORM: &[u8; 29] = b"Aaa, 00 Aaa 0000 00:00:00 GMT";
+/// The fixed-length form of RFC 9110, section 5.6.7: upper case, lower case, digit, or itself.
+const PATTERN: &[u8; 29] = b"Aaa, 00 Aaa 0000 00:00:00 GMT";
 
-/// Where the letters `GMT` stand, which are themselves.
-const ZONE: usize = 26;
+/// Offset of `GMT`.
+const ZONE_OFFSET: usize = 26;
 
-/// Whether a header's value is a date in the one form that servers write
-/// (`Sun, 06 Nov 1994 08:49:37 GMT`).
-pub(super) fn is_of_the_clock(value: &[u8]) -> bool {
-    value.len() == FORM.len() && value.iter().enumerate().all(|(at, &byte)| fits(at, byte))
+/// Returns true for a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(super) fn is_http_date(value: &[u8]) -> bool {
+    let is_valid = |(offset, &byte)| is_valid_at(offset, byte);
+    value.len() == PATTERN.len() && value.iter().enumerate().all(is_valid)
 }
 
-/// Whether that byte can stand at that place of such a date. It needs nothing but the place, so
-/// that a date can come in pieces.
-pub(super) fn fits(at: usize, byte: u8) -> bool {
-    match FORM[at] {
-        _ if at >= ZONE => byte == FORM[at],
+/// Returns true if a date can have `byte` at `offset`. It needs no other byte, so a date can be
+/// checked in pieces.
+pub(super) fn is_valid_at(offset: usize, byte: u8) -> bool {
+    match PATTERN[offset] {
+        _ if offset >= ZONE_OFFSET => byte == PATTERN[offset],
         b'A' => byte.is_ascii_uppercase(),
         b'a' => byte.is_ascii_lowercase(),
         b'0' => byte.is_ascii_digit(),
-        itself => byte == itself,
+        literal => byte == literal,
     }
 }
 
@@ -29,8 +29,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_is_told_from_others() {
-        assert!(is_of_the_clock(b"Sun, 06 Nov 1994 08:49:37 GMT"));
+    fn only_the_standard_form_is_a_date() {
+        assert!(is_http_date(b"Sun, 06 Nov 1994 08:49:37 GMT"));
         for other in [
             &b"Mon, 1 Jan 1996 01:01:01 GMT"[..],
             b"Sun, 06 Nov 1994 08:49:37 CET",
@@ -38,7 +38,7 @@ mod tests {
             b"sun, 06 Nov 1994 08:49:37 GMT",
             b"",
         ] {
-            assert!(!is_of_the_clock(other), "{}", other.escape_ascii());
+            assert!(!is_http_date(other), "{}", other.escape_ascii());
         }
     }
 }

@@ -1,65 +1,60 @@
-//! One request and its answer: a state machine that does no I/O. It is told what happened on its
-//! connection, and answers what to do next.
-//!
-//! The life that it knows is one connection a request: the peer's end of the stream ends it. On a
-//! connection that persists, the last right byte would end an exchange, and [`Exchange::new`]
-//! begin the next one.
+//! One request and its response on its own connection: a state machine without I/O. Its input is
+//! events of the connection, its output the next action.
 
-use super::answer::{Mismatch, Reference};
 use super::request::Request;
+use super::response::{Mismatch, Reference};
 
-/// Where an exchange stands.
+/// Progress of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Exchange {
-    /// How many bytes of the request have been sent.
+    /// Bytes of the request that have been sent.
     sent: usize,
-    /// How many bytes of the answer have come, all of them right.
+    /// Bytes of the response that have been received and are correct.
     matched: usize,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Next {
-    /// Send the request from the one byte up to the other, for now.
+    /// Send these bytes of the request.
     Send { from: usize, to: usize },
-    /// Wait as long as lies between two pieces, then go on.
+    /// Wait for the pause between two fragments, then call [`Exchange::next_send`].
     Pause,
-    /// Wait for bytes, or for the end.
+    /// Wait for bytes or the end of the stream.
     Receive,
-    /// The answer was right and is over.
+    /// The response is correct and complete.
     Finish,
-    /// It was not.
+    /// The response is wrong.
     Fail(Fault),
 }
 
-/// What a server can do wrong in its answer.
+/// An error of the server in its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     WrongBytes(Mismatch),
-    /// The stream ended before the answer did, or before the request was whole.
-    EarlyEnd {
+    /// The stream ended before the response was complete or the request was sent.
+    PrematureEof {
         matched: usize,
         length: usize,
     },
 }
 
 impl Exchange {
-    /// One that begins.
     pub(super) fn new() -> Self {
         Self::default()
     }
 
-    /// What to send now: when the connection is there, and after each pause.
-    pub(super) fn ready(&self, request: &Request) -> Next {
+    /// Returns the next fragment to send, once connected and after each pause.
+    pub(super) fn next_send(&self, request: &Request) -> Next {
         Next::Send { from: self.sent, to: request.end_of_fragment(self.sent) }
     }
 
-    /// So many bytes were sent.
-    pub(super) fn sent(&mut self, request: &Request, count: usize) -> Next {
+    /// Records that `count` bytes were sent.
+    pub(super) fn on_sent(&mut self, request: &Request, count: usize) -> Next {
         let end = request.end_of_fragment(self.sent);
         self.sent += count;
-        debug_assert!(self.sent <= end, "more was sent than was asked for");
+        debug_assert!(self.sent <= end, "more was sent than the fragment holds");
         if self.sent < end {
             Next::Send { from: self.sent, to: end }
         } else if !self.is_sent(request) {
@@ -69,9 +64,9 @@ impl Exchange {
         }
     }
 
-    /// Bytes came. They may come while the request is still being sent: the server then answers
-    /// what it has not been asked, and the end of the stream will show it.
-    pub(super) fn received(&mut self, reference: &Reference, bytes: &[u8]) -> Next {
+    /// Verifies received bytes. If they arrive before the request has been sent, the end of the
+    /// stream reports the failure.
+    pub(super) fn on_bytes(&mut self, reference: &Reference, bytes: &[u8]) -> Next {
         match reference.check(self.matched, bytes) {
             Ok(matched) => {
                 self.matched = matched;
@@ -81,17 +76,17 @@ impl Exchange {
         }
     }
 
-    /// The peer ended its stream.
-    pub(super) fn ended(&self, request: &Request, reference: &Reference) -> Next {
+    /// Handles the end of the peer's stream.
+    pub(super) fn on_end_of_stream(&self, request: &Request, reference: &Reference) -> Next {
         let length = reference.bytes().len();
         if self.matched == length && self.is_sent(request) {
             Next::Finish
         } else {
-            Next::Fail(Fault::EarlyEnd { matched: self.matched, length })
+            Next::Fail(Fault::PrematureEof { matched: self.matched, length })
         }
     }
 
-    /// How many bytes of the answer have come and were right.
+    /// Bytes of the response that have been received and are correct.
     pub(super) fn matched(&self) -> usize {
         self.matched
     }
@@ -107,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
+    const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
 
     fn request(fragments: usize) -> Request {
         let request = Request::get("/", "a", &[]).unwrap();
@@ -115,73 +110,72 @@ mod tests {
     }
 
     fn reference() -> Reference {
-        Reference::learn(ANSWER.to_vec(), None).unwrap()
+        Reference::new(RESPONSE.to_vec(), None).unwrap()
     }
 
-    /// An exchange whose request has been sent.
-    fn asked(request: &Request) -> Exchange {
+    fn sent_exchange(request: &Request) -> Exchange {
         let mut exchange = Exchange::new();
-        assert_eq!(exchange.sent(request, request.bytes().len()), Next::Receive);
+        assert_eq!(exchange.on_sent(request, request.bytes().len()), Next::Receive);
         exchange
     }
 
     #[test]
-    fn an_answer_cut_anywhere_in_two_or_three_is_right() {
+    fn response_split_in_three_anywhere_is_correct() {
         let (request, reference) = (request(1), reference());
-        for first in 0..=ANSWER.len() {
-            for second in first..=ANSWER.len() {
-                let mut exchange = asked(&request);
-                for piece in [&ANSWER[..first], &ANSWER[first..second], &ANSWER[second..]] {
-                    assert_eq!(exchange.received(&reference, piece), Next::Receive);
+        for first in 0..=RESPONSE.len() {
+            for second in first..=RESPONSE.len() {
+                let mut exchange = sent_exchange(&request);
+                for piece in [&RESPONSE[..first], &RESPONSE[first..second], &RESPONSE[second..]] {
+                    assert_eq!(exchange.on_bytes(&reference, piece), Next::Receive);
                 }
-                assert_eq!(exchange.ended(&request, &reference), Next::Finish);
+                assert_eq!(exchange.on_end_of_stream(&request, &reference), Next::Finish);
             }
         }
     }
 
     #[test]
-    fn an_answer_that_ends_anywhere_before_its_end_is_not() {
+    fn response_that_ends_anywhere_too_early_is_wrong() {
         let (request, reference) = (request(1), reference());
-        for end in 0..ANSWER.len() {
+        for end in 0..RESPONSE.len() {
             for cut in 0..=end {
-                let mut exchange = asked(&request);
-                assert_eq!(exchange.received(&reference, &ANSWER[..cut]), Next::Receive);
-                assert_eq!(exchange.received(&reference, &ANSWER[cut..end]), Next::Receive);
-                let fault = Fault::EarlyEnd { matched: end, length: ANSWER.len() };
-                assert_eq!(exchange.ended(&request, &reference), Next::Fail(fault));
+                let mut exchange = sent_exchange(&request);
+                assert_eq!(exchange.on_bytes(&reference, &RESPONSE[..cut]), Next::Receive);
+                assert_eq!(exchange.on_bytes(&reference, &RESPONSE[cut..end]), Next::Receive);
+                let fault = Fault::PrematureEof { matched: end, length: RESPONSE.len() };
+                assert_eq!(exchange.on_end_of_stream(&request, &reference), Next::Fail(fault));
             }
         }
     }
 
     #[test]
-    fn a_wrong_byte_is_told_with_its_place_in_the_whole_answer() {
+    fn wrong_byte_is_reported_with_its_offset_in_the_response() {
         let (request, reference) = (request(1), reference());
-        for cut in 0..ANSWER.len() {
-            let mut exchange = asked(&request);
-            assert_eq!(exchange.received(&reference, &ANSWER[..cut]), Next::Receive);
-            let mismatch = Mismatch { at: cut, expected: Some(ANSWER[cut]), found: 0 };
+        for cut in 0..RESPONSE.len() {
+            let mut exchange = sent_exchange(&request);
+            assert_eq!(exchange.on_bytes(&reference, &RESPONSE[..cut]), Next::Receive);
+            let mismatch = Mismatch { offset: cut, expected: Some(RESPONSE[cut]), found: 0 };
             let fault = Fault::WrongBytes(mismatch);
-            assert_eq!(exchange.received(&reference, b"\0"), Next::Fail(fault));
+            assert_eq!(exchange.on_bytes(&reference, b"\0"), Next::Fail(fault));
         }
     }
 
     #[test]
-    fn each_fragment_is_sent_whole_before_the_pause() {
+    fn fragment_is_sent_completely_before_the_pause() {
         for fragments in 1..=5 {
             let request = request(fragments);
             let (mut exchange, mut pauses, mut sent) = (Exchange::new(), 0, Vec::new());
-            let mut next = exchange.ready(&request);
+            let mut next = exchange.next_send(&request);
             loop {
                 next = match next {
-                    // One byte at a time: each send is a short one.
+                    // Every send is short: one byte.
                     Next::Send { from, to } => {
                         assert!(from < to);
                         sent.push(request.bytes()[from]);
-                        exchange.sent(&request, 1)
+                        exchange.on_sent(&request, 1)
                     }
                     Next::Pause => {
                         pauses += 1;
-                        exchange.ready(&request)
+                        exchange.next_send(&request)
                     }
                     other => break assert_eq!(other, Next::Receive),
                 };
@@ -191,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_half_a_request_is_wrong() {
+    fn response_to_half_a_request_is_wrong() {
         let (request, reference) = (request(2), reference());
         let mut exchange = Exchange::new();
-        let Next::Send { from: 0, to } = exchange.ready(&request) else { panic!("it sends") };
-        assert_eq!(exchange.sent(&request, to), Next::Pause);
-        assert_eq!(exchange.received(&reference, ANSWER), Next::Receive);
-        let fault = Fault::EarlyEnd { matched: ANSWER.len(), length: ANSWER.len() };
-        assert_eq!(exchange.ended(&request, &reference), Next::Fail(fault));
+        let Next::Send { from: 0, to } = exchange.next_send(&request) else { panic!("it sends") };
+        assert_eq!(exchange.on_sent(&request, to), Next::Pause);
+        assert_eq!(exchange.on_bytes(&reference, RESPONSE), Next::Receive);
+        let fault = Fault::PrematureEof { matched: RESPONSE.len(), length: RESPONSE.len() };
+        assert_eq!(exchange.on_end_of_stream(&request, &reference), Next::Fail(fault));
     }
 }

@@ -1,30 +1,30 @@
-//! What can go wrong with a request, counted by kind, with the first of each kind in full.
+//! Failures of requests: counts by kind, and the details of the first of each kind.
 
 use std::fmt;
 
 use rustix::io::Errno;
 
-use super::answer::Mismatch;
 use super::exchange::Fault;
+use super::response::Mismatch;
 
 /// The kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub enum FailureKind {
-    /// Nobody listens there.
+    /// The server refused the connection: no socket listens there.
     ConnectRefused,
-    /// The peer, or something between, reset the connection, even if the whole answer had come.
+    /// The connection was reset, possibly after the whole response.
     Reset,
-    /// No connection, or no end of the answer, within the time allowed.
+    /// The response was not complete within the timeout.
     Timeout,
-    /// A byte of the answer was not what it must be, or one too many.
+    /// A byte of the response was wrong, or there was one too many.
     WrongBytes,
-    /// The connection ended before the answer did.
-    EarlyEnd,
-    /// No free port was left to connect from, on any address that may be used.
+    /// The connection ended before the response was complete.
+    PrematureEof,
+    /// No ephemeral port was left on any usable source address.
     PortsExhausted,
-    /// Open loop: due, and not begun in time, because all connections were busy.
-    NeverBegun,
+    /// Open loop: not sent within the timeout, because all connections were busy.
+    NotSent,
     /// Anything else.
     Other,
 }
@@ -36,22 +36,22 @@ impl FailureKind {
         Self::Reset,
         Self::Timeout,
         Self::WrongBytes,
-        Self::EarlyEnd,
+        Self::PrematureEof,
         Self::PortsExhausted,
-        Self::NeverBegun,
+        Self::NotSent,
         Self::Other,
     ];
 
-    /// Its name for machines: a key of the JSON form.
+    /// Its key in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConnectRefused => "connect_refused",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::WrongBytes => "wrong_bytes",
-            Self::EarlyEnd => "early_end",
+            Self::PrematureEof => "premature_eof",
             Self::PortsExhausted => "ports_exhausted",
-            Self::NeverBegun => "never_begun",
+            Self::NotSent => "not_sent",
             Self::Other => "other",
         }
     }
@@ -64,50 +64,50 @@ impl fmt::Display for FailureKind {
             Self::Reset => "connection reset",
             Self::Timeout => "timed out",
             Self::WrongBytes => "wrong bytes",
-            Self::EarlyEnd => "ended early",
+            Self::PrematureEof => "premature end",
             Self::PortsExhausted => "no port left",
-            Self::NeverBegun => "never begun",
+            Self::NotSent => "not sent",
             Self::Other => "other",
         })
     }
 }
 
-/// One failure. Nothing is formatted until somebody reads it.
+/// The failure of one request. Nothing is formatted while the load runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum RequestFailure {
     /// A system call failed.
     SystemCall {
-        /// Which.
+        /// Name of the system call.
         operation: &'static str,
-        /// How.
+        /// Its error.
         errno: Errno,
     },
     /// A byte was wrong.
     WrongBytes(Mismatch),
-    /// The answer was cut short, or came before the request was whole.
-    EarlyEnd {
-        /// How many bytes had come.
+    /// The stream ended before the response was complete, or before the whole request was sent.
+    PrematureEof {
+        /// Bytes of the response received.
         matched: usize,
-        /// How many should have.
+        /// Length of the response.
         length: usize,
     },
-    /// It took too long.
+    /// The request timed out.
     Timeout {
-        /// How many bytes of the answer had come.
+        /// Bytes of the response received.
         matched: usize,
     },
-    /// It was due for too long without a free connection.
-    NeverBegun,
+    /// No connection was free within the timeout.
+    NotSent,
 }
 
-impl Failure {
-    /// Which kind it is.
+impl RequestFailure {
+    /// Its kind.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::WrongBytes(_) => FailureKind::WrongBytes,
-            Self::EarlyEnd { .. } => FailureKind::EarlyEnd,
+            Self::PrematureEof { .. } => FailureKind::PrematureEof,
             Self::Timeout { .. } => FailureKind::Timeout,
-            Self::NeverBegun => FailureKind::NeverBegun,
+            Self::NotSent => FailureKind::NotSent,
             Self::SystemCall { errno, .. } => match *errno {
                 Errno::CONNREFUSED => FailureKind::ConnectRefused,
                 Errno::CONNRESET | Errno::PIPE => FailureKind::Reset,
@@ -119,46 +119,46 @@ impl Failure {
     }
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for RequestFailure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::WrongBytes(mismatch) => Self::WrongBytes(mismatch),
-            Fault::EarlyEnd { matched, length } => Self::EarlyEnd { matched, length },
+            Fault::PrematureEof { matched, length } => Self::PrematureEof { matched, length },
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RequestFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SystemCall { operation, errno } => {
                 write!(formatter, "{operation}: {}", std::io::Error::from(*errno))
             }
             Self::WrongBytes(mismatch) => mismatch.fmt(formatter),
-            Self::EarlyEnd { matched, length } if matched == length => {
-                formatter.write_str("answered before the request was whole")
+            Self::PrematureEof { matched, length } if matched == length => {
+                formatter.write_str("response before the whole request was sent")
             }
-            Self::EarlyEnd { matched, length } => {
-                write!(formatter, "ended after {matched} of {length} bytes")
+            Self::PrematureEof { matched, length } => {
+                write!(formatter, "the response ended after {matched} of {length} bytes")
             }
-            Self::Timeout { matched: 0 } => formatter.write_str("no byte of an answer in time"),
+            Self::Timeout { matched: 0 } => formatter.write_str("no byte of the response in time"),
             Self::Timeout { matched } => {
-                write!(formatter, "no end of the answer in time, after {matched} bytes")
+                write!(formatter, "response incomplete after {matched} bytes")
             }
-            Self::NeverBegun => formatter.write_str("all connections were busy for too long"),
+            Self::NotSent => formatter.write_str("all connections were busy until the timeout"),
         }
     }
 }
 
-/// How many failures there were of each kind, and the first of each.
+/// Number of failures of each kind, and the first one of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
+pub struct FailureCounts {
     counts: [u64; FailureKind::ALL.len()],
-    first: [Option<Failure>; FailureKind::ALL.len()],
+    first: [Option<RequestFailure>; FailureKind::ALL.len()],
 }
 
-impl Failures {
-    pub(super) fn count(&mut self, failure: Failure) {
+impl FailureCounts {
+    pub(super) fn count(&mut self, failure: RequestFailure) {
         let index = failure.kind() as usize;
         self.counts[index] += 1;
         self.first[index].get_or_insert(failure);
@@ -171,22 +171,22 @@ impl Failures {
         }
     }
 
-    /// How many of that kind.
+    /// Returns the number of failures of this kind.
     pub fn of(&self, kind: FailureKind) -> u64 {
         self.counts[kind as usize]
     }
 
-    /// How many requests were due and never begun: the failures without a connection.
-    pub fn never_begun(&self) -> u64 {
-        self.of(FailureKind::NeverBegun)
+    /// Returns the number of requests that were due but not sent. These have no connection.
+    pub fn not_sent(&self) -> u64 {
+        self.of(FailureKind::NotSent)
     }
 
-    /// The first of that kind.
-    pub fn first(&self, kind: FailureKind) -> Option<Failure> {
+    /// Returns the first failure of this kind.
+    pub fn first(&self, kind: FailureKind) -> Option<RequestFailure> {
         self.first[kind as usize]
     }
 
-    /// All together.
+    /// Returns the total number of failures.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -197,14 +197,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_stand_where_they_are_counted() {
+    fn kind_is_index_of_its_count() {
         for (index, kind) in FailureKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
         }
     }
 
     #[test]
-    fn each_errno_is_of_its_kind() {
+    fn errno_determines_kind() {
         for (errno, kind) in [
             (Errno::CONNREFUSED, FailureKind::ConnectRefused),
             (Errno::CONNRESET, FailureKind::Reset),
@@ -215,21 +215,21 @@ mod tests {
             (Errno::MFILE, FailureKind::Other),
             (Errno::HOSTUNREACH, FailureKind::Other),
         ] {
-            assert_eq!(Failure::SystemCall { operation: "connect", errno }.kind(), kind);
+            assert_eq!(RequestFailure::SystemCall { operation: "connect", errno }.kind(), kind);
         }
     }
 
     #[test]
-    fn the_first_of_each_kind_is_kept() {
-        let early = |matched| Failure::EarlyEnd { matched, length: 9 };
-        let (mut failures, mut others) = (Failures::default(), Failures::default());
+    fn first_failure_of_each_kind_is_stored() {
+        let early = |matched| RequestFailure::PrematureEof { matched, length: 9 };
+        let (mut failures, mut others) = (FailureCounts::default(), FailureCounts::default());
         failures.count(early(1));
         others.count(early(2));
-        others.count(Failure::NeverBegun);
+        others.count(RequestFailure::NotSent);
         failures.add(&others);
-        assert_eq!(failures.first(FailureKind::EarlyEnd), Some(early(1)));
-        assert_eq!(failures.first(FailureKind::NeverBegun), Some(Failure::NeverBegun));
-        assert_eq!((failures.of(FailureKind::EarlyEnd), failures.total()), (2, 3));
+        assert_eq!(failures.first(FailureKind::PrematureEof), Some(early(1)));
+        assert_eq!(failures.first(FailureKind::NotSent), Some(RequestFailure::NotSent));
+        assert_eq!((failures.of(FailureKind::PrematureEof), failures.total()), (2, 3));
         assert_eq!(failures.first(FailureKind::Reset), None);
     }
 }

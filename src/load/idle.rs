@@ -1,99 +1,99 @@
-//! Connections that say nothing, beside those that ask.
+//! Idle connections, which are open during the load and send nothing.
 
 use std::os::fd::OwnedFd;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::failures::Failure;
+use super::failures::RequestFailure;
 use super::outcome::IdleCount;
 use super::sockets::{self, SourceAddresses, failed};
 
-/// One of them.
 #[derive(Debug)]
-enum Idle {
+enum IdleConnection {
     Connecting(OwnedFd),
     Open(OwnedFd),
-    /// Refused, or closed by the server.
-    Gone,
+    /// Not opened, refused, or closed by the server.
+    Closed,
 }
 
-/// All of one thread.
+/// The idle connections of one thread.
 #[derive(Debug)]
-pub(super) struct IdleCrowd {
-    connections: Vec<Idle>,
-    asked_for: usize,
+pub(super) struct IdleConnections {
+    connections: Vec<IdleConnection>,
+    requested: usize,
     connecting: usize,
     opened: usize,
-    lost: usize,
+    closed_by_server: usize,
 }
 
-impl IdleCrowd {
-    pub(super) fn new(asked_for: usize) -> Self {
-        let connections = Vec::with_capacity(asked_for);
-        Self { connections, asked_for, connecting: 0, opened: 0, lost: 0 }
+impl IdleConnections {
+    pub(super) fn new(requested: usize) -> Self {
+        let connections = Vec::with_capacity(requested);
+        Self { connections, requested, connecting: 0, opened: 0, closed_by_server: 0 }
     }
 
-    /// Whether more are to be begun.
-    pub(super) fn is_complete(&self) -> bool {
-        self.connections.len() == self.asked_for
+    /// Returns true if all connections have been started.
+    pub(super) fn all_started(&self) -> bool {
+        self.connections.len() == self.requested
     }
 
-    /// How many have been begun and are not there yet.
+    /// Returns the number of connections being opened.
     pub(super) fn connecting(&self) -> usize {
         self.connecting
     }
 
-    /// Begins the next one. Its events bear `data` and its number.
-    pub(super) fn begin(
+    /// Starts the next connection. The `epoll_data` of its events is `data` and its number.
+    pub(super) fn start_connect(
         &mut self,
         epoll: &OwnedFd,
         data: u64,
         target: std::net::SocketAddr,
         sources: &mut SourceAddresses,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RequestFailure> {
         let number = self.connections.len() as u64;
-        self.connections.push(Idle::Gone);
+        self.connections.push(IdleConnection::Closed);
         let socket = sockets::open_and_connect(target, sources)?;
         let flags = EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(epoll, &socket, EventData::new_u64(data | number), flags)
             .map_err(failed("epoll_ctl"))?;
-        self.connections[number as usize] = Idle::Connecting(socket);
+        self.connections[number as usize] = IdleConnection::Connecting(socket);
         self.connecting += 1;
         Ok(())
     }
 
-    /// Something happened to that one.
+    /// Handles an event of connection `number`.
     pub(super) fn on_event(&mut self, number: u64, flags: EventFlags) {
-        let gone = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        let is_closed = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         let Some(idle) = self.connections.get_mut(number as usize) else { return };
-        *idle = match std::mem::replace(idle, Idle::Gone) {
-            Idle::Connecting(socket) => {
+        *idle = match std::mem::replace(idle, IdleConnection::Closed) {
+            IdleConnection::Connecting(socket) => {
                 self.connecting -= 1;
-                if gone {
+                if is_closed {
                     return;
                 }
                 self.opened += 1;
-                Idle::Open(socket)
+                IdleConnection::Open(socket)
             }
-            Idle::Open(_) if gone => {
-                self.lost += 1;
-                Idle::Gone
+            IdleConnection::Open(_) if is_closed => {
+                self.closed_by_server += 1;
+                IdleConnection::Closed
             }
-            same => same,
+            unchanged => unchanged,
         };
     }
 
     pub(super) fn count(&self) -> IdleCount {
-        IdleCount { asked_for: self.asked_for, opened: self.opened, lost: self.lost }
+        let Self { requested, opened, closed_by_server, .. } = *self;
+        IdleCount { requested, opened, closed_by_server }
     }
 }
 
-impl Drop for IdleCrowd {
-    /// With a reset: closed otherwise, tens of thousands of ports would be in TIME_WAIT here.
+impl Drop for IdleConnections {
+    /// Closes with a reset: a FIN would leave one port in TIME_WAIT per connection.
     fn drop(&mut self) {
         for idle in self.connections.drain(..) {
-            if let Idle::Connecting(socket) | Idle::Open(socket) = idle {
-                sockets::reset(socket);
+            if let IdleConnection::Connecting(socket) | IdleConnection::Open(socket) = idle {
+                sockets::close_with_reset(socket);
             }
         }
     }

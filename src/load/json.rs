@@ -1,30 +1,29 @@
-//! An outcome for machines.
+//! The outcome as JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde_json::{Map, Value, json};
 
-use super::failures::{FailureKind, Failures};
-use super::life::Life;
+use super::failures::{FailureCounts, FailureKind};
+use super::lifetime::Lifetime;
 use super::outcome::{EndedBy, Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
-use super::remarks::remarks;
 use super::table::QUANTILES;
+use super::warnings::warnings;
 
-/// The form of the document. The number goes up when a key changes its meaning or goes away.
-pub const SCHEMA: &str = "ringpoll.load/1";
+/// The schema of the document. Its number is raised when a key is removed or changes its meaning.
+pub const SCHEMA: &str = "ringpoll.load/2";
 
-/// An outcome and the plan that it is of. Times are in nanoseconds where the key says nothing
-/// else.
+/// Returns the document of a plan and its outcome. Keys name the units of their values.
 pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
     json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
         "target": plan.target.to_string(),
         "load": load(plan),
-        "answer": answer(outcome),
+        "response": response(outcome),
         "ended_by": match outcome.ended_by {
             EndedBy::Plan => "plan",
             EndedBy::Stop => "stop",
@@ -32,16 +31,16 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
         },
         "duration_ns": outcome.duration.as_nanos() as u64,
         "requests": {
-            "begun": outcome.begun,
+            "started": outcome.started,
             "completed": outcome.completed,
             "failed": outcome.failures.total(),
             "unfinished": outcome.unfinished,
             "completed_per_second": outcome.requests_per_second(),
-            "most_under_way": outcome.most_under_way,
+            "max_in_flight": outcome.max_in_flight,
         },
         "connections": {
             "opened": outcome.connections_opened,
-            "ended_by_the_server_between_answers": outcome.connections_ended,
+            "closed_by_server_between_responses": outcome.connections_closed_by_server,
         },
         "failures": failures(&outcome.failures),
         "warm_up_failures": failures(&outcome.warm_up_failures),
@@ -50,33 +49,33 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
         "latency": {
             "corrected": latency(&outcome.corrected),
             "uncorrected": latency(&outcome.uncorrected),
-            "lateness": latency(&outcome.lateness),
+            "scheduling_delay": latency(&outcome.scheduling_delay),
         },
         "idle": {
-            "asked_for": outcome.idle.asked_for,
+            "requested": outcome.idle.requested,
             "opened": outcome.idle.opened,
-            "lost": outcome.idle.lost,
+            "closed_by_server": outcome.idle.closed_by_server,
         },
         "client": client(plan, outcome),
-        "remarks": remarks(plan, outcome),
+        "warnings": warnings(plan, outcome),
     })
 }
 
 fn load(plan: &Plan) -> Value {
     let rate = match plan.pace {
-        Pace::Rate(rate) => Some(rate.as_per_second()),
-        Pace::AsFastAsAnswered => None,
+        Pace::OpenLoop(rate) => Some(rate.as_per_second()),
+        Pace::ClosedLoop => None,
     };
     json!({
-        "kind": match plan.life {
-            Life::OneRequest => "one_connection_a_request",
-            Life::Persistent { .. } => "persistent_connections",
-            Life::Mixed { .. } => "mixed",
+        "kind": match plan.lifetime {
+            Lifetime::OneRequest => "one_request_per_connection",
+            Lifetime::Persistent { .. } => "persistent_connections",
+            Lifetime::Mixed { .. } => "mixed",
         },
-        "depth": plan.life.depth(),
-        "seed": match plan.life {
-            Life::Mixed { seed } => Some(seed),
-            Life::OneRequest | Life::Persistent { .. } => None,
+        "depth": plan.lifetime.depth(),
+        "seed": match plan.lifetime {
+            Lifetime::Mixed { seed } => Some(seed),
+            Lifetime::OneRequest | Lifetime::Persistent { .. } => None,
         },
         "loop": if rate.is_some() { "open" } else { "closed" },
         "rate_per_second": rate,
@@ -96,16 +95,16 @@ fn load(plan: &Plan) -> Value {
     })
 }
 
-fn answer(outcome: &Outcome) -> Value {
+fn response(outcome: &Outcome) -> Value {
     json!({
         "status_line": outcome.reference.status_line(),
         "bytes": outcome.reference.bytes().len(),
         "body_bytes": outcome.reference.body_bytes(),
-        "date_may_differ": outcome.reference.has_moving_date(),
+        "date_may_differ": outcome.reference.date_may_differ(),
     })
 }
 
-fn failures(failures: &Failures) -> Value {
+fn failures(failures: &FailureCounts) -> Value {
     let of = |kind| {
         let first = failures.first(kind).map(|first| first.to_string());
         (kind.name().to_owned(), json!({ "count": failures.of(kind), "first": first }))
@@ -126,27 +125,27 @@ fn latency(latencies: &Latencies) -> Value {
     Value::Object(object)
 }
 
-/// All of a histogram, in nanoseconds: HdrHistogram's V2 form with DEFLATE, in base64, which its
-/// tools in any language read.
+/// Encodes a histogram of nanoseconds: HdrHistogram V2 with DEFLATE, in base64, which the
+/// HdrHistogram tools of other languages read.
 pub fn histogram_text(latencies: &Latencies) -> String {
     let mut bytes = Vec::new();
     let result = V2DeflateSerializer::new().serialize(latencies, &mut bytes);
-    result.expect("memory takes all that is written");
+    result.expect("writing to memory does not fail");
     STANDARD.encode(bytes)
 }
 
 fn client(plan: &Plan, outcome: &Outcome) -> Value {
-    let cost = &outcome.own_cost;
+    let cpu = &outcome.client_cpu;
     json!({
         "threads": plan.threads,
         "cpus": plan.cpus,
-        "user_ns": cost.user.as_nanos() as u64,
-        "system_ns": cost.system.as_nanos() as u64,
-        "cpu_ns_per_request": outcome.own_cpu_per_request().as_nanos() as u64,
-        "busiest_thread": cost.busiest,
-        "saturated": cost.is_saturated(),
-        "voluntary_switches": cost.voluntary_switches,
-        "involuntary_switches": cost.involuntary_switches,
+        "user_ns": cpu.user.as_nanos() as u64,
+        "system_ns": cpu.system.as_nanos() as u64,
+        "cpu_ns_per_request": outcome.client_cpu_per_request().as_nanos() as u64,
+        "max_thread_utilization": cpu.max_thread_utilization,
+        "saturated": cpu.is_saturated(),
+        "voluntary_switches": cpu.voluntary_switches,
+        "involuntary_switches": cpu.involuntary_switches,
         "source_addresses": outcome.source_addresses,
     })
 }
@@ -156,11 +155,11 @@ mod tests {
     use hdrhistogram::serialization::Deserializer;
 
     use super::*;
-    use crate::load::outcome::latencies;
+    use crate::load::outcome::new_latencies;
 
     #[test]
-    fn a_histogram_can_be_read_back() {
-        let mut histogram = latencies();
+    fn encoded_histogram_can_be_decoded() {
+        let mut histogram = new_latencies();
         for value in [1, 43_210, 43_210, 2_000_000_000] {
             histogram.record(value).unwrap();
         }

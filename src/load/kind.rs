@@ -1,43 +1,42 @@
-//! The loads by name.
+//! The kinds of load.
 
 use std::fmt;
 
 use clap::ValueEnum;
 use rustix::process::{Resource, getrlimit};
 
-use super::life::Life;
+use super::lifetime::Lifetime;
 
-/// A load by its name on the command line.
+/// A kind of load, named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LoadKind {
-    /// One connection a request.
+    /// One request per connection
     Churn,
-    /// Persistent connections, one request under way on each.
+    /// Persistent connections with one request in flight on each
     KeepAlive,
-    /// Persistent connections, --depth requests under way on each; the answers come in order.
+    /// Persistent connections with --depth requests in flight on each
     Pipelined,
-    /// One connection a request, answered with a body of --bytes.
+    /// One request per connection; the response body has --bytes
     Large,
-    /// One connection a request, beside --idle connections that say nothing.
+    /// One request per connection, with --idle idle connections in addition
     Idle,
-    /// Four of five connections carry one request, the fifth 16 one after the other, as drawn by
-    /// --seed: a fifth of the requests has a connection of its own. All have the same body, since
-    /// a server has one.
+    /// Persistent connections: 4 of 5 carry one request, the fifth 16 in sequence, in a random
+    /// order given by --seed
     Mixed,
 }
 
-/// Requests under way on each connection of [`LoadKind::Pipelined`] where nobody says.
+/// Default number of requests in flight on each connection of [`LoadKind::Pipelined`].
 pub(crate) const DEFAULT_DEPTH: usize = 16;
 
-/// The body of [`LoadKind::Large`] where nobody says: 1 MiB.
+/// Default length of the response body of [`LoadKind::Large`]: 1 MiB.
 pub(crate) const DEFAULT_LARGE_BYTES: u64 = 1024 * 1024;
 
-/// The idle connections of [`LoadKind::Idle`] to each server where nobody says, if there are
-/// descriptors for them.
+/// Default number of idle connections to each server for [`LoadKind::Idle`], if the descriptor
+/// limit allows it.
 const DEFAULT_IDLE: u64 = 1000;
 
 impl LoadKind {
-    /// Its name.
+    /// Returns its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Churn => "churn",
@@ -49,18 +48,18 @@ impl LoadKind {
         }
     }
 
-    /// What its connections are like.
-    pub fn life(self, depth: usize, seed: u64) -> Life {
+    /// Returns the number of requests on each connection.
+    pub fn lifetime(self, depth: usize, seed: u64) -> Lifetime {
         match self {
-            Self::Churn | Self::Large | Self::Idle => Life::OneRequest,
-            Self::KeepAlive => Life::Persistent { depth: 1 },
-            Self::Pipelined => Life::Persistent { depth },
-            Self::Mixed => Life::Mixed { seed },
+            Self::Churn | Self::Large | Self::Idle => Lifetime::OneRequest,
+            Self::KeepAlive => Lifetime::Persistent { depth: 1 },
+            Self::Pipelined => Lifetime::Persistent { depth },
+            Self::Mixed => Lifetime::Mixed { seed },
         }
     }
 
-    /// How many connections to each of `servers` are idle beside it where nobody says: half of the
-    /// descriptors are for the rest.
+    /// Returns the default number of idle connections to each of `servers`. At most half of the
+    /// descriptors are used for them.
     pub fn default_idle(self, servers: usize) -> usize {
         if self != Self::Idle {
             return 0;
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_knows_them_by_their_names() {
+    fn name_is_that_on_the_command_line() {
         for kind in LoadKind::value_variants() {
             assert_eq!(LoadKind::from_str(kind.name(), false), Ok(*kind));
         }

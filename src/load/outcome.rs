@@ -1,196 +1,199 @@
-//! What a run found.
+//! The result of a run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::answer::Reference;
-use super::failures::Failures;
-use super::own_cost::OwnCost;
+use super::client_cpu::ClientCpu;
+use super::failures::FailureCounts;
+use super::response::Reference;
 
-/// The longest latency that is told from longer ones: twice [`LONGEST`](super::plan::LONGEST).
-const LONGEST_NS: u64 = 7_200_000_000_000;
+/// The upper bound of recorded latencies: twice [`MAX_DURATION`](super::plan::MAX_DURATION).
+const MAX_LATENCY_NS: u64 = 7_200_000_000_000;
 
-/// To three digits.
+/// Precision of the histograms.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Latencies in nanoseconds.
 pub type Latencies = Histogram<u64>;
 
-/// How a run came to its end.
+/// The reason for the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
-    /// It did all that was planned.
+    /// The plan was completed.
     Plan,
-    /// It was told to stop.
+    /// [`Control::stop`](super::Control::stop) was called.
     Stop,
-    /// Its time was over before all requests that were asked for had been begun.
+    /// The time limit was reached before all requests were started.
     TimeLimit,
 }
 
-/// The idle connections beside the load.
+/// Counts of idle connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdleCount {
-    /// How many were asked for.
-    pub asked_for: usize,
-    /// How many were there before the first request.
+    /// Number in the plan.
+    pub requested: usize,
+    /// Number open before the first request.
     pub opened: usize,
-    /// How many of these the server had closed by the end.
-    pub lost: usize,
+    /// Number of these that the server closed during the run.
+    pub closed_by_server: usize,
 }
 
-/// What a run found. All of it is about the measured part, after the warm-up, if nothing else is
-/// said.
+/// The result of a run. All fields are about the measured phase unless they name the warm-up.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What every answer was held against.
+    /// The response that all others were compared with.
     pub reference: Arc<Reference>,
-    /// From the first request to the last answer, or to the planned end if that is later.
+    /// Time from the first request to the last response, or to the planned end if that is later.
     pub duration: Duration,
-    /// How it ended.
+    /// The reason for the end.
     pub ended_by: EndedBy,
-    /// Requests begun.
-    pub begun: u64,
-    /// Requests answered rightly, up to the end of their connection where each has one of its own.
+    /// Requests started.
+    pub started: u64,
+    /// Requests with a correct and complete response.
     pub completed: u64,
-    /// Requests that were not.
-    pub failures: Failures,
-    /// The same in the warm-up.
-    pub warm_up_failures: Failures,
-    /// Requests under way when the run was stopped.
+    /// Failed requests.
+    pub failures: FailureCounts,
+    /// Failed requests of the warm-up.
+    pub warm_up_failures: FailureCounts,
+    /// Requests in flight when the run was stopped.
     pub unfinished: u64,
-    /// Connections that were begun.
+    /// Connections opened.
     pub connections_opened: u64,
-    /// Of connections that persist, those that the server ended between two answers, unasked: what
-    /// it had not answered by then was asked again on another.
-    pub connections_ended: u64,
-    /// Bytes of requests that the kernel took.
+    /// Persistent connections that the server closed between two responses, without a request to
+    /// do so. Requests without a response were sent again on another connection.
+    pub connections_closed_by_server: u64,
+    /// Request bytes passed to the kernel.
     pub bytes_sent: u64,
-    /// Bytes of answers that came, right or wrong.
+    /// Response bytes received, correct or not.
     pub bytes_received: u64,
-    /// From when a request was *due* to the end of its connection: what somebody who asks at that
-    /// time waits, whatever held the client up. In the closed loop the same as the other one.
+    /// Latency corrected for coordinated omission: from the time at which a request was *due* to
+    /// the end of its response, including any delay of its start. Equal to `uncorrected` in a
+    /// closed loop.
     pub corrected: Latencies,
-    /// From when a request was really begun.
+    /// Uncorrected latency: from the time at which a request was started.
     pub uncorrected: Latencies,
-    /// Open loop: how long after it was due a request was begun.
-    pub lateness: Latencies,
-    /// The most requests under way at once.
-    pub most_under_way: usize,
-    /// The idle connections.
+    /// Open loop: delay from the time at which a request was due to its start.
+    pub scheduling_delay: Latencies,
+    /// Maximum number of requests in flight.
+    pub max_in_flight: usize,
+    /// Idle connections.
     pub idle: IdleCount,
-    /// How many addresses were connected from, because the ports of one were used up; else 1.
+    /// Number of source addresses used: more than 1 if one had no ephemeral port left.
     pub source_addresses: usize,
-    /// What the client itself used.
-    pub own_cost: OwnCost,
+    /// CPU time of the client.
+    pub client_cpu: ClientCpu,
 }
 
 impl Outcome {
-    /// Right answers a second.
+    /// Returns the completed requests per second.
     pub fn requests_per_second(&self) -> f64 {
         self.completed as f64 / self.duration.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// The client's own CPU time for each request that was begun.
-    pub fn own_cpu_per_request(&self) -> Duration {
-        self.own_cost.cpu().div_f64(self.begun.max(1) as f64)
+    /// Returns the client's CPU time per started request.
+    pub fn client_cpu_per_request(&self) -> Duration {
+        self.client_cpu.total().div_f64(self.started.max(1) as f64)
     }
 
-    /// Whether everything went well that was begun: no failure, in the warm-up neither, at least
-    /// one answer, and every idle connection opened.
+    /// Returns true if at least one request completed, none failed, in the warm-up or after it,
+    /// and all idle connections were opened.
     pub fn is_clean(&self) -> bool {
         self.completed > 0
             && self.failures.total() == 0
             && self.warm_up_failures.total() == 0
-            && self.idle.opened == self.idle.asked_for
+            && self.idle.opened == self.idle.requested
     }
 }
 
-/// What one thread counts in one phase.
+/// Counts of one thread in one phase.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    pub(super) begun: u64,
+    pub(super) started: u64,
     pub(super) completed: u64,
-    pub(super) failures: Failures,
+    pub(super) failures: FailureCounts,
     pub(super) unfinished: u64,
     pub(super) connections_opened: u64,
-    pub(super) connections_ended: u64,
+    pub(super) connections_closed_by_server: u64,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
-    /// `None` in the closed loop, where a request is due when it is begun.
+    /// `None` in a closed loop, where requests are due when they are started.
     pub(super) open_loop: Option<OpenLoopTally>,
     pub(super) uncorrected: Latencies,
-    pub(super) most_under_way: usize,
-    pub(super) last_answer_ns: u64,
+    pub(super) max_in_flight: usize,
+    pub(super) last_response_ns: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct OpenLoopTally {
     pub(super) corrected: Latencies,
-    pub(super) lateness: Latencies,
+    pub(super) scheduling_delay: Latencies,
 }
 
-/// When a request was due, begun and answered.
+/// The times of one request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct RequestTimes {
     pub(super) due_ns: u64,
-    pub(super) begun_ns: u64,
+    pub(super) started_ns: u64,
     pub(super) ended_ns: u64,
 }
 
 impl Tally {
     pub(super) fn new(is_open_loop: bool) -> Self {
-        let open_loop =
-            is_open_loop.then(|| OpenLoopTally { corrected: latencies(), lateness: latencies() });
+        let open_loop = is_open_loop.then(|| OpenLoopTally {
+            corrected: new_latencies(),
+            scheduling_delay: new_latencies(),
+        });
         Self {
-            begun: 0,
+            started: 0,
             completed: 0,
-            failures: Failures::default(),
+            failures: FailureCounts::default(),
             unfinished: 0,
             connections_opened: 0,
-            connections_ended: 0,
+            connections_closed_by_server: 0,
             bytes_sent: 0,
             bytes_received: 0,
             open_loop,
-            uncorrected: latencies(),
-            most_under_way: 0,
-            last_answer_ns: 0,
+            uncorrected: new_latencies(),
+            max_in_flight: 0,
+            last_response_ns: 0,
         }
     }
 
-    pub(super) fn complete(&mut self, times: Times) {
+    pub(super) fn complete(&mut self, times: RequestTimes) {
+        let RequestTimes { due_ns, started_ns, ended_ns } = times;
         self.completed += 1;
-        self.last_answer_ns = times.ended_ns;
-        // The events of one wait share one time; a request that was begun and answered between two
-        // looks at the clock took less than it can tell.
-        self.uncorrected.saturating_record(times.ended_ns.saturating_sub(times.begun_ns));
+        self.last_response_ns = ended_ns;
+        // Saturating: events share the time at which the wait returned, so a request started while
+        // they are handled can end "before" its start.
+        self.uncorrected.saturating_record(ended_ns.saturating_sub(started_ns));
         if let Some(open_loop) = &mut self.open_loop {
-            open_loop.corrected.saturating_record(times.ended_ns.saturating_sub(times.due_ns));
-            open_loop.lateness.saturating_record(times.begun_ns.saturating_sub(times.due_ns));
+            open_loop.corrected.saturating_record(ended_ns.saturating_sub(due_ns));
+            open_loop.scheduling_delay.saturating_record(started_ns.saturating_sub(due_ns));
         }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        const SAME: &str = "all have the same bounds";
-        self.begun += other.begun;
+        const SAME: &str = "all histograms have the same bounds";
+        self.started += other.started;
         self.completed += other.completed;
         self.failures.add(&other.failures);
         self.unfinished += other.unfinished;
         self.connections_opened += other.connections_opened;
-        self.connections_ended += other.connections_ended;
+        self.connections_closed_by_server += other.connections_closed_by_server;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.uncorrected.add(&other.uncorrected).expect(SAME);
         if let (Some(own), Some(other)) = (&mut self.open_loop, &other.open_loop) {
             own.corrected.add(&other.corrected).expect(SAME);
-            own.lateness.add(&other.lateness).expect(SAME);
+            own.scheduling_delay.add(&other.scheduling_delay).expect(SAME);
         }
-        self.most_under_way += other.most_under_way;
-        self.last_answer_ns = self.last_answer_ns.max(other.last_answer_ns);
+        self.max_in_flight += other.max_in_flight;
+        self.last_response_ns = self.last_response_ns.max(other.last_response_ns);
     }
 }
 
-pub(super) fn latencies() -> Latencies {
-    Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS).expect("the bounds make sense")
+pub(super) fn new_latencies() -> Latencies {
+    Histogram::new_with_bounds(1, MAX_LATENCY_NS, SIGNIFICANT_DIGITS).expect("valid bounds")
 }

@@ -1,78 +1,78 @@
-//! What is to be done: against whom, how, how much, and for how long.
+//! The parameters of a run.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::Reference;
-use super::life::{Life, MOST_DEPTH};
+use super::lifetime::{Lifetime, MAX_DEPTH};
 use super::pacing::{Burst, Pace};
 use super::request::Request;
+use super::response::Reference;
 
-/// How long a run may take where only the number of requests bounds it.
-pub const LONGEST: Duration = Duration::from_secs(3600);
+/// The duration of a run that is limited by its number of requests only.
+pub const MAX_DURATION: Duration = Duration::from_secs(3600);
 
-/// The most connections that a plan may ask for.
-const MOST_CONNECTIONS: usize = 1_000_000;
+/// The largest number of connections.
+const MAX_CONNECTIONS: usize = 1_000_000;
 
-/// The most threads that a plan may ask for.
-const MOST_THREADS: usize = 1024;
+/// The largest number of threads.
+const MAX_THREADS: usize = 1024;
 
-/// What the answers are held against.
+/// The response that all others must equal.
 #[derive(Clone, Debug)]
 pub enum Expected {
-    /// The first answer, which is asked for before anything is measured.
-    FirstAnswer {
-        /// How long its body must be; `None` takes any length that agrees with its head.
+    /// The response to a request that is sent before the load.
+    FirstResponse {
+        /// Required length of its body; `None` accepts any.
         body_bytes: Option<u64>,
     },
-    /// This one. No request is made before the run.
+    /// A known response; no request is sent before the load.
     Known(Arc<Reference>),
 }
 
-/// A load, and how long it is put on a server.
+/// A load and its duration.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The server.
+    /// Address of the server.
     pub target: SocketAddr,
-    /// What is asked.
+    /// The request, the same every time.
     pub request: Request,
-    /// How many requests a connection carries.
-    pub life: Life,
-    /// What must be answered.
+    /// Requests per connection.
+    pub lifetime: Lifetime,
+    /// The expected response.
     pub expected: Expected,
-    /// When requests are due.
+    /// Closed loop, or open loop with its rate.
     pub pace: Pace,
-    /// Requests that come at once.
+    /// Requests that start at the same time.
     pub burst: Option<Burst>,
-    /// Closed loop: so many requests are under way all the time. Open loop: at most so many. With
-    /// connections that persist: so many of them, in either, with their depth of requests each.
+    /// One-request connections: in a closed loop the number of requests in flight, in an open loop
+    /// its maximum. Persistent connections: their number, in either loop.
     pub connections: usize,
-    /// Connections that are opened before, and then say nothing.
+    /// Idle connections, opened before the load.
     pub idle: usize,
-    /// How many requests are made at the most.
+    /// Maximum number of requests.
     pub requests: Option<u64>,
-    /// For how long requests are begun at the most; [`LONGEST`] if nothing else is said.
+    /// Maximum time for starting requests; `None` is [`MAX_DURATION`].
     pub duration: Option<Duration>,
-    /// For how long the same load is put on the server before that, unmeasured.
+    /// Duration of the same load before the measurement.
     pub warm_up: Duration,
-    /// How long one request may take, and in the open loop how long it may wait to be begun.
+    /// Timeout of a request; in an open loop also the maximum delay of its start.
     pub timeout: Duration,
-    /// How many threads share it.
+    /// Number of client threads.
     pub threads: usize,
-    /// Which processors these threads may use; none says nothing.
+    /// CPUs that the threads may use; empty is no restriction.
     pub cpus: Vec<usize>,
 }
 
 impl Plan {
-    /// Ten seconds of 64 connections in the closed loop, after one second of warm-up.
+    /// Creates a plan: 64 connections in a closed loop, 10 seconds after a warm-up of 1 second.
     pub fn new(target: SocketAddr, request: Request) -> Self {
         Self {
             target,
             request,
-            life: Life::OneRequest,
-            expected: Expected::FirstAnswer { body_bytes: None },
-            pace: Pace::AsFastAsAnswered,
+            lifetime: Lifetime::OneRequest,
+            expected: Expected::FirstResponse { body_bytes: None },
+            pace: Pace::ClosedLoop,
             burst: None,
             connections: 64,
             idle: 0,
@@ -86,60 +86,63 @@ impl Plan {
     }
 
     /// # Errors
-    /// When it makes no sense, in words.
+    /// Returns a message if parameters are invalid or contradict each other.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { connections, threads, .. } = *self;
-        let most = MOST_CONNECTIONS;
-        let wrong = if self.target.port() == 0 {
-            "the target's port must not be 0".to_owned()
-        } else if !(1..=most).contains(&connections) || self.idle > most {
-            format!("there must be 1 to {most} connections, and no more than that idle")
-        } else if !(1..=MOST_THREADS.min(connections)).contains(&threads) {
-            format!("there must be 1 to {MOST_THREADS} threads, and a connection for each")
+        let max = MAX_CONNECTIONS;
+        let problem = if self.target.port() == 0 {
+            "the port of the target must not be 0".to_owned()
+        } else if !(1..=max).contains(&connections) || self.idle > max {
+            format!("there must be 1 to {max} connections and at most {max} idle ones")
+        } else if !(1..=MAX_THREADS.min(connections)).contains(&threads) {
+            format!("there must be 1 to {MAX_THREADS} threads and no more threads than connections")
         } else if self.burst.is_some_and(|it| !(1..=connections).contains(&it.connections)) {
-            format!("a burst needs 1 to {connections} connections, as many as there are")
+            format!("a burst must have 1 to {connections} connections (the number of connections)")
         } else if self.burst.is_some() && threads > 1 {
-            "bursts are begun by one thread".to_owned()
-        } else if let Some(wrong) = self.check_life() {
-            wrong
+            "bursts can only be used with one thread".to_owned()
+        } else if let Some(problem) = self.check_lifetime() {
+            problem
         } else if self.requests == Some(0) {
-            "no requests were asked for".to_owned()
+            "the number of requests must be at least 1".to_owned()
         } else if self.timeout.is_zero() || self.duration.is_some_and(|it| it.is_zero()) {
             "the duration and the timeout must not be 0".to_owned()
-        } else if self.lengths().any(|length| length > LONGEST) {
-            format!("no length of time may exceed {} s", LONGEST.as_secs())
+        } else if self.times().any(|time| time > MAX_DURATION) {
+            format!(
+                "durations, pauses and the timeout must not exceed {} s",
+                MAX_DURATION.as_secs()
+            )
         } else {
             return Ok(());
         };
-        Err(wrong)
+        Err(problem)
     }
 
-    fn check_life(&self) -> Option<String> {
-        if !self.life.is_persistent() {
+    fn check_lifetime(&self) -> Option<String> {
+        if !self.lifetime.is_persistent() {
             return None;
         }
-        let wrong = if !(1..=MOST_DEPTH).contains(&self.life.depth()) {
-            return Some(format!("1 to {MOST_DEPTH} requests can be under way on a connection"));
+        let problem = if !(1..=MAX_DEPTH).contains(&self.lifetime.depth()) {
+            return Some(format!("the pipeline depth must be 1 to {MAX_DEPTH}"));
         } else if self.burst.is_some() {
-            "bursts are of one connection a request"
+            "bursts cannot be used with persistent connections"
         } else if self.request.fragments() > 1 {
-            "requests in fragments have one connection each"
+            "fragments cannot be used with persistent connections"
         } else if self.request.closing().is_none() {
-            "on connections that persist a request must be able to end them: get_persistent"
+            "persistent connections need a request made by Request::get_persistent"
         } else {
             return None;
         };
-        Some(wrong.to_owned())
+        Some(problem.to_owned())
     }
 
-    fn lengths(&self) -> impl Iterator<Item = Duration> {
+    fn times(&self) -> impl Iterator<Item = Duration> {
         let pauses = [self.request.pause(), self.burst.map_or(Duration::ZERO, |it| it.pause)];
         self.duration.into_iter().chain([self.warm_up, self.timeout]).chain(pauses)
     }
 
-    /// For how long requests are begun at the most.
-    pub(super) fn longest(&self) -> Duration {
-        self.duration.unwrap_or(LONGEST)
+    /// Returns the maximum time for starting requests.
+    pub(super) fn max_duration(&self) -> Duration {
+        self.duration.unwrap_or(MAX_DURATION)
     }
 }
 
@@ -153,38 +156,40 @@ mod tests {
     }
 
     #[test]
-    fn the_default_plan_makes_sense() {
+    fn default_plan_is_valid() {
         assert_eq!(plan().check(), Ok(()));
-        let pace = Pace::Rate(Rate::per_second(15_000.0).unwrap());
+        let pace = Pace::OpenLoop(Rate::per_second(15_000.0).unwrap());
         assert_eq!(Plan { pace, idle: 1000, threads: 2, ..plan() }.check(), Ok(()));
     }
 
     #[test]
-    fn connections_that_persist_have_requests_that_can_end_them() {
+    fn persistent_connections_need_a_closing_request_and_no_bursts() {
         let request = Request::get_persistent("/", "a", &[]).unwrap();
-        let persistent =
-            |depth| Plan { request: request.clone(), life: Life::Persistent { depth }, ..plan() };
+        let persistent = |depth| {
+            let lifetime = Lifetime::Persistent { depth };
+            Plan { request: request.clone(), lifetime, ..plan() }
+        };
         assert_eq!(persistent(16).check(), Ok(()));
         let burst = Some(Burst { connections: 2, pause: Duration::ZERO });
         let in_fragments = request.clone().in_fragments(2, Duration::ZERO).unwrap();
         for plan in [
             persistent(0),
-            persistent(MOST_DEPTH + 1),
+            persistent(MAX_DEPTH + 1),
             Plan { burst, ..persistent(1) },
             Plan { request: in_fragments, ..persistent(1) },
-            Plan { life: Life::Mixed { seed: 1 }, ..plan() },
+            Plan { lifetime: Lifetime::Mixed { seed: 1 }, ..plan() },
         ] {
             assert!(plan.check().is_err(), "{plan:?}");
         }
     }
 
     #[test]
-    fn plans_without_sense_are_refused() {
+    fn invalid_plan_is_refused() {
         let burst = |connections| Some(Burst { connections, pause: Duration::ZERO });
-        for (what, plan) in [
+        for (name, plan) in [
             ("port", Plan { target: ([127, 0, 0, 1], 0).into(), ..plan() }),
             ("no connection", Plan { connections: 0, ..plan() }),
-            ("idle", Plan { idle: MOST_CONNECTIONS + 1, ..plan() }),
+            ("idle", Plan { idle: MAX_CONNECTIONS + 1, ..plan() }),
             ("no thread", Plan { threads: 0, ..plan() }),
             ("more threads than connections", Plan { threads: 65, ..plan() }),
             ("burst", Plan { burst: burst(65), ..plan() }),
@@ -193,10 +198,10 @@ mod tests {
             ("no request", Plan { requests: Some(0), ..plan() }),
             ("no timeout", Plan { timeout: Duration::ZERO, ..plan() }),
             ("no duration", Plan { duration: Some(Duration::ZERO), ..plan() }),
-            ("for ever", Plan { duration: Some(LONGEST * 2), ..plan() }),
-            ("long warm-up", Plan { warm_up: LONGEST * 2, ..plan() }),
+            ("long duration", Plan { duration: Some(MAX_DURATION * 2), ..plan() }),
+            ("long warm-up", Plan { warm_up: MAX_DURATION * 2, ..plan() }),
         ] {
-            assert!(plan.check().is_err(), "{what}");
+            assert!(plan.check().is_err(), "{name}");
         }
     }
 }

@@ -1,52 +1,52 @@
-//! The first request of a run: it shows whether anybody answers there, and what.
+//! The request before a load, whose response becomes the reference.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::answer::{Reference, Unfit};
 use super::control::Control;
 use super::plan::Plan;
+use super::response::{Reference, ReferenceError};
 
-/// The longest answer that can be held against others.
-const LONGEST_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// The longest response that can be a reference.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
 
-/// How often a stop is looked for.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval of checks for a stop request.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why the first request brought no answer to hold the others against.
+/// A failure of the request before the load.
 #[derive(Debug)]
 pub enum ProbeError {
-    /// Nobody answers there, or not for long.
+    /// Connecting, sending or receiving failed.
     Connection(io::Error),
-    /// It took longer than a request may take.
+    /// The timeout of a request has passed.
     Timeout,
-    /// The run was stopped meanwhile.
+    /// The run was stopped.
     Stopped,
-    /// The answer is longer than any that is taken.
+    /// The response is longer than the maximum.
     TooLong,
-    /// The answer contradicts itself, or the plan.
-    Unfit(Unfit),
+    /// The response contradicts itself or the plan.
+    Reference(ReferenceError),
 }
 
 impl fmt::Display for ProbeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(error) => error.fmt(formatter),
-            Self::Timeout => formatter.write_str("no end of an answer in time"),
-            Self::Stopped => formatter.write_str("stopped before the first answer"),
+            Self::Timeout => formatter.write_str("the response was not complete in time"),
+            Self::Stopped => formatter.write_str("stopped before the first response"),
             Self::TooLong => {
-                write!(formatter, "the answer has more than {LONGEST_ANSWER_BYTES} bytes")
+                write!(formatter, "the response has more than {MAX_RESPONSE_BYTES} bytes")
             }
-            Self::Unfit(unfit) => unfit.fmt(formatter),
+            Self::Reference(error) => error.fmt(formatter),
         }
     }
 }
 
-impl From<Unfit> for ProbeError {
-    fn from(unfit: Unfit) -> Self {
-        Self::Unfit(unfit)
+impl From<ReferenceError> for ProbeError {
+    fn from(error: ReferenceError) -> Self {
+        Self::Reference(error)
     }
 }
 
@@ -56,52 +56,52 @@ impl From<io::Error> for ProbeError {
     }
 }
 
-/// Asks once, and takes the answer as the right one. Where connections persist it asks twice, the
-/// second time for the end of the connection.
-pub(super) fn learn(
+/// Sends a request and makes its response the reference. On persistent connections it sends a
+/// second request, with `Connection: close`.
+pub(super) fn fetch_reference(
     plan: &Plan,
     body_bytes: Option<u64>,
     control: &Control,
 ) -> Result<Reference, ProbeError> {
-    let ask = |request: &[u8]| {
-        let answer = ask(plan, request, control)?;
-        if plan.life.is_persistent() && Reference::length_of(&answer)?.is_none() {
-            return Err(ProbeError::Unfit(Unfit::NoLength));
+    let fetch = |request: &[u8]| {
+        let response = fetch_response(plan, request, control)?;
+        if plan.lifetime.is_persistent() && Reference::response_length(&response)?.is_none() {
+            return Err(ProbeError::Reference(ReferenceError::NoContentLength));
         }
-        Ok(Reference::learn(answer, body_bytes)?)
+        Ok(Reference::new(response, body_bytes)?)
     };
-    let reference = ask(plan.request.bytes())?;
-    match plan.request.closing().filter(|_| plan.life.is_persistent()) {
-        Some(closing) => Ok(reference.with_last(ask(closing)?)?),
+    let reference = fetch(plan.request.bytes())?;
+    match plan.request.closing().filter(|_| plan.lifetime.is_persistent()) {
+        Some(closing) => Ok(reference.with_closing(fetch(closing)?)?),
         None => Ok(reference),
     }
 }
 
-/// Asks, and reads the whole answer: up to the end of its connection, or, where that may persist,
-/// for as long as its head says.
-fn ask(plan: &Plan, request: &[u8], control: &Control) -> Result<Vec<u8>, ProbeError> {
+/// Sends a request and reads the whole response: up to the end of the connection, or, on persistent
+/// connections, the length given by its head.
+fn fetch_response(plan: &Plan, request: &[u8], control: &Control) -> Result<Vec<u8>, ProbeError> {
     let deadline = Instant::now() + plan.timeout;
     let mut stream = TcpStream::connect_timeout(&plan.target, plan.timeout)?;
     stream.set_write_timeout(Some(plan.timeout))?;
-    stream.set_read_timeout(Some(LOOK.min(plan.timeout)))?;
+    stream.set_read_timeout(Some(STOP_CHECK_INTERVAL.min(plan.timeout)))?;
     stream.write_all(request)?;
-    let (mut answer, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+    let (mut response, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     let mut length = None;
     loop {
-        match stream.read(&mut piece) {
-            Ok(0) => return Ok(answer),
-            Ok(count) => answer.extend_from_slice(&piece[..count]),
-            // A signal may ask for the stop; and a read that has a time limit is not begun anew by
-            // the kernel, whatever it was for which the thread was held up.
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(response),
+            Ok(count) => response.extend_from_slice(&buffer[..count]),
+            // EINTR: a signal, which may request the stop. With SO_RCVTIMEO, `recv` is not
+            // restarted after a signal handler or SIGCONT (signal(7)).
             Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
-        if plan.life.is_persistent() && length.is_none() {
-            length = Reference::length_of(&answer)?;
+        if plan.lifetime.is_persistent() && length.is_none() {
+            length = Reference::response_length(&response)?;
         }
-        if length.is_some_and(|length| answer.len() >= length) {
-            return Ok(answer);
-        } else if answer.len() > LONGEST_ANSWER_BYTES {
+        if length.is_some_and(|length| response.len() >= length) {
+            return Ok(response);
+        } else if response.len() > MAX_RESPONSE_BYTES {
             return Err(ProbeError::TooLong);
         } else if control.is_stopped() {
             return Err(ProbeError::Stopped);

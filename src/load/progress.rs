@@ -1,14 +1,14 @@
-//! A bar on standard error while a run lasts, if that is a terminal.
+//! A progress bar on standard error, if that is a terminal.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::control::Control;
-use super::figures::count;
 use super::plan::Plan;
+use super::units::count;
 
-/// How often it is drawn: seldom, since the processor may be the client's.
+/// Interval of updates. It is long because drawing may use the client's CPU.
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 
 const TEMPLATE: &str = "{prefix} [{bar:30}] {msg}";
@@ -22,22 +22,21 @@ pub(super) struct Progress<'run> {
 
 impl<'run> Progress<'run> {
     pub(super) fn new(plan: &'run Plan, control: &'run Control) -> Self {
-        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is right");
+        let style = ProgressStyle::with_template(TEMPLATE).expect("a valid template");
         let bar = ProgressBar::new(1000).with_style(style.progress_chars("=> "));
         bar.set_prefix("warm-up");
         Self { plan, control, bar, measuring_since: None }
     }
 
-    /// Draws how far it is now.
     pub(super) fn draw(&mut self) {
         if !self.control.is_measuring() {
             return self.bar.tick();
         }
         let elapsed = self.measuring_since.get_or_insert_with(Instant::now).elapsed();
         let (completed, failed) = (self.control.completed(), self.control.failed());
-        let part = part_done(self.plan, elapsed, completed + failed);
+        let fraction = completed_fraction(self.plan, elapsed, completed + failed);
         self.bar.set_prefix("load");
-        self.bar.set_position((part * 1000.0) as u64);
+        self.bar.set_position((fraction * 1000.0) as u64);
         self.bar.set_message(format!("{} requests · {} failed", count(completed), count(failed)));
     }
 
@@ -46,9 +45,9 @@ impl<'run> Progress<'run> {
     }
 }
 
-/// From 0 to 1: whichever of the bounds is nearer.
-fn part_done(plan: &Plan, elapsed: Duration, requests: u64) -> f64 {
-    let by_time = elapsed.as_secs_f64() / plan.longest().as_secs_f64();
+/// Returns the part that is done, from 0 to 1, by time or by requests, whichever is larger.
+fn completed_fraction(plan: &Plan, elapsed: Duration, requests: u64) -> f64 {
+    let by_time = elapsed.as_secs_f64() / plan.max_duration().as_secs_f64();
     let by_requests = plan.requests.map_or(0.0, |all| requests as f64 / all as f64);
     by_time.max(by_requests).min(1.0)
 }

@@ -1,24 +1,24 @@
-//! What is asked, and in how many pieces.
+//! Requests and their fragments.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// A request that is sent whole or in pieces.
+/// A request, sent at once or in fragments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     bytes: Vec<u8>,
-    /// Where each piece ends; the last one ends where the request does.
+    /// The end offset of each fragment.
     ends: Vec<usize>,
     pause: Duration,
-    /// The same request, which asks for the end of its connection, if that would not end without.
+    /// This request with `Connection: close`, for persistent connections.
     closing: Option<Vec<u8>>,
 }
 
 impl Request {
-    /// A request of these bytes, sent whole.
+    /// Creates a request of these bytes, sent at once.
     ///
     /// # Errors
-    /// When there are none: no answer can be waited for then.
+    /// Fails if `bytes` is empty.
     pub fn new(bytes: Vec<u8>) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("a request must not be empty".to_owned());
@@ -27,70 +27,70 @@ impl Request {
         Ok(Self { bytes, ends, pause: Duration::ZERO, closing: None })
     }
 
-    /// `GET`, in HTTP/1.0: whoever answers closes the connection. A header in `headers` is
-    /// `Name: value`, and one named `Host` takes the place of `host`.
+    /// Creates a GET request in HTTP/1.0, after which the server closes the connection. Each header
+    /// is `Name: value`; a `Host` header replaces `host`.
     ///
     /// # Errors
-    /// When the path or a header would break the request.
+    /// Fails if the path or a header is not valid in a request.
     pub fn get(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
-        Self::new(text(path, host, headers, "HTTP/1.0", "")?)
+        Self::new(request_text(path, host, headers, "HTTP/1.0", "")?)
     }
 
-    /// `GET`, in HTTP/1.1, on a connection that persists.
+    /// Creates a GET request in HTTP/1.1, for a persistent connection.
     ///
     /// # Errors
-    /// As [`Request::get`]; and when a header is `Connection`, which is the load's own.
+    /// As [`Request::get`]; also fails for a `Connection` header, which the client sends itself.
     pub fn get_persistent(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
         if headers.iter().any(|header| is_named(header, "connection")) {
-            return Err("on connections that persist `Connection` is not to be given".to_owned());
+            return Err("header `Connection` cannot be set for persistent connections".to_owned());
         }
-        let closing = text(path, host, headers, "HTTP/1.1", "Connection: close\r\n")?;
-        let request = Self::new(text(path, host, headers, "HTTP/1.1", "")?)?;
+        let closing = request_text(path, host, headers, "HTTP/1.1", "Connection: close\r\n")?;
+        let request = Self::new(request_text(path, host, headers, "HTTP/1.1", "")?)?;
         Ok(Self { closing: Some(closing), ..request })
     }
 
-    /// The same in so many pieces of nearly the same length, with a pause between two.
+    /// Splits the request into fragments of nearly equal length, sent with a pause between them.
     ///
     /// # Errors
-    /// When there are no pieces, or more of them than bytes.
+    /// Fails if `fragments` is 0 or more than the number of bytes.
     pub fn in_fragments(mut self, fragments: usize, pause: Duration) -> Result<Self, String> {
         let length = self.bytes.len();
         if fragments == 0 || fragments > length {
-            return Err(format!("a request of {length} bytes has 1 to {length} fragments"));
+            return Err(format!("a request of {length} bytes can have 1 to {length} fragments"));
         }
         self.ends = (1..=fragments).map(|nth| nth * length / fragments).collect();
         self.pause = pause;
         Ok(self)
     }
 
-    /// All of it.
+    /// The whole request.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What asks for the end of the connection as well; `None` where every connection ends.
+    /// This request with `Connection: close`; `None` if the server closes after each response.
     pub fn closing(&self) -> Option<&[u8]> {
         self.closing.as_deref()
     }
 
-    /// In how many pieces it is sent.
+    /// Returns the number of fragments.
     pub fn fragments(&self) -> usize {
         self.ends.len()
     }
 
-    /// How long after one piece the next one is sent.
+    /// Returns the pause between two fragments.
     pub fn pause(&self) -> Duration {
         self.pause
     }
 
-    /// Where the piece ends of which the byte at `position` is a part.
+    /// Returns the end offset of the fragment that contains `position`.
     pub(super) fn end_of_fragment(&self, position: usize) -> usize {
         let nth = self.ends.partition_point(|&end| end <= position);
         self.ends.get(nth).copied().unwrap_or(self.bytes.len())
     }
 }
 
-fn text(
+fn request_text(
     path: &str,
     host: &str,
     headers: &[String],
@@ -98,7 +98,9 @@ fn text(
     last_header: &str,
 ) -> Result<Vec<u8>, String> {
     if !path.starts_with('/') || path.contains(|it: char| it.is_whitespace() || it.is_control()) {
-        return Err(format!("`{path}` is no path: it starts with / and has no spaces"));
+        return Err(format!(
+            "invalid path `{path}`: it must start with / and have no spaces or control characters"
+        ));
     }
     let mut text = format!("GET {path} {version}\r\n");
     if !headers.iter().any(|header| is_named(header, "host")) {
@@ -122,7 +124,7 @@ fn check_header(header: &str) -> Result<(), String> {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
     });
     if !named || header.contains(['\r', '\n', '\0']) {
-        return Err(format!("`{}` is no header: `Name: value` is", header.escape_debug()));
+        return Err(format!("invalid header `{}`: expected `Name: value`", header.escape_debug()));
     }
     Ok(())
 }
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_the_headers_it_is_given() {
+    fn request_has_the_given_headers() {
         let headers = ["Accept: */*".to_owned(), "HOST: b".to_owned()];
         let bytes = |headers| Request::get("/a?b", "localhost:80", headers).unwrap().bytes;
         assert_eq!(bytes(&[]), b"GET /a?b HTTP/1.0\r\nHost: localhost:80\r\n\r\n");
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persistent_request_can_end_its_connection() {
+    fn persistent_request_has_a_closing_form() {
         let request = Request::get_persistent("/a", "b", &["C: d".to_owned()]).unwrap();
         assert_eq!(request.bytes(), b"GET /a HTTP/1.1\r\nHost: b\r\nC: d\r\n\r\n");
         let closing = b"GET /a HTTP/1.1\r\nHost: b\r\nC: d\r\nConnection: close\r\n\r\n";
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_request_is_refused() {
+    fn invalid_path_and_header_are_refused() {
         for path in ["", "a", "/ a", "/\r\n", "/\u{a0}"] {
             assert!(Request::get(path, "a", &[]).is_err(), "{path:?}");
         }
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_cover_the_request_and_none_is_empty() {
+    fn fragments_are_not_empty_and_cover_the_request() {
         let whole = Request::get("/", "a", &[]).unwrap();
         let length = whole.bytes.len();
         for fragments in 1..=length {

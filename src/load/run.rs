@@ -1,5 +1,4 @@
-//! A plan in, an outcome out: the threads, the processors and descriptors that they need, and
-//! their parts put together.
+//! Running a plan: sets CPUs and the descriptor limit, runs the threads, and merges their results.
 
 use std::fmt;
 use std::sync::{Arc, mpsc};
@@ -10,40 +9,40 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::answer::Reference;
 use super::control::Control;
-use super::engine::{Engine, Measured};
-use super::kept::KeptConnections;
+use super::event_loop::{EventLoop, ThreadMeasurement};
 use super::outcome::{EndedBy, Outcome};
 use super::pacing::Share;
 use super::plan::{Expected, Plan};
+use super::pool::ConnectionPool;
 use super::probe::{self, ProbeError};
+use super::response::Reference;
 
-/// Descriptors that a thread needs beside its connections.
-const DESCRIPTORS_OF_A_THREAD: u64 = 2;
+/// Descriptors of a thread in addition to its connections: epoll and timer.
+const DESCRIPTORS_PER_THREAD: u64 = 2;
 
-/// Descriptors that are open in any program, and some to spare.
-const DESCRIPTORS_TO_SPARE: u64 = 32;
+/// Descriptors for standard streams and other files, and a reserve.
+const SPARE_DESCRIPTORS: u64 = 32;
 
-/// Why there is no outcome.
+/// An error that prevents a run.
 #[derive(Debug)]
 pub enum LoadError {
-    /// The plan makes no sense.
+    /// The plan is invalid.
     Plan(String),
-    /// The first request brought no answer to hold the others against.
-    FirstAnswer(std::net::SocketAddr, ProbeError),
-    /// There are not enough descriptors.
+    /// The first request got no response that can be the reference.
+    FirstResponse(std::net::SocketAddr, ProbeError),
+    /// The descriptor limit is too low.
     Descriptors {
-        /// How many are needed.
+        /// Number of descriptors needed.
         needed: u64,
-        /// How many there can be.
+        /// The hard limit.
         limit: u64,
     },
-    /// The kernel refused what the client itself needs.
+    /// A system call that the client needs failed.
     System {
-        /// For what.
+        /// The action that failed.
         purpose: &'static str,
-        /// How.
+        /// Its error.
         errno: Errno,
     },
 }
@@ -52,15 +51,16 @@ impl fmt::Display for LoadError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plan(message) => formatter.write_str(message),
-            Self::FirstAnswer(target, error) => {
-                write!(formatter, "the first request to {target}: {error}")
+            Self::FirstResponse(target, error) => {
+                write!(formatter, "first request to {target}: {error}")
             }
             Self::Descriptors { needed, limit } => write!(
                 formatter,
-                "{needed} descriptors are needed, the limit is {limit}; raise it (`ulimit -n`)"
+                "the load needs {needed} file descriptors, but the limit is {limit}. Raise it \
+                 (`ulimit -n`), or use fewer connections."
             ),
             Self::System { purpose, errno } => {
-                write!(formatter, "{purpose}: {}", std::io::Error::from(*errno))
+                write!(formatter, "cannot {purpose}: {}", std::io::Error::from(*errno))
             }
         }
     }
@@ -68,120 +68,120 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Asks once, and takes the answer as the right one. [`run`] does it by itself where the plan has
-/// no [`Expected::Known`].
+/// Sends one request and returns its response as the reference, or returns that of
+/// [`Expected::Known`]. [`run`] calls this itself.
 ///
 /// # Errors
-/// When nobody answers there, or not with what the plan expects.
-pub fn learn(plan: &Plan, control: &Control) -> Result<Arc<Reference>, LoadError> {
+/// Fails if no response arrives, or one that contradicts the plan.
+pub fn fetch_reference(plan: &Plan, control: &Control) -> Result<Arc<Reference>, LoadError> {
     let body_bytes = match &plan.expected {
         Expected::Known(reference) => return Ok(Arc::clone(reference)),
-        Expected::FirstAnswer { body_bytes } => *body_bytes,
+        Expected::FirstResponse { body_bytes } => *body_bytes,
     };
-    let failed = |error| LoadError::FirstAnswer(plan.target, error);
-    probe::learn(plan, body_bytes, control).map(Arc::new).map_err(failed)
+    let failed = |error| LoadError::FirstResponse(plan.target, error);
+    probe::fetch_reference(plan, body_bytes, control).map(Arc::new).map_err(failed)
 }
 
-/// Puts a load on a server, on threads of its own, and waits for them. Requests that go wrong are
-/// part of the outcome. Every request that was begun has ended when this returns, unless the run
-/// was stopped.
+/// Runs a load on its own threads and waits for them. Failed requests are counted in the outcome.
+/// When it returns, every request has ended, unless the run was stopped.
 ///
 /// # Errors
-/// When it cannot begin, or the kernel refuses what the client itself needs.
+/// Fails if the load cannot start, or if a system call that the client needs fails.
 pub fn run(plan: &Plan, control: &Control) -> Result<Outcome, LoadError> {
-    run_on(plan, control, &KeptConnections::new())
+    run_with_pool(plan, control, &ConnectionPool::new())
 }
 
-/// The same on connections that persist from an earlier run to the same server, as far as there
-/// are any, and lets those that are open at its end persist for the next one.
+/// Runs a load on the persistent connections that an earlier run to the same server left in
+/// `pool`, and returns those that are open at its end to the pool.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_on(
+pub fn run_with_pool(
     plan: &Plan,
     control: &Control,
-    kept: &KeptConnections,
+    pool: &ConnectionPool,
 ) -> Result<Outcome, LoadError> {
     plan.check().map_err(LoadError::Plan)?;
-    allow_descriptors(plan)?;
-    kept.begin_run();
-    let reference = learn(plan, control)?;
-    let parts = run_parts(plan, &reference, control, kept)?;
-    Ok(put_together(plan, control, reference, &parts))
+    reserve_descriptors(plan)?;
+    pool.start_run();
+    let reference = fetch_reference(plan, control)?;
+    let parts = run_threads(plan, &reference, control, pool)?;
+    Ok(merge(plan, control, reference, &parts))
 }
 
-/// Runs a part on each thread, and lets them begin to measure together.
-fn run_parts(
+/// Runs the threads. The measured phase starts when all have ended their warm-up.
+fn run_threads(
     plan: &Plan,
     reference: &Reference,
     control: &Control,
-    kept: &KeptConnections,
-) -> Result<Vec<Measured>, LoadError> {
-    let of = plan.threads as u64;
+    pool: &ConnectionPool,
+) -> Result<Vec<ThreadMeasurement>, LoadError> {
+    let count = plan.threads as u64;
     thread::scope(|scope| {
-        let (is_ready, ready) = mpsc::channel();
-        let begin = |nth| {
-            let (begin, may_begin) = mpsc::channel();
-            let gate = Gate { is_ready: is_ready.clone(), may_begin };
-            let part = Part { plan, reference, control, kept, share: Share { nth, of } };
-            let work = move || part.run(gate);
-            let thread = thread::Builder::new().name(format!("load {nth}"));
-            thread.spawn_scoped(scope, work).map(|thread| (thread, begin)).map_err(|error| {
+        let (ready_sender, ready) = mpsc::channel();
+        let spawn = |index| {
+            let (start_sender, start) = mpsc::channel();
+            let signal = StartSignal { ready: ready_sender.clone(), start };
+            let share = Share { index, count };
+            let task = ThreadTask { plan, reference, control, pool, share };
+            let thread = thread::Builder::new().name(format!("load {index}"));
+            let spawned = thread.spawn_scoped(scope, move || task.run(signal));
+            spawned.map(|thread| (thread, start_sender)).map_err(|error| {
                 let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
-                LoadError::System { purpose: "a thread for the load", errno }
+                LoadError::System { purpose: "start a thread", errno }
             })
         };
-        // If one cannot be had, the others find nobody who lets them begin, and end.
-        let threads: Vec<_> = (0..of).map(begin).collect::<Result<_, _>>()?;
-        drop(is_ready);
+        // If one thread cannot start, the senders of the others are dropped, which ends them.
+        let threads: Vec<_> = (0..count).map(spawn).collect::<Result<_, _>>()?;
+        drop(ready_sender);
         if ready.iter().count() == threads.len() {
             control.set_measuring();
-            for (_, begin) in &threads {
-                // One that has ended meanwhile says why when it is joined.
-                let _ = begin.send(());
+            for (_, start_sender) in &threads {
+                // A thread that has ended reports its error when it is joined.
+                let _ = start_sender.send(());
             }
         }
-        let end = |(thread, begin): (ScopedJoinHandle<'_, _>, _)| {
-            drop(begin);
-            thread.join().expect("no part panics")
+        let join = |(thread, start_sender): (ScopedJoinHandle<'_, _>, _)| {
+            drop(start_sender);
+            thread.join().expect("a load thread does not panic")
         };
-        // All are joined before the first error is told.
-        let ended: Vec<Result<Measured, LoadError>> = threads.into_iter().map(end).collect();
-        ended.into_iter().collect()
+        // All threads are joined before the first error is returned.
+        let results: Vec<Result<_, _>> = threads.into_iter().map(join).collect();
+        results.into_iter().collect()
     })
 }
 
-/// Where the threads wait for each other between the warm-up and what is measured.
-struct Gate {
-    /// Told once, and dropped then.
-    is_ready: mpsc::Sender<()>,
-    may_begin: mpsc::Receiver<()>,
+/// Synchronizes the start of the measured phase.
+struct StartSignal {
+    /// Sends one message after the warm-up.
+    ready: mpsc::Sender<()>,
+    start: mpsc::Receiver<()>,
 }
 
-/// What one thread does.
+/// The work of one thread.
 #[derive(Clone, Copy)]
-struct Part<'run> {
+struct ThreadTask<'run> {
     plan: &'run Plan,
     reference: &'run Reference,
     control: &'run Control,
-    kept: &'run KeptConnections,
+    pool: &'run ConnectionPool,
     share: Share,
 }
 
-impl Part<'_> {
-    fn run(self, gate: Gate) -> Result<Measured, LoadError> {
-        let Self { plan, reference, control, kept, share } = self;
+impl ThreadTask<'_> {
+    fn run(self, signal: StartSignal) -> Result<ThreadMeasurement, LoadError> {
+        let Self { plan, reference, control, pool, share } = self;
         let failed = |purpose| move |errno| LoadError::System { purpose, errno };
-        pin(&plan.cpus).map_err(failed("to keep the client on its processors"))?;
-        let engine = Engine::new(plan, reference, control, kept, share);
-        let mut engine = engine.map_err(failed("to wait for connections"))?;
-        let warm_up = engine.prepare().map_err(failed("the warm-up"))?;
-        // Whoever listens has ended only if another part could not go on, and tells why.
-        let _ = gate.is_ready.send(());
-        drop(gate.is_ready);
-        let others_failed = |_| failed("to begin, without the other threads")(Errno::CANCELED);
-        gate.may_begin.recv().map_err(others_failed)?;
-        engine.measure(warm_up).map_err(failed("the measurement"))
+        pin(&plan.cpus).map_err(failed("pin the client to its CPUs"))?;
+        let event_loop = EventLoop::new(plan, reference, control, pool, share);
+        let mut event_loop = event_loop.map_err(failed("create the event loop"))?;
+        let warm_up = event_loop.warm_up().map_err(failed("run the warm-up"))?;
+        // Sending fails only if another thread has failed, which is reported.
+        let _ = signal.ready.send(());
+        drop(signal.ready);
+        let others_failed = |_| failed("start without the other threads")(Errno::CANCELED);
+        signal.start.recv().map_err(others_failed)?;
+        event_loop.measure(warm_up).map_err(failed("run the load"))
     }
 }
 
@@ -199,18 +199,18 @@ fn pin(cpus: &[usize]) -> Result<(), Errno> {
     sched_setaffinity(None, &set)
 }
 
-/// Raises this process's soft limit of descriptors to its hard one. What is missing then shows
-/// itself as an error.
+/// Raises the soft limit on file descriptors to the hard limit. Errors are ignored: descriptors
+/// that are missing later cause errors of their own.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Raises the soft limit as far as the plan needs it, if the hard one allows it.
-fn allow_descriptors(plan: &Plan) -> Result<(), LoadError> {
+/// Raises the soft limit on file descriptors if the plan needs it.
+fn reserve_descriptors(plan: &Plan) -> Result<(), LoadError> {
     let connections = (plan.connections + plan.idle) as u64;
-    let threads = plan.threads as u64 * DESCRIPTORS_OF_A_THREAD;
-    let needed = connections + threads + DESCRIPTORS_TO_SPARE;
+    let threads = plan.threads as u64 * DESCRIPTORS_PER_THREAD;
+    let needed = connections + threads + SPARE_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
@@ -225,50 +225,50 @@ fn allow_descriptors(plan: &Plan) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn put_together(
+fn merge(
     plan: &Plan,
     control: &Control,
     reference: Arc<Reference>,
-    parts: &[Measured],
+    parts: &[ThreadMeasurement],
 ) -> Outcome {
-    let (first, others) = parts.split_first().expect("there is one thread at least");
+    let (first, others) = parts.split_first().expect("a plan has at least one thread");
     let mut all = first.tally.clone();
     let mut warm_up_failures = first.warm_up.failures.clone();
-    let (mut own_cost, mut idle) = (first.own_cost, first.idle);
+    let (mut client_cpu, mut idle) = (first.client_cpu, first.idle);
     for part in others {
         all.add(&part.tally);
         warm_up_failures.add(&part.warm_up.failures);
-        own_cost.add(&part.own_cost);
-        idle.asked_for += part.idle.asked_for;
+        client_cpu.add(&part.client_cpu);
+        idle.requested += part.idle.requested;
         idle.opened += part.idle.opened;
-        idle.lost += part.idle.lost;
+        idle.closed_by_server += part.idle.closed_by_server;
     }
-    let ended_by = ended_by(plan, control, all.begun + all.failures.never_begun());
+    let ended_by = ended_by(plan, control, all.started + all.failures.not_sent());
     let uncorrected = all.uncorrected;
-    let (corrected, lateness) = match all.open_loop {
-        Some(open_loop) => (open_loop.corrected, open_loop.lateness),
-        None => (uncorrected.clone(), super::outcome::latencies()),
+    let (corrected, scheduling_delay) = match all.open_loop {
+        Some(open_loop) => (open_loop.corrected, open_loop.scheduling_delay),
+        None => (uncorrected.clone(), super::outcome::new_latencies()),
     };
     Outcome {
         reference,
-        duration: duration(ended_by, all.last_answer_ns, parts),
+        duration: duration(ended_by, all.last_response_ns, parts),
         ended_by,
-        begun: all.begun,
+        started: all.started,
         completed: all.completed,
         failures: all.failures,
         warm_up_failures,
         unfinished: all.unfinished,
         connections_opened: all.connections_opened,
-        connections_ended: all.connections_ended,
+        connections_closed_by_server: all.connections_closed_by_server,
         bytes_sent: all.bytes_sent,
         bytes_received: all.bytes_received,
         corrected,
         uncorrected,
-        lateness,
-        most_under_way: all.most_under_way,
+        scheduling_delay,
+        max_in_flight: all.max_in_flight,
         idle,
         source_addresses: parts.iter().map(|part| part.source_addresses).max().unwrap_or(1),
-        own_cost,
+        client_cpu,
     }
 }
 
@@ -282,14 +282,14 @@ fn ended_by(plan: &Plan, control: &Control, due: u64) -> EndedBy {
     }
 }
 
-/// What is waited for at the end, because a server has not answered, is no part of it.
-fn duration(ended_by: EndedBy, last_answer_ns: u64, parts: &[Measured]) -> Duration {
+/// The wait for missing responses at the end is not part of the duration.
+fn duration(ended_by: EndedBy, last_response_ns: u64, parts: &[ThreadMeasurement]) -> Duration {
     let ended_ns = parts.iter().map(|part| part.ended_ns).max().unwrap_or(0);
     let planned_ns = parts.iter().filter_map(|part| part.planned_end_ns).max();
     Duration::from_nanos(match (ended_by, planned_ns) {
         (EndedBy::Stop, _) => ended_ns,
-        (_, Some(planned_ns)) => planned_ns.max(last_answer_ns),
-        (_, None) if last_answer_ns > 0 => last_answer_ns,
+        (_, Some(planned_ns)) => planned_ns.max(last_response_ns),
+        (_, None) if last_response_ns > 0 => last_response_ns,
         (_, None) => ended_ns,
     })
 }

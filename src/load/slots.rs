@@ -1,36 +1,35 @@
-//! The places for connections under way: allocated once, used again and again.
+//! Slots for connections that carry one request each. All are allocated once and reused.
 
 use std::os::fd::OwnedFd;
 
 use super::exchange::Exchange;
 
-/// What a connection is waiting for.
+/// The event that a slot is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaits {
-    /// Nothing: no request is under way in this place.
+    /// None: no request is in flight.
     Nothing,
-    /// That it can send: it is not connected yet, or its peer's window is full.
+    /// Writability: the connection is not established, or the send buffer is full.
     Writable,
-    /// The end of a pause between two pieces of the request.
+    /// The end of the pause between two fragments of the request.
     Pause,
-    /// The answer.
-    Answer,
+    /// Response bytes or the end of the stream.
+    Response,
 }
 
-/// A place for one request at a time.
+/// State of one request at a time.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The connection; of one that has ended well, its socket, to be used again.
+    /// The connected socket; between requests, a disconnected socket for reuse.
     pub(super) socket: Option<OwnedFd>,
-    /// Whether the socket stands in the epoll instance, and if so, whether an event comes when it
-    /// can send.
+    /// `Some` if the socket is in the epoll instance; true if registered for EPOLLOUT as well.
     pub(super) registered: Option<bool>,
     pub(super) awaits: Awaits,
     pub(super) exchange: Exchange,
     pub(super) due_ns: u64,
-    pub(super) begun_ns: u64,
-    /// How many requests have begun here: what is remembered of one is not taken for another's.
-    pub(super) life: u32,
+    pub(super) started_ns: u64,
+    /// Number of requests started here. It tells a deferred entry of an earlier request apart.
+    pub(super) generation: u32,
 }
 
 impl Slot {
@@ -41,54 +40,54 @@ impl Slot {
             awaits: Awaits::Nothing,
             exchange: Exchange::new(),
             due_ns: 0,
-            begun_ns: 0,
-            life: 0,
+            started_ns: 0,
+            generation: 0,
         }
     }
 
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(super) fn is_in_flight(&self) -> bool {
         self.awaits != Awaits::Nothing
     }
 }
 
-/// All places of one thread.
+/// All slots of one thread.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    /// Those where a request can begin; the last one first, whose memory is still warm.
+    /// Free slots, used last in, first out: that memory is more likely to be in the CPU cache.
     free: Vec<u32>,
-    under_way: usize,
+    in_flight: usize,
 }
 
 impl Slots {
     pub(super) fn new(count: usize) -> Self {
         let slots = (0..count).map(|_| Slot::new()).collect();
         let free = (0..count as u32).rev().collect();
-        Self { slots, free, under_way: 0 }
+        Self { slots, free, in_flight: 0 }
     }
 
-    /// A free place for a request that begins now.
-    pub(super) fn take(&mut self, due_ns: u64, begun_ns: u64) -> Option<u32> {
+    /// Starts a request in a free slot.
+    pub(super) fn start(&mut self, due_ns: u64, started_ns: u64) -> Option<u32> {
         let index = self.free.pop()?;
         let slot = &mut self[index];
         slot.awaits = Awaits::Writable;
         slot.exchange = Exchange::new();
-        (slot.due_ns, slot.begun_ns) = (due_ns, begun_ns);
-        slot.life = slot.life.wrapping_add(1);
-        self.under_way += 1;
+        (slot.due_ns, slot.started_ns) = (due_ns, started_ns);
+        slot.generation = slot.generation.wrapping_add(1);
+        self.in_flight += 1;
         Some(index)
     }
 
-    /// The request in that place is over. The place is not free yet.
-    pub(super) fn end(&mut self, index: u32) {
-        debug_assert!(self[index].is_under_way(), "a request ends once");
+    /// Ends the request in the slot. The slot is not free until [`Self::release`].
+    pub(super) fn finish(&mut self, index: u32) {
+        debug_assert!(self[index].is_in_flight(), "a request ends once");
         self[index].awaits = Awaits::Nothing;
-        self.under_way -= 1;
+        self.in_flight -= 1;
     }
 
-    /// Another request can begin in that place.
-    pub(super) fn free(&mut self, index: u32) {
-        debug_assert!(!self[index].is_under_way(), "its request is over");
+    /// Makes the slot available for another request.
+    pub(super) fn release(&mut self, index: u32) {
+        debug_assert!(!self[index].is_in_flight(), "its request is over");
         self.free.push(index);
     }
 
@@ -96,8 +95,8 @@ impl Slots {
         self.free.len()
     }
 
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -124,18 +123,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_has_one_request_at_a_time() {
+    fn slot_has_one_request_at_a_time() {
         let mut slots = Slots::new(2);
-        let first = slots.take(1, 2).unwrap();
-        let second = slots.take(3, 4).unwrap();
+        let first = slots.start(1, 2).unwrap();
+        let second = slots.start(3, 4).unwrap();
         assert_ne!(first, second);
-        assert_eq!((slots.take(5, 6), slots.under_way()), (None, 2));
-        slots.end(first);
-        assert_eq!((slots.take(5, 6), slots.under_way()), (None, 1));
-        slots.free(first);
-        let life = slots[first].life;
-        assert_eq!(slots.take(7, 8), Some(first));
+        assert_eq!((slots.start(5, 6), slots.in_flight()), (None, 2));
+        slots.finish(first);
+        assert_eq!((slots.start(5, 6), slots.in_flight()), (None, 1));
+        slots.release(first);
+        let generation = slots[first].generation;
+        assert_eq!(slots.start(7, 8), Some(first));
         let slot = &slots[first];
-        assert_eq!((slot.due_ns, slot.begun_ns, slot.life), (7, 8, life + 1));
+        assert_eq!((slot.due_ns, slot.started_ns, slot.generation), (7, 8, generation + 1));
     }
 }

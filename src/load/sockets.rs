@@ -1,27 +1,27 @@
-//! The system calls of a connection's life, in its order.
+//! The system calls of a connection, in their order.
 //!
-//! # What a request costs, and why these calls
+//! # Cost of a request
 //!
-//! On loopback nearly all of a request's CPU time is the kernel's TCP, of both ends, so what is
-//! left to save is sockets and wake-ups:
+//! On loopback, most of the CPU time of a request is the kernel's TCP for both ends. The client
+//! saves socket creation and wake-ups:
 //!
-//! - A request is sent right behind `connect`: on loopback the handshake is over when a connect
-//!   that does not wait comes back (EINPROGRESS). Where it is not, `send` says EAGAIN, and the
-//!   event that the socket is writable is waited for.
-//! - Only the *end* of the stream is waited for (RDHUP) where an answer fits into any receive
-//!   window: one wake-up a request, and one `recv`, which finds the whole answer.
-//! - To a server on this machine a socket is used again: `shutdown` sends the FIN, the server's
-//!   TCP acknowledges it before the call returns, and `connect` to no address makes the socket a
-//!   new one, which keeps its place in the epoll instance. On the wire nothing differs from
-//!   `close` and `socket`: each request has its own handshake, its own port, and a FIN from both
-//!   sides. To other machines the FIN is acknowledged later, so there it *is* close and socket.
+//! - The request is sent directly after a non-blocking `connect`. On loopback the handshake has
+//!   completed when `connect` returns EINPROGRESS. Otherwise `send` returns EAGAIN, and the client
+//!   waits for EPOLLOUT.
+//! - If a response fits in any receive window, the client waits only for the end of the stream
+//!   (EPOLLRDHUP): one wake-up per request, and one `recv` for the whole response.
+//! - Sockets to a local server are reused: `shutdown` sends the FIN, which the server's TCP
+//!   acknowledges before the call returns, and `connect` with AF_UNSPEC disconnects the socket,
+//!   which stays in the epoll instance (connect(2)). On the wire this equals `close` and `socket`:
+//!   each request has its own handshake and port, and a FIN from both ends. A remote server
+//!   acknowledges the FIN later, so there the socket is closed.
 //!
-//! # Who closes first
+//! # TIME_WAIT
 //!
-//! The server does: its side is left in TIME_WAIT, ours is not, and our ports are free again at
-//! once. A SYN from a port whose last connection the server remembers so is taken as a new one (its
-//! sequence number is later). Where a connection ends otherwise (a failure, a stop), it ends with
-//! a reset, which leaves nothing behind either.
+//! The server closes first, so TIME_WAIT is on its side, and the client's port is free again at
+//! once. A SYN from the same port is accepted as a new connection, because its sequence number is
+//! higher (RFC 9293, section 3.6.1). After a failure or a stop the client resets the connection,
+//! which leaves no TIME_WAIT on either side.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -32,15 +32,15 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
-use super::failures::Failure;
+use super::failures::RequestFailure;
 
-/// A system call that failed.
-pub(super) fn failed(operation: &'static str) -> impl Fn(Errno) -> Failure {
-    move |errno| Failure::SystemCall { operation, errno }
+/// Converts the error of a system call.
+pub(super) fn failed(operation: &'static str) -> impl Fn(Errno) -> RequestFailure {
+    move |errno| RequestFailure::SystemCall { operation, errno }
 }
 
-/// A new socket that never waits.
-pub(super) fn open(target: SocketAddr) -> Result<OwnedFd, Failure> {
+/// Opens a non-blocking socket.
+pub(super) fn open(target: SocketAddr) -> Result<OwnedFd, RequestFailure> {
     let family = match target {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -49,38 +49,38 @@ pub(super) fn open(target: SocketAddr) -> Result<OwnedFd, Failure> {
     rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(failed("socket"))
 }
 
-/// Begins a connection, which may or may not be there when this returns.
-pub(super) fn connect(socket: &OwnedFd, target: SocketAddr) -> Result<(), Failure> {
+/// Starts a connection. It may be established when this returns, or later.
+pub(super) fn connect(socket: &OwnedFd, target: SocketAddr) -> Result<(), RequestFailure> {
     match rustix::net::connect(socket, &target) {
         Err(Errno::INPROGRESS) => Ok(()),
         result => result.map_err(failed("connect")),
     }
 }
 
-/// Sends each piece when it is handed over, whatever of the last one is on its way.
-pub(super) fn send_at_once(socket: &OwnedFd) -> Result<(), Failure> {
+/// Disables Nagle's algorithm: each fragment leaves at once, without waiting for an ACK.
+pub(super) fn set_nodelay(socket: &OwnedFd) -> Result<(), RequestFailure> {
     set_tcp_nodelay(socket, true).map_err(failed("setsockopt TCP_NODELAY"))
 }
 
-/// Ends our side of a stream whose other side has ended.
-pub(super) fn end(socket: &OwnedFd) -> Result<(), Errno> {
+/// Closes the send side, after the server has closed its own.
+pub(super) fn shutdown_send(socket: &OwnedFd) -> Result<(), Errno> {
     rustix::net::shutdown(socket, Shutdown::Write)
 }
 
-/// Makes a socket whose stream has ended on both sides a new one.
-pub(super) fn make_new(socket: &OwnedFd) -> Result<(), Errno> {
+/// Disconnects a socket that both sides have closed, so that it can connect again.
+pub(super) fn disconnect(socket: &OwnedFd) -> Result<(), Errno> {
     rustix::net::connect_unspec(socket)
 }
 
-/// Ends a connection with a reset: nothing of it is left behind on either side.
-pub(super) fn reset(socket: OwnedFd) {
-    // If it fails the connection ends with a FIN, and our side has the TIME_WAIT.
+/// Closes a connection with a reset, so that no state remains on either side.
+pub(super) fn close_with_reset(socket: OwnedFd) {
+    // If setting SO_LINGER fails, the close sends a FIN, and TIME_WAIT is on this side.
     let _ = set_socket_linger(&socket, Some(Duration::ZERO));
 }
 
-/// Whether connections to there stay on this machine. Nothing is sent for it: the kernel is asked
-/// which address it would connect from.
-pub(super) fn is_this_machine(target: SocketAddr) -> bool {
+/// Returns true if connections to `target` stay on this machine. Connecting a UDP socket sends
+/// nothing; it only selects the source address.
+pub(super) fn is_local(target: SocketAddr) -> bool {
     let any: SocketAddr = match target {
         SocketAddr::V4(_) => ([0; 4], 0).into(),
         SocketAddr::V6(_) => ([0; 16], 0).into(),
@@ -92,44 +92,44 @@ pub(super) fn is_this_machine(target: SocketAddr) -> bool {
     target.ip().is_loopback() || source.is_ok_and(|source| source.ip() == target.ip())
 }
 
-/// The address to connect from: the kernel's choice, until that one's ports are used up and there
-/// are others. On loopback there are.
+/// The source address of connections: the kernel's choice until its ports are exhausted, then
+/// other loopback addresses for a loopback target.
 #[derive(Debug)]
 pub(super) struct SourceAddresses {
     has_others: bool,
-    chosen: Option<Ipv4Addr>,
-    /// How many have been used.
+    current: Option<Ipv4Addr>,
+    /// Number of addresses used.
     used: usize,
 }
 
 impl SourceAddresses {
-    /// How many of 127.0.0.0/8 are used before it starts over: seven million connections at once.
-    const MOST: usize = 250;
+    /// Addresses of 127.0.0.0/8 in use before the first one is used again.
+    const MAX_ADDRESSES: usize = 250;
 
     pub(super) fn new(target: SocketAddr) -> Self {
         let has_others = target.is_ipv4() && target.ip().is_loopback();
-        Self { has_others, chosen: None, used: 1 }
+        Self { has_others, current: None, used: 1 }
     }
 
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// Goes on to the next one, if there is one.
-    pub(super) fn advance(&mut self) -> bool {
+    /// Selects the next address. Returns false if there is no other.
+    pub(super) fn use_next(&mut self) -> bool {
         if self.has_others {
-            let last = self.chosen.map_or(1, |address| usize::from(address.octets()[3]));
-            let next = last % Self::MOST + 1;
-            self.chosen = Some(Ipv4Addr::new(127, 0, 0, next as u8));
+            let last = self.current.map_or(1, |address| usize::from(address.octets()[3]));
+            let next = last % Self::MAX_ADDRESSES + 1;
+            self.current = Some(Ipv4Addr::new(127, 0, 0, next as u8));
             self.used = self.used.max(next);
         }
         self.has_others
     }
 
-    /// Lets a new socket connect from the address that has been chosen, if one has. Its port is
-    /// chosen when it connects, when the kernel knows that it need be free only for that target.
-    pub(super) fn bind(&self, socket: &OwnedFd) -> Result<(), Failure> {
-        let Some(address) = self.chosen else { return Ok(()) };
+    /// Binds a new socket to the selected address. IP_BIND_ADDRESS_NO_PORT leaves the choice of
+    /// the port to `connect`, so that it has to be free for this target only (ip(7)).
+    pub(super) fn bind(&self, socket: &OwnedFd) -> Result<(), RequestFailure> {
+        let Some(address) = self.current else { return Ok(()) };
         setsockopt(socket, sockopt::IpBindAddressNoPort, &true)
             .map_err(|errno| Errno::from_raw_os_error(errno as i32))
             .map_err(failed("setsockopt IP_BIND_ADDRESS_NO_PORT"))?;
@@ -137,24 +137,28 @@ impl SourceAddresses {
     }
 }
 
-/// Opens a socket and begins its connection, from another address if one has no ports left.
+/// Opens a socket and starts its connection. If no port is free, tries other source addresses.
 pub(super) fn open_and_connect(
     target: SocketAddr,
     sources: &mut SourceAddresses,
-) -> Result<OwnedFd, Failure> {
-    /// To look for a port where there is none takes milliseconds.
+) -> Result<OwnedFd, RequestFailure> {
+    /// Each search for a free port takes long if there is none.
     const ATTEMPTS: usize = 4;
 
     for _ in 1..ATTEMPTS {
         match try_to_connect(target, sources) {
-            Err(Failure::SystemCall { errno: Errno::ADDRNOTAVAIL, .. }) if sources.advance() => {}
+            Err(RequestFailure::SystemCall { errno: Errno::ADDRNOTAVAIL, .. })
+                if sources.use_next() => {}
             result => return result,
         }
     }
     try_to_connect(target, sources)
 }
 
-fn try_to_connect(target: SocketAddr, sources: &SourceAddresses) -> Result<OwnedFd, Failure> {
+fn try_to_connect(
+    target: SocketAddr,
+    sources: &SourceAddresses,
+) -> Result<OwnedFd, RequestFailure> {
     let socket = open(target)?;
     sources.bind(&socket)?;
     connect(&socket, target)?;
@@ -166,22 +170,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_has_many_addresses_and_others_have_one() {
+    fn only_loopback_has_several_source_addresses() {
         let mut sources = SourceAddresses::new(([127, 0, 0, 1], 80).into());
-        assert!((0..600).all(|_| sources.advance()));
-        assert_eq!(sources.used(), SourceAddresses::MOST);
+        assert!((0..600).all(|_| sources.use_next()));
+        assert_eq!(sources.used(), SourceAddresses::MAX_ADDRESSES);
         for target in ["192.0.2.1:80", "[::1]:80"] {
             let mut sources = SourceAddresses::new(target.parse().unwrap());
-            assert!(!sources.advance());
-            assert_eq!((sources.chosen, sources.used()), (None, 1));
+            assert!(!sources.use_next());
+            assert_eq!((sources.current, sources.used()), (None, 1));
         }
     }
 
     #[test]
-    fn this_machine_is_told_from_others() {
-        assert!(is_this_machine("127.0.0.1:80".parse().unwrap()));
-        assert!(is_this_machine("127.1.2.3:80".parse().unwrap()));
-        // An address that is kept for documentation.
-        assert!(!is_this_machine("192.0.2.1:80".parse().unwrap()));
+    fn loopback_is_local() {
+        assert!(is_local("127.0.0.1:80".parse().unwrap()));
+        assert!(is_local("127.1.2.3:80".parse().unwrap()));
+        // An address reserved for documentation (RFC 5737).
+        assert!(!is_local("192.0.2.1:80".parse().unwrap()));
     }
 }

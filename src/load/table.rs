@@ -1,86 +1,88 @@
-//! An outcome on a terminal.
+//! The outcome as a table for a terminal.
 
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::failures::FailureKind;
-use super::figures::{bytes, count, duration, time};
-use super::life::{LONG_LIFE, Life};
+use super::lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 use super::outcome::{Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
-use super::remarks::remarks;
+use super::units::{bytes, count, duration, time};
+use super::warnings::warnings;
 
-/// The columns of a table of latencies, and where in the histogram they stand.
+/// Columns of a table of latencies, and their quantiles.
 pub(super) const QUANTILES: [(&str, f64); 4] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Everything, with a newline at the end.
+/// Returns the whole text, which ends with a newline.
 pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("{} · {}\n\n", plan.target, load(plan));
-    let _ = writeln!(text, "answer    {}", answer(outcome));
-    let _ = writeln!(text, "requests  {}", requests(outcome));
-    if plan.life.is_persistent() {
-        let _ = writeln!(text, "opened    {}", connections(outcome));
+    let _ = writeln!(text, "response     {}", response(outcome));
+    let _ = writeln!(text, "requests     {}", requests(outcome));
+    if plan.lifetime.is_persistent() {
+        let _ = writeln!(text, "connections  {}", connections(outcome));
     }
-    let _ = writeln!(text, "client    {}", client(outcome));
+    let _ = writeln!(text, "client       {}", client(outcome));
     let _ = write!(text, "\n{}\n", latencies(plan, outcome));
     if outcome.failures.total() > 0 {
         let _ = write!(text, "\n{}\n", failures(outcome));
     }
-    for remark in remarks(plan, outcome) {
-        let _ = write!(text, "\nnote: {remark}");
+    for warning in warnings(plan, outcome) {
+        let _ = write!(text, "\nwarning: {warning}");
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
 }
 
-/// The load, in words.
+/// Describes the load.
 fn load(plan: &Plan) -> String {
-    let mut text = match plan.life {
-        Life::OneRequest => "one connection a request · ".to_owned(),
-        Life::Persistent { depth: 1 } => "persistent connections · ".to_owned(),
-        Life::Persistent { depth } => {
-            format!("persistent connections, {depth} requests under way on each · ")
+    let mut text = match plan.lifetime {
+        Lifetime::OneRequest => "one request per connection · ".to_owned(),
+        Lifetime::Persistent { depth: 1 } => "persistent connections · ".to_owned(),
+        Lifetime::Persistent { depth } => {
+            format!("persistent connections, {depth} requests in flight on each · ")
         }
-        Life::Mixed { .. } => {
-            format!("mixed, one request a connection and {LONG_LIFE}, four to one · ")
+        Lifetime::Mixed { .. } => {
+            format!(
+                "4 of 5 connections with one request, the fifth with {LONG_LIFETIME_REQUESTS} · "
+            )
         }
     };
     let connections = count(plan.connections as u64);
     let _ = match (plan.pace, plan.burst) {
-        (Pace::AsFastAsAnswered, None) => write!(text, "closed loop, {connections} connections"),
-        (Pace::AsFastAsAnswered, Some(burst)) => {
+        (Pace::ClosedLoop, None) => write!(text, "closed loop, {connections} connections"),
+        (Pace::ClosedLoop, Some(burst)) => {
             let pause = duration(burst.pause);
-            write!(text, "closed loop, bursts of {} after {pause}", burst.connections)
+            write!(text, "closed loop, bursts of {} with pauses of {pause}", burst.connections)
         }
-        (Pace::Rate(rate), None) if plan.life.is_persistent() => {
-            write!(text, "open loop, {rate} a second, {connections} connections")
+        (Pace::OpenLoop(rate), None) if plan.lifetime.is_persistent() => {
+            write!(text, "open loop, {rate} requests/s, {connections} connections")
         }
-        (Pace::Rate(rate), None) => write!(text, "open loop, {rate} a second"),
-        (Pace::Rate(rate), Some(burst)) => {
-            write!(text, "open loop, {rate} a second in bursts of {}", burst.connections)
+        (Pace::OpenLoop(rate), None) => write!(text, "open loop, {rate} requests/s"),
+        (Pace::OpenLoop(rate), Some(burst)) => {
+            write!(text, "open loop, {rate} requests/s in bursts of {}", burst.connections)
         }
     };
     if plan.request.fragments() > 1 {
         let pause = duration(plan.request.pause());
-        let _ = write!(text, " · {} fragments {pause} apart", plan.request.fragments());
+        let _ = write!(text, " · {} fragments with pauses of {pause}", plan.request.fragments());
     }
     if plan.idle > 0 {
-        let _ = write!(text, " · {} idle beside it", count(plan.idle as u64));
+        let _ = write!(text, " · {} idle connections", count(plan.idle as u64));
     }
     text
 }
 
-fn answer(outcome: &Outcome) -> String {
+fn response(outcome: &Outcome) -> String {
     let reference = &outcome.reference;
     let mut text = reference.status_line().unwrap_or("no HTTP").to_owned();
     let (length, body) = (reference.bytes().len() as u64, reference.body_bytes() as u64);
-    let _ = write!(text, " · {} bytes, {} of them body · ", count(length), count(body));
-    text.push_str(match reference.has_moving_date() {
-        true => "every byte verified, except that Date may go on",
+    let _ = write!(text, " · {} bytes, body {} · ", count(length), count(body));
+    text.push_str(match reference.date_may_differ() {
+        true => "every byte verified, except the value of Date",
         false => "every byte verified",
     });
     text
@@ -89,7 +91,7 @@ fn answer(outcome: &Outcome) -> String {
 fn requests(outcome: &Outcome) -> String {
     let seconds = outcome.duration.as_secs_f64().max(f64::MIN_POSITIVE);
     format!(
-        "{} in {} · {}/s · {}/s received · {} failed",
+        "{} in {} · {} requests/s · {}/s received · {} failed",
         count(outcome.completed),
         duration(outcome.duration),
         count(outcome.requests_per_second().round() as u64),
@@ -100,22 +102,22 @@ fn requests(outcome: &Outcome) -> String {
 
 fn connections(outcome: &Outcome) -> String {
     format!(
-        "{} connections · {} ended by the server between two answers",
+        "{} opened · {} closed by the server between two responses",
         count(outcome.connections_opened),
-        count(outcome.connections_ended),
+        count(outcome.connections_closed_by_server),
     )
 }
 
 fn client(outcome: &Outcome) -> String {
-    let begun = outcome.begun.max(1) as f64;
-    let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6 / begun;
-    let cost = &outcome.own_cost;
+    let started = outcome.started.max(1) as f64;
+    let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6 / started;
+    let cpu = &outcome.client_cpu;
     format!(
-        "{:.1} µs of CPU a request ({:.1} user, {:.1} system) · {:.0} % of a processor",
-        micros(cost.cpu()),
-        micros(cost.user),
-        micros(cost.system),
-        cost.busiest * 100.0
+        "{:.1} µs of CPU time per request ({:.1} user, {:.1} system) · CPU utilization {:.0}%",
+        micros(cpu.total()),
+        micros(cpu.user),
+        micros(cpu.system),
+        cpu.max_thread_utilization * 100.0
     )
 }
 
@@ -123,14 +125,14 @@ fn latencies(plan: &Plan, outcome: &Outcome) -> Table {
     let mut table = plain_table();
     let names = QUANTILES.iter().map(|&(name, _)| name);
     table.set_header(["latency"].into_iter().chain(names).chain(["max"]));
-    if matches!(plan.pace, Pace::Rate(_)) {
-        table.add_row(latency_row("from when due", &outcome.corrected));
-        table.add_row(latency_row("from when begun", &outcome.uncorrected));
-        table.add_row(latency_row("begun late by", &outcome.lateness));
+    if matches!(plan.pace, Pace::OpenLoop(_)) {
+        table.add_row(latency_row("corrected for coordinated omission", &outcome.corrected));
+        table.add_row(latency_row("uncorrected", &outcome.uncorrected));
+        table.add_row(latency_row("scheduling delay", &outcome.scheduling_delay));
     } else {
-        let name = match plan.life {
-            Life::OneRequest => "from connect to end",
-            Life::Persistent { .. } | Life::Mixed { .. } => "from request to end",
+        let name = match plan.lifetime {
+            Lifetime::OneRequest => "connect to end of stream",
+            Lifetime::Persistent { .. } | Lifetime::Mixed { .. } => "request to end of response",
         };
         table.add_row(latency_row(name, &outcome.uncorrected));
     }
@@ -148,7 +150,7 @@ fn latency_row(name: &str, latencies: &Latencies) -> Vec<String> {
 
 fn failures(outcome: &Outcome) -> Table {
     let mut table = plain_table();
-    table.set_header(["failures", "", "the first"]);
+    table.set_header(["failures", "", "first"]);
     for kind in FailureKind::ALL {
         let failures = &outcome.failures;
         if let Some(first) = failures.first(kind) {

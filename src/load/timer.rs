@@ -1,4 +1,5 @@
-//! Wakes the loop at a moment, to the microsecond; the waits of epoll count in milliseconds.
+//! A timerfd that ends an epoll wait at a given time. Before Linux 5.11 epoll timeouts are in
+//! milliseconds, too coarse for pacing.
 
 use std::os::fd::OwnedFd;
 
@@ -17,30 +18,30 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// A timer whose events bear `data`.
+    /// Creates a timer whose events have this `epoll_data`.
     pub(super) fn new(epoll: &OwnedFd, data: u64) -> Result<Self, Errno> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // An edge for each time that it goes off: it need not be read.
+        // Edge-triggered: each expiration is an event, and the timer need not be read.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(epoll, &timer, epoll::EventData::new_u64(data), flags)?;
         Ok(Self { timer, armed_for_ns: None })
     }
 
-    /// Goes off then, once. What it was armed for before is forgotten.
+    /// Arms the timer for one expiration, replacing any earlier one.
     pub(super) fn arm(&mut self, clock: Clock, at_ns: u64) -> Result<(), Errno> {
         if self.armed_for_ns == Some(at_ns) {
             return Ok(());
         }
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let once = Itimerspec { it_interval, it_value: clock.as_monotonic(at_ns) };
+        let once = Itimerspec { it_interval, it_value: clock.to_monotonic(at_ns) };
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
         self.armed_for_ns = Some(at_ns);
         Ok(())
     }
 
-    /// The clock has been started again: what was armed meant another time.
-    pub(super) fn forget(&mut self) {
+    /// Forgets the time of the last [`Self::arm`], which the restarted clock does not know.
+    pub(super) fn on_clock_restart(&mut self) {
         self.armed_for_ns = None;
     }
 }

@@ -1,8 +1,8 @@
-//! Figures as people read them.
+//! Numbers with units, as they are printed for people.
 
 use std::time::Duration;
 
-/// `1,234,567`.
+/// Formats a number as in `1,234,567`.
 pub(super) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -15,7 +15,7 @@ pub(super) fn count(count: u64) -> String {
     text
 }
 
-/// `812 ns`, `43.2 µs`, `1.25 ms`, `2.10 s`: three digits, whatever the size.
+/// Formats a time with three digits: `812 ns`, `43.2 µs`, `1.25 ms`, `2.10 s`.
 pub(super) fn time(time_ns: u64) -> String {
     let (unit, size_ns) = match time_ns {
         0..1_000 => return format!("{time_ns} ns"),
@@ -23,25 +23,25 @@ pub(super) fn time(time_ns: u64) -> String {
         1_000_000..1_000_000_000 => ("ms", 1e6),
         _ => ("s", 1e9),
     };
-    format!("{} {unit}", three_digits(time_ns as f64 / size_ns))
+    format!("{} {unit}", significant(time_ns as f64 / size_ns))
 }
 
-/// The same of a [`Duration`].
+/// Formats a duration like [`time`].
 pub(super) fn duration(duration: Duration) -> String {
     time(duration.as_nanos() as u64)
 }
 
-/// `22.1 MB`.
+/// Formats a size with a decimal prefix, as in `22.1 MB`.
 pub(super) fn bytes(bytes: f64) -> String {
     match bytes {
         ..1e3 => format!("{bytes:.0} B"),
-        ..1e6 => format!("{} kB", three_digits(bytes / 1e3)),
-        ..1e9 => format!("{} MB", three_digits(bytes / 1e6)),
-        _ => format!("{} GB", three_digits(bytes / 1e9)),
+        ..1e6 => format!("{} kB", significant(bytes / 1e3)),
+        ..1e9 => format!("{} MB", significant(bytes / 1e6)),
+        _ => format!("{} GB", significant(bytes / 1e9)),
     }
 }
 
-fn three_digits(value: f64) -> String {
+fn significant(value: f64) -> String {
     match value {
         ..9.995 => format!("{value:.2}"),
         ..99.95 => format!("{value:.1}"),
@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_have_a_comma_before_each_three_digits() {
+    fn counts_have_a_comma_every_three_digits() {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
     }
 
     #[test]
-    fn figures_have_three_digits() {
+    fn times_and_sizes_have_three_digits() {
         assert_eq!(time(812), "812 ns");
         assert_eq!(time(1_000), "1.00 µs");
         assert_eq!(time(43_210), "43.2 µs");

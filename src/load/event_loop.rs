@@ -1,0 +1,379 @@
+//! The event loop of a load thread: one epoll instance. Between the first request and the last it
+//! neither allocates nor formats.
+
+mod one_request;
+mod persistent;
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use super::client_cpu::ClientCpu;
+use super::clock::Clock;
+use super::control::Control;
+use super::failures::RequestFailure;
+use super::idle::IdleConnections;
+use super::outcome::{IdleCount, Tally};
+use super::pacing::{Action, Bounds, Burst, Pace, Schedule, Share};
+use super::persistent::PersistentConnections;
+use super::plan::Plan;
+use super::pool::ConnectionPool;
+use super::response::Reference;
+use super::slots::{Awaits, Slots};
+use super::sockets::{self, SourceAddresses};
+use super::timer::Timer;
+
+/// Maximum number of events per wait. They all get the time at which the wait returned.
+const MAX_EVENTS: usize = 256;
+
+/// The longest response for which the end of the stream (EPOLLRDHUP) is waited for without reading
+/// before: it fits in any receive window, so the FIN can arrive.
+const MAX_UNREAD_BYTES: usize = 16 * 1024;
+
+/// Size of the buffer for one receive.
+const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The longest wait: a stop request is noticed after it.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// Closed loop: pause of a slot after a failure, so that a server that refuses every connection is
+/// not flooded with attempts.
+const BACKOFF_NS: u64 = 10_000_000;
+
+/// Idle connections being opened at the same time; the listen backlog must hold them.
+const MAX_CONCURRENT_IDLE_CONNECTS: usize = 128;
+
+/// Set in `epoll_data` of idle connections, with their number. Others have their slot index only.
+const IDLE_TAG: u64 = 1 << 32;
+/// The `epoll_data` of the timer.
+const TIMER_TAG: u64 = 1 << 33;
+
+/// A continuation at a later time. It is skipped if the slot has another generation by then.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    at_ns: u64,
+    index: u32,
+    generation: u32,
+}
+
+/// Results of one thread's measured phase.
+#[derive(Debug)]
+pub(super) struct ThreadMeasurement {
+    pub(super) tally: Tally,
+    pub(super) warm_up: Tally,
+    pub(super) client_cpu: ClientCpu,
+    /// The scheduled end of the phase; `None` if the number of requests ended it.
+    pub(super) planned_end_ns: Option<u64>,
+    pub(super) ended_ns: u64,
+    pub(super) idle: IdleCount,
+    pub(super) source_addresses: usize,
+}
+
+/// The event loop of one thread, which runs its share of a plan.
+pub(super) struct EventLoop<'run> {
+    plan: &'run Plan,
+    reference: &'run Reference,
+    control: &'run Control,
+    share: Share,
+    /// Set for local targets: see `sockets` for the reuse of sockets.
+    reuses_sockets: bool,
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    buffer: Vec<u8>,
+    timer: Timer,
+    clock: Clock,
+    slots: Slots,
+    /// Set for a plan with persistent connections, which uses no slots.
+    persistent: Option<PersistentConnections>,
+    /// `depth` requests in sequence, so that one send can carry them all.
+    pipelined_requests: Vec<u8>,
+    pool: &'run ConnectionPool,
+    sources: SourceAddresses,
+    idle: IdleConnections,
+    /// Both are in order of time: all pauses have one length, and so have all back-offs.
+    pauses: VecDeque<Deferred>,
+    backing_off: VecDeque<Deferred>,
+    tally: Tally,
+    /// The time at which the last wait returned.
+    woken_ns: u64,
+    next_sweep_ns: u64,
+}
+
+impl<'run> EventLoop<'run> {
+    pub(super) fn new(
+        plan: &'run Plan,
+        reference: &'run Reference,
+        control: &'run Control,
+        pool: &'run ConnectionPool,
+        share: Share,
+    ) -> Result<Self, Errno> {
+        let connections = share.split(plan.connections as u64) as usize;
+        let is_persistent = plan.lifetime.is_persistent();
+        let stream = pool.runs() * share.count + share.index;
+        let persistent =
+            is_persistent.then(|| PersistentConnections::new(connections, plan.lifetime, stream));
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self {
+            plan,
+            reference,
+            control,
+            share,
+            reuses_sockets: sockets::is_local(plan.target),
+            timer: Timer::new(&epoll, TIMER_TAG)?,
+            epoll,
+            events: Vec::with_capacity(MAX_EVENTS),
+            buffer: vec![0; RECEIVE_BUFFER_BYTES],
+            clock: Clock::start(),
+            slots: Slots::new(if is_persistent { 0 } else { connections }),
+            persistent,
+            pipelined_requests: plan.request.bytes().repeat(plan.lifetime.depth()),
+            pool,
+            sources: SourceAddresses::new(plan.target),
+            idle: IdleConnections::new(share.split(plan.idle as u64) as usize),
+            pauses: VecDeque::with_capacity(connections),
+            backing_off: VecDeque::with_capacity(connections),
+            tally: Tally::new(false),
+            woken_ns: 0,
+            next_sweep_ns: 0,
+        })
+    }
+
+    /// Opens the idle connections and runs the warm-up. Returns what was counted in it.
+    pub(super) fn warm_up(&mut self) -> Result<Tally, Errno> {
+        self.start_phase();
+        self.open_idle_connections()?;
+        if self.plan.warm_up.is_zero() {
+            return Ok(self.start_phase());
+        }
+        self.run_phase(None, self.plan.warm_up)?;
+        Ok(self.start_phase())
+    }
+
+    /// Runs the measured phase.
+    pub(super) fn measure(mut self, warm_up: Tally) -> Result<ThreadMeasurement, Errno> {
+        self.start_phase();
+        let before = ClientCpu::of_current_thread()?;
+        let planned_end_ns = self.run_phase(self.plan.requests, self.plan.max_duration())?;
+        let ended_ns = self.clock.now_ns();
+        let client_cpu =
+            ClientCpu::of_current_thread()?.since(before, Duration::from_nanos(ended_ns));
+        if self.persistent.is_some() {
+            self.release_persistent();
+        } else {
+            self.abort_in_flight();
+        }
+        Ok(ThreadMeasurement {
+            tally: self.tally,
+            warm_up,
+            client_cpu,
+            planned_end_ns,
+            ended_ns,
+            idle: self.idle.count(),
+            source_addresses: self.sources.used(),
+        })
+    }
+
+    /// Starts a phase: restarts the clock and resets the counts. Returns the previous counts.
+    fn start_phase(&mut self) -> Tally {
+        self.clock = Clock::start();
+        self.timer.on_clock_restart();
+        (self.woken_ns, self.next_sweep_ns) = (0, 0);
+        if let Some(persistent) = &mut self.persistent {
+            persistent.on_clock_restart();
+        }
+        let is_open_loop = matches!(self.plan.pace, Pace::OpenLoop(_));
+        std::mem::replace(&mut self.tally, Tally::new(is_open_loop))
+    }
+
+    fn open_idle_connections(&mut self) -> Result<(), Errno> {
+        let deadline_ns = self.plan.timeout.as_nanos() as u64;
+        while !self.idle.all_started() || self.idle.connecting() > 0 {
+            while !self.idle.all_started() && self.idle.connecting() < MAX_CONCURRENT_IDLE_CONNECTS
+            {
+                let Self { idle, epoll, sources, .. } = self;
+                if let Err(failure) = idle.start_connect(epoll, IDLE_TAG, self.plan.target, sources)
+                {
+                    self.tally.failures.count(failure);
+                }
+            }
+            self.wait_for_events(MAX_WAIT)?;
+            let events = std::mem::take(&mut self.events);
+            for event in &events {
+                self.idle.on_event(event.data.u64() & !IDLE_TAG, event.flags);
+            }
+            self.events = events;
+            if self.control.is_stopped() || self.clock.now_ns() > deadline_ns {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts requests when they are due, until the schedule has finished and no request is in
+    /// flight, or until a stop. Returns the scheduled end.
+    fn run_phase(
+        &mut self,
+        requests: Option<u64>,
+        duration: Duration,
+    ) -> Result<Option<u64>, Errno> {
+        let bounds = Bounds {
+            requests,
+            duration_ns: Some(duration.as_nanos() as u64),
+            max_delay_ns: self.plan.timeout.as_nanos() as u64,
+        };
+        let burst = self.plan.burst.or(self.pipeline_as_burst());
+        let mut schedule = Schedule::new(self.plan.pace, burst, bounds, self.share);
+        while !self.control.is_stopped() {
+            let action = self.start_due_requests(&mut schedule);
+            if action == Action::Finished && self.in_flight() == 0 {
+                break;
+            }
+            let reported = (self.tally.completed, self.tally.failures.total());
+            self.wait(action)?;
+            self.handle_events(&mut schedule);
+            self.resume_deferred();
+            self.sweep();
+            self.report_progress(reported);
+        }
+        Ok(schedule.planned_end_ns())
+    }
+
+    /// Open loop: requests pipelined on one connection are due at the same time.
+    fn pipeline_as_burst(&self) -> Option<Burst> {
+        let connections = self.plan.lifetime.depth();
+        let is_open_loop = matches!(self.plan.pace, Pace::OpenLoop(_));
+        (is_open_loop && connections > 1).then_some(Burst { connections, pause: Duration::ZERO })
+    }
+
+    fn in_flight(&self) -> usize {
+        self.persistent.as_ref().map_or(self.slots.in_flight(), PersistentConnections::in_flight)
+    }
+
+    fn available_count(&self) -> usize {
+        self.persistent
+            .as_ref()
+            .map_or(self.slots.free_count(), PersistentConnections::available_count)
+    }
+
+    /// Starts all requests that are due. Returns the next action of the schedule.
+    fn start_due_requests(&mut self, schedule: &mut Schedule) -> Action {
+        let action = loop {
+            let now_ns = self.clock.now_ns();
+            match schedule.next_action(now_ns, self.in_flight(), self.available_count()) {
+                Action::Start { due_ns } if self.persistent.is_some() => {
+                    self.start_persistent_request(due_ns, now_ns);
+                }
+                Action::Start { due_ns } => self.start_request(due_ns, now_ns),
+                Action::DropLate => self.tally.failures.count(RequestFailure::NotSent),
+                action => break action,
+            }
+        };
+        self.flush_started();
+        action
+    }
+
+    fn handle_events(&mut self, schedule: &mut Schedule) {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            // A socket has at most one event per wait. A persistent connection that ended earlier
+            // in this batch may still have one: see `on_persistent_event`.
+            match event.data.u64() {
+                TIMER_TAG => {}
+                data if data & IDLE_TAG != 0 => self.idle.on_event(data & !IDLE_TAG, event.flags),
+                index if self.persistent.is_some() => {
+                    self.on_persistent_event(index as u32, event.flags);
+                }
+                index => self.on_event(index as u32, event.flags),
+            }
+            // Not after the batch: the server can work on new requests meanwhile.
+            if self.available_count() > 0 {
+                let _ = self.start_due_requests(schedule);
+            }
+        }
+        self.events = events;
+    }
+
+    /// Waits for events, or until the next request or deferred continuation is due.
+    fn wait(&mut self, action: Action) -> Result<(), Errno> {
+        let due_ns = if let Action::WaitUntil(at_ns) = action { Some(at_ns) } else { None };
+        let queues = [self.pauses.front(), self.backing_off.front()];
+        let deferred = queues.into_iter().flatten().map(|deferred| deferred.at_ns);
+        let first_ns = due_ns.into_iter().chain(deferred).min();
+        let mut timeout = MAX_WAIT;
+        if let Some(first_ns) = first_ns {
+            let now_ns = self.clock.now_ns();
+            let left = Duration::from_nanos(first_ns.saturating_sub(now_ns));
+            timeout = timeout.min(left);
+            if !left.is_zero() && left < MAX_WAIT {
+                self.timer.arm(self.clock, first_ns)?;
+                timeout = MAX_WAIT;
+            }
+        }
+        self.wait_for_events(timeout.min(self.sweep_interval()))
+    }
+
+    fn wait_for_events(&mut self, timeout: Duration) -> Result<(), Errno> {
+        // Whole milliseconds: epoll_pwait2, for shorter timeouts, needs Linux 5.11.
+        let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.as_millis() as i64 * 1_000_000 };
+        self.events.clear();
+        let room = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, room, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        self.woken_ns = self.clock.now_ns();
+        Ok(())
+    }
+
+    fn resume_deferred(&mut self) {
+        while let Some(deferred) = pop_due(&mut self.pauses, self.woken_ns) {
+            let slot = &self.slots[deferred.index];
+            if slot.generation == deferred.generation && slot.awaits == Awaits::Pause {
+                self.send_next(deferred.index);
+            }
+        }
+        while let Some(deferred) = pop_due(&mut self.backing_off, self.woken_ns) {
+            if self.persistent.is_some() {
+                self.end_backoff(deferred.index);
+            } else {
+                self.slots.release(deferred.index);
+            }
+        }
+    }
+
+    fn sweep_interval(&self) -> Duration {
+        (self.plan.timeout / 10).clamp(Duration::from_millis(1), MAX_WAIT)
+    }
+
+    fn sweep(&mut self) {
+        if self.woken_ns < self.next_sweep_ns {
+            return;
+        }
+        self.next_sweep_ns = self.woken_ns + self.sweep_interval().as_nanos() as u64;
+        let timeout_ns = self.plan.timeout.as_nanos() as u64;
+        if self.persistent.is_some() {
+            self.sweep_persistent(timeout_ns);
+        }
+        for index in 0..self.slots.count() {
+            let slot = &self.slots[index];
+            if slot.is_in_flight() && self.woken_ns.saturating_sub(slot.started_ns) > timeout_ns {
+                self.on_timeout(index);
+            }
+        }
+    }
+
+    fn report_progress(&self, (completed, failed): (u64, u64)) {
+        if self.control.is_measuring() {
+            let failures = self.tally.failures.total();
+            self.control.add_progress(self.tally.completed - completed, failures - failed);
+        }
+    }
+}
+
+fn pop_due(queue: &mut VecDeque<Deferred>, now_ns: u64) -> Option<Deferred> {
+    let is_due = queue.front().is_some_and(|deferred| deferred.at_ns <= now_ns);
+    if is_due { queue.pop_front() } else { None }
+}

@@ -1,0 +1,216 @@
+//! Connections that carry one request: performs the actions of an [`Exchange`] as system calls.
+//!
+//! [`Exchange`]: super::super::exchange::Exchange
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::super::exchange::Next;
+use super::super::failures::RequestFailure;
+use super::super::outcome::RequestTimes;
+use super::super::pacing::Pace;
+use super::super::slots::Awaits;
+use super::super::sockets::{self, failed};
+use super::{BACKOFF_NS, Deferred, EventLoop, MAX_UNREAD_BYTES};
+
+impl EventLoop<'_> {
+    pub(super) fn start_request(&mut self, due_ns: u64, started_ns: u64) {
+        let index = self.slots.start(due_ns, started_ns).expect("the schedule checks free_count");
+        self.tally.started += 1;
+        self.tally.max_in_flight = self.tally.max_in_flight.max(self.slots.in_flight());
+        self.tally.connections_opened += 1;
+        match self.connect(index) {
+            Err(failure) => self.fail(index, failure),
+            // All connections of a burst are initiated before the first request is sent.
+            Ok(()) if self.plan.burst.is_some() => self.wait_for(index, Awaits::Writable),
+            Ok(()) => self.send_next(index),
+        }
+    }
+
+    fn connect(&mut self, index: u32) -> Result<(), RequestFailure> {
+        let slot = &mut self.slots[index];
+        if let Some(socket) = slot.socket.take_if(|socket| sockets::disconnect(socket).is_err()) {
+            drop(socket);
+        }
+        if let Some(socket) = &slot.socket {
+            match sockets::connect(socket, self.plan.target) {
+                // The socket is bound to a source address without free ports. Open another one.
+                Err(RequestFailure::SystemCall { errno: Errno::ADDRNOTAVAIL, .. }) => {
+                    slot.socket = None;
+                }
+                result => return result,
+            }
+        }
+        let socket = sockets::open_and_connect(self.plan.target, &mut self.sources)?;
+        if self.plan.request.fragments() > 1 {
+            sockets::set_nodelay(&socket)?;
+        }
+        slot.socket = Some(socket);
+        slot.registered = None;
+        Ok(())
+    }
+
+    /// Sends the next fragment.
+    pub(super) fn send_next(&mut self, index: u32) {
+        let next = self.slots[index].exchange.next_send(&self.plan.request);
+        self.perform(index, next);
+    }
+
+    pub(super) fn on_event(&mut self, index: u32, flags: EventFlags) {
+        match self.slots[index].awaits {
+            // A disconnected socket that waits for reuse reports EPOLLHUP.
+            Awaits::Nothing => {}
+            Awaits::Writable
+                if flags.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) =>
+            {
+                self.send_next(index);
+            }
+            Awaits::Writable => {}
+            Awaits::Pause | Awaits::Response => self.receive(index, flags),
+        }
+    }
+
+    fn perform(&mut self, index: u32, mut next: Next) {
+        loop {
+            next = match next {
+                Next::Send { from, to } => match self.send(index, from, to) {
+                    Ok(next) => next,
+                    Err(Errno::AGAIN) => return self.wait_for(index, Awaits::Writable),
+                    Err(errno) => return self.fail(index, failed("send")(errno)),
+                },
+                Next::Pause => {
+                    let at_ns = self.clock.now_ns() + self.plan.request.pause().as_nanos() as u64;
+                    let generation = self.slots[index].generation;
+                    self.pauses.push_back(Deferred { at_ns, index, generation });
+                    return self.wait_for(index, Awaits::Pause);
+                }
+                Next::Receive => return self.wait_for(index, Awaits::Response),
+                Next::Finish => return self.finish(index),
+                Next::Fail(fault) => return self.fail(index, fault.into()),
+            }
+        }
+    }
+
+    fn send(&mut self, index: u32, from: usize, to: usize) -> Result<Next, Errno> {
+        let slot = &mut self.slots[index];
+        let socket = slot.socket.as_ref().expect("a request in flight has a socket");
+        let piece = &self.plan.request.bytes()[from..to];
+        let count = rustix::net::send(socket, piece, SendFlags::NOSIGNAL)?;
+        self.tally.bytes_sent += count as u64;
+        Ok(slot.exchange.on_sent(&self.plan.request, count))
+    }
+
+    /// Receives until the end of the stream or EAGAIN.
+    fn receive(&mut self, index: u32, flags: EventFlags) {
+        // After EPOLLRDHUP alone, all data up to the FIN has arrived, so a receive that does not
+        // fill the buffer has read the rest. Not after EPOLLERR; nor after EPOLLHUP, which may be
+        // the last event of this socket's previous connection, if an event earlier in the batch
+        // started a new one.
+        let is_whole = flags.contains(EventFlags::RDHUP)
+            && !flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        loop {
+            let slot = &mut self.slots[index];
+            let socket = slot.socket.as_ref().expect("a request in flight has a socket");
+            let received = rustix::net::recv(socket, &mut self.buffer[..], RecvFlags::empty());
+            let (next, is_last) = match received {
+                Ok((_, 0)) => (Next::Receive, true),
+                Ok((_, count)) => {
+                    self.tally.bytes_received += count as u64;
+                    let next = slot.exchange.on_bytes(self.reference, &self.buffer[..count]);
+                    (next, is_whole && count < self.buffer.len())
+                }
+                Err(Errno::AGAIN) => return,
+                Err(errno) => return self.fail(index, failed("recv")(errno)),
+            };
+            if next != Next::Receive {
+                return self.perform(index, next);
+            }
+            if is_last {
+                let next =
+                    self.slots[index].exchange.on_end_of_stream(&self.plan.request, self.reference);
+                return self.perform(index, next);
+            }
+        }
+    }
+
+    /// Registers for the events that `awaits` needs.
+    fn wait_for(&mut self, index: u32, awaits: Awaits) {
+        let slot = &mut self.slots[index];
+        slot.awaits = awaits;
+        let writable = awaits == Awaits::Writable;
+        if slot.registered == Some(writable) {
+            return;
+        }
+        let mut flags = EventFlags::RDHUP | EventFlags::ET;
+        flags.set(EventFlags::OUT, writable);
+        flags.set(EventFlags::IN, self.reference.bytes().len() > MAX_UNREAD_BYTES);
+        let socket = slot.socket.as_ref().expect("a request in flight has a socket");
+        let data = EventData::new_u64(index.into());
+        let result = if slot.registered.is_some() {
+            epoll::modify(&self.epoll, socket, data, flags)
+        } else {
+            epoll::add(&self.epoll, socket, data, flags)
+        };
+        match result {
+            Ok(()) => slot.registered = Some(writable),
+            Err(errno) => self.fail(index, failed("epoll_ctl")(errno)),
+        }
+    }
+
+    fn finish(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        let (due_ns, started_ns) = (slot.due_ns, slot.started_ns);
+        self.tally.complete(RequestTimes { due_ns, started_ns, ended_ns: self.woken_ns });
+        let is_reusable = self.reuses_sockets
+            && slot.socket.as_ref().is_some_and(|socket| sockets::shutdown_send(socket).is_ok());
+        if !is_reusable {
+            slot.socket = None;
+        }
+        self.slots.finish(index);
+        self.slots.release(index);
+    }
+
+    /// Counts a failed request and resets its connection.
+    fn fail(&mut self, index: u32, failure: RequestFailure) {
+        self.tally.failures.count(failure);
+        self.slots.finish(index);
+        if let Some(socket) = self.slots[index].socket.take() {
+            sockets::close_with_reset(socket);
+        }
+        if matches!(self.plan.pace, Pace::OpenLoop(_)) {
+            self.slots.release(index);
+        } else {
+            let at_ns = self.clock.now_ns() + BACKOFF_NS;
+            self.backing_off.push_back(Deferred {
+                at_ns,
+                index,
+                generation: self.slots[index].generation,
+            });
+        }
+    }
+
+    /// Ends a request that has timed out. Bytes received by now may show another failure.
+    pub(super) fn on_timeout(&mut self, index: u32) {
+        if matches!(self.slots[index].awaits, Awaits::Response | Awaits::Pause) {
+            self.receive(index, EventFlags::empty());
+        }
+        if self.slots[index].is_in_flight() {
+            let matched = self.slots[index].exchange.matched();
+            self.fail(index, RequestFailure::Timeout { matched });
+        }
+    }
+
+    /// Resets the connections of all requests in flight.
+    pub(super) fn abort_in_flight(&mut self) {
+        self.tally.unfinished = self.slots.in_flight() as u64;
+        for index in 0..self.slots.count() {
+            if self.slots[index].is_in_flight() {
+                self.slots.finish(index);
+                if let Some(socket) = self.slots[index].socket.take() {
+                    sockets::close_with_reset(socket);
+                }
+            }
+        }
+    }
+}

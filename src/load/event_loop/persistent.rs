@@ -1,0 +1,282 @@
+//! Persistent connections.
+//!
+//! Each is registered once, edge-triggered, for input and output. All requests started on it
+//! together leave in one send; one receive takes all responses that have arrived.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::super::failures::RequestFailure;
+use super::super::outcome::RequestTimes;
+use super::super::pacing::Pace;
+use super::super::persistent::{PersistentConnections, StartTimes};
+use super::super::pool::PooledConnection;
+use super::super::response::Mismatch;
+use super::super::response_stream::Verified;
+use super::super::sockets::{self, failed};
+use super::{BACKOFF_NS, Deferred, EventLoop};
+
+impl EventLoop<'_> {
+    fn connections(&mut self) -> &mut PersistentConnections {
+        self.persistent.as_mut().expect("the plan has persistent connections")
+    }
+
+    /// Starts a request. [`Self::flush_started`] sends it with others on the same connection.
+    pub(super) fn start_persistent_request(&mut self, due_ns: u64, started_ns: u64) {
+        self.connections().start_request(StartTimes { due_ns, started_ns });
+        self.tally.started += 1;
+        self.tally.max_in_flight = self.tally.max_in_flight.max(self.in_flight());
+    }
+
+    /// Sends all requests that have been started.
+    pub(super) fn flush_started(&mut self) {
+        while let Some(index) =
+            self.persistent.as_mut().and_then(PersistentConnections::next_to_flush)
+        {
+            self.flush(index);
+        }
+    }
+
+    pub(super) fn on_persistent_event(&mut self, index: u32, flags: EventFlags) {
+        if self.connections()[index].socket.is_none() {
+            // It was closed by an earlier event of this batch.
+            return;
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
+        {
+            self.receive_responses(index, flags);
+        }
+        if flags.contains(EventFlags::OUT) && self.connections()[index].socket.is_some() {
+            self.flush(index);
+        }
+    }
+
+    fn flush(&mut self, index: u32) {
+        if self.connections()[index].unsent_requests() == 0 {
+            return;
+        }
+        if self.connections()[index].socket.is_none()
+            && let Err(failure) = self.open(index)
+        {
+            return self.fail_persistent(index, failure);
+        }
+        let Self { persistent: Some(persistent), tally, pipelined_requests, plan, .. } = self
+        else {
+            return;
+        };
+        let connection = &mut persistent[index];
+        while connection.unsent_requests() > 0 {
+            let is_last = connection.is_last_request();
+            let one = if is_last {
+                plan.request.closing().expect("the plan was checked")
+            } else {
+                plan.request.bytes()
+            };
+            let count = connection.unsent_requests();
+            let all = if is_last { one } else { &pipelined_requests[..count * one.len()] };
+            let socket = connection.socket.as_ref().expect("it is open");
+            match rustix::net::send(socket, &all[connection.sent_bytes..], SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    tally.bytes_sent += count as u64;
+                    let sent = connection.sent_bytes + count;
+                    connection.on_sent(sent / one.len(), sent % one.len());
+                }
+                Err(Errno::AGAIN) => return,
+                Err(errno) => return self.on_socket_error(index, "send", errno),
+            }
+        }
+    }
+
+    /// Takes a connection from the pool, or opens a new one.
+    fn open(&mut self, index: u32) -> Result<(), RequestFailure> {
+        let pooled = self.pool.take();
+        let is_pooled = pooled.is_some();
+        let socket = match pooled {
+            Some(PooledConnection { socket, requests_left }) => {
+                self.connections().set_requests_left(index, requests_left);
+                socket
+            }
+            None => {
+                let socket = sockets::open_and_connect(self.plan.target, &mut self.sources)?;
+                sockets::set_nodelay(&socket)?;
+                self.tally.connections_opened += 1;
+                socket
+            }
+        };
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, &socket, EventData::new_u64(index.into()), flags)
+            .map_err(failed("epoll_ctl"))?;
+        let connection = &mut self.connections()[index];
+        connection.socket = Some(socket);
+        // A pooled connection has carried responses before.
+        connection.responses_received = u64::from(is_pooled);
+        Ok(())
+    }
+
+    /// Receives until the end of the stream or EAGAIN.
+    fn receive_responses(&mut self, index: u32, flags: EventFlags) {
+        // EPOLLRDHUP may belong to a connection that had this index earlier in the batch, so only
+        // a receive of 0 bytes is the end of the stream.
+        let may_have_more = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        loop {
+            let Self { persistent: Some(persistent), buffer, .. } = self else { return };
+            let Some(socket) = &persistent[index].socket else { return };
+            let received = rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty());
+            match received {
+                Ok((_, 0)) => return self.on_end_of_stream(index),
+                Ok((_, count)) => {
+                    self.tally.bytes_received += count as u64;
+                    if let Err(mismatch) = self.verify_responses(index, count) {
+                        return self.fail_persistent(index, RequestFailure::WrongBytes(mismatch));
+                    }
+                    if count < self.buffer.len() && !may_have_more {
+                        return;
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                Err(errno) => return self.on_socket_error(index, "recv", errno),
+            }
+        }
+    }
+
+    /// Verifies the received bytes, which may hold several responses.
+    fn verify_responses(&mut self, index: u32, count: usize) -> Result<(), Mismatch> {
+        let Self { persistent: Some(persistent), tally, buffer, reference, woken_ns, .. } = self
+        else {
+            return Ok(());
+        };
+        let mut bytes = &buffer[..count];
+        while let Some(&found) = bytes.first() {
+            let connection = &mut persistent[index];
+            if !connection.awaits_response() || connection.closing_since_ns.is_some() {
+                return Err(Mismatch { offset: 0, expected: None, found });
+            }
+            match connection.response_stream.verify(reference, bytes)? {
+                Verified::Partial => return Ok(()),
+                Verified::Complete { count, is_closing } => {
+                    bytes = &bytes[count..];
+                    connection.responses_received += 1;
+                    let is_last =
+                        is_closing || (connection.is_last_request() && connection.in_flight() == 1);
+                    connection.closing_since_ns = is_last.then_some(*woken_ns);
+                    let StartTimes { due_ns, started_ns } = persistent.finish_oldest(index);
+                    tally.complete(RequestTimes { due_ns, started_ns, ended_ns: *woken_ns });
+                    if is_last {
+                        persistent.update_availability(index);
+                    } else {
+                        persistent.release(index);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the end of the peer's stream. A server may close an idle connection, or one whose
+    /// requests it has not processed (RFC 9112, section 9.3.1): these are sent again.
+    fn on_end_of_stream(&mut self, index: u32) {
+        let connection = &self.connections()[index];
+        let matched = connection.response_stream.matched();
+        if matched > 0 || (connection.in_flight() > 0 && connection.responses_received == 0) {
+            let length = self.reference.bytes().len();
+            return self.fail_persistent(index, RequestFailure::PrematureEof { matched, length });
+        }
+        // The last planned request has `Connection: close`.
+        self.tally.connections_closed_by_server += u64::from(!connection.is_last_request());
+        self.close_persistent(index, drop);
+        self.resume_persistent(index);
+    }
+
+    /// Handles a failed send or receive.
+    fn on_socket_error(&mut self, index: u32, operation: &'static str, errno: Errno) {
+        let connection = &self.connections()[index];
+        // EPIPE: the peer closed before. After a `Connection: close` response, a reset
+        // loses nothing.
+        if errno == Errno::PIPE
+            || (errno == Errno::CONNRESET && connection.closing_since_ns.is_some())
+        {
+            return self.on_end_of_stream(index);
+        }
+        self.fail_persistent(index, failed(operation)(errno));
+    }
+
+    fn close_persistent(&mut self, index: u32, close: impl FnOnce(OwnedFd)) {
+        if let Some(socket) = self.connections()[index].take_socket() {
+            close(socket);
+        }
+    }
+
+    /// Sends unfinished requests again, or makes the connection available to new ones.
+    fn resume_persistent(&mut self, index: u32) {
+        self.connections().update_availability(index);
+        self.flush(index);
+    }
+
+    /// Counts a failure of the oldest request in flight, and resets the connection. Later requests
+    /// on it are sent again.
+    fn fail_persistent(&mut self, index: u32, failure: RequestFailure) {
+        self.tally.failures.count(failure);
+        if self.connections()[index].in_flight() > 0 {
+            self.connections().finish_oldest(index);
+        }
+        self.close_persistent(index, sockets::close_with_reset);
+        self.connections().set_backing_off(index, true);
+        let backoff_ns = if matches!(self.plan.pace, Pace::OpenLoop(_)) { 0 } else { BACKOFF_NS };
+        let at_ns = self.clock.now_ns() + backoff_ns;
+        self.backing_off.push_back(Deferred { at_ns, index, generation: 0 });
+    }
+
+    pub(super) fn end_backoff(&mut self, index: u32) {
+        self.connections().set_backing_off(index, false);
+        self.flush(index);
+    }
+
+    /// Times out requests, and connections that the server announced to close but did not.
+    pub(super) fn sweep_persistent(&mut self, timeout_ns: u64) {
+        let now_ns = self.woken_ns;
+        let is_late = |since_ns: u64| now_ns.saturating_sub(since_ns) > timeout_ns;
+        for index in 0..self.connections().count() {
+            let oldest = self.connections().oldest(index).map(|start| start.started_ns);
+            let closing = self.connections()[index].closing_since_ns;
+            if oldest.is_some_and(is_late) {
+                self.on_persistent_timeout(index);
+            } else if oldest.is_none() && closing.is_some_and(is_late) {
+                self.close_persistent(index, sockets::close_with_reset);
+                self.resume_persistent(index);
+            }
+        }
+    }
+
+    /// Times out all requests in flight on the connection.
+    fn on_persistent_timeout(&mut self, index: u32) {
+        let matched = self.connections()[index].response_stream.matched();
+        while self.connections()[index].in_flight() > 1 {
+            self.connections().finish_oldest(index);
+            self.tally.failures.count(RequestFailure::Timeout { matched: 0 });
+        }
+        self.fail_persistent(index, RequestFailure::Timeout { matched });
+    }
+
+    /// Resets connections with requests in flight. Returns the others to the pool, except those
+    /// that have carried their planned number of requests.
+    pub(super) fn release_persistent(&mut self) {
+        self.tally.unfinished = self.connections().in_flight() as u64;
+        for index in 0..self.connections().count() {
+            let connection = &self.connections()[index];
+            let is_finished = connection.closing_since_ns.is_some() || connection.is_last_request();
+            match (connection.in_flight(), is_finished) {
+                (0, false) => {
+                    let requests_left = connection.requests_left();
+                    if let Some(socket) = self.connections()[index].take_socket() {
+                        self.pool.put(PooledConnection { socket, requests_left });
+                    }
+                }
+                (0, true) => self.close_persistent(index, drop),
+                _ => self.close_persistent(index, sockets::close_with_reset),
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Warnings about a result: the symptom, the likely cause, and what to try.
+
+use super::outcome::{EndedBy, IdleCount, Outcome};
+use super::plan::Plan;
+use super::units::{count, time};
+
+/// Scheduling delay of the 99th percentile above which the client is considered late.
+const MAX_SCHEDULING_DELAY_NS: u64 = 1_000_000;
+
+/// Connections closed by the server per request above which they are not persistent.
+const MAX_CLOSES_PER_REQUEST: f64 = 0.1;
+
+/// Returns the warnings, one line each.
+pub(super) fn warnings(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    [
+        stopped(outcome),
+        not_successful(outcome),
+        not_persistent(plan, outcome),
+        saturated(outcome),
+        delayed(plan, outcome),
+        warm_up(outcome),
+        idle_connections(outcome),
+        source_addresses(outcome),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn stopped(outcome: &Outcome) -> Option<String> {
+    match outcome.ended_by {
+        EndedBy::Plan => None,
+        EndedBy::Stop => Some(format!(
+            "The load was stopped. The {} requests in flight are not in the result.",
+            count(outcome.unfinished)
+        )),
+        EndedBy::TimeLimit => Some(
+            "The time limit was reached before all requests were started. Try --duration."
+                .to_owned(),
+        ),
+    }
+}
+
+fn not_successful(outcome: &Outcome) -> Option<String> {
+    let line = outcome.reference.status_line()?;
+    (outcome.reference.is_success() == Some(false))
+        .then(|| format!("Every response is `{line}`, which is not a success. Try --path."))
+}
+
+fn not_persistent(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let max = MAX_CLOSES_PER_REQUEST * outcome.completed as f64;
+    let too_many = outcome.connections_closed_by_server as f64 > max;
+    (plan.lifetime.is_persistent() && too_many).then(|| {
+        format!(
+            "The server closed its connections: {} were opened for {} requests. This is not a \
+             load of persistent connections. Try --load churn.",
+            count(outcome.connections_opened),
+            count(outcome.completed)
+        )
+    })
+}
+
+fn saturated(outcome: &Outcome) -> Option<String> {
+    outcome.client_cpu.is_saturated().then(|| {
+        format!(
+            "The client was saturated (client CPU {:.0}%), so it may have limited the throughput. \
+             Try --threads, or --rate to compare the CPU time per request.",
+            outcome.client_cpu.max_thread_utilization * 100.0
+        )
+    })
+}
+
+fn delayed(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let late_ns = outcome.scheduling_delay.value_at_quantile(0.99);
+    (late_ns > MAX_SCHEDULING_DELAY_NS).then(|| {
+        let cause = if outcome.max_in_flight >= plan.connections {
+            "All connections were busy. Try --connections."
+        } else if outcome.client_cpu.is_saturated() {
+            "The client was saturated. Try --threads."
+        } else {
+            "The client did not get a CPU in time. Try --cpus with a CPU that is otherwise idle."
+        };
+        format!("1% of the requests started more than {} late. {cause}", time(late_ns))
+    })
+}
+
+fn warm_up(outcome: &Outcome) -> Option<String> {
+    let failed = outcome.warm_up_failures.total();
+    (failed > 0).then(|| {
+        format!("{} requests of the warm-up failed; they are not counted above.", count(failed))
+    })
+}
+
+fn idle_connections(outcome: &Outcome) -> Option<String> {
+    let IdleCount { requested, opened, closed_by_server } = outcome.idle;
+    if opened < requested {
+        Some(format!("Only {opened} of {requested} idle connections could be opened."))
+    } else if closed_by_server > 0 {
+        Some(format!(
+            "The server closed {closed_by_server} of {opened} idle connections. Its timeouts are \
+             the likely cause."
+        ))
+    } else {
+        None
+    }
+}
+
+fn source_addresses(outcome: &Outcome) -> Option<String> {
+    let used = outcome.source_addresses;
+    (used > 1).then(|| {
+        format!("127.0.0.1 had no free port left. Connections used {used} loopback addresses.")
+    })
+}
