@@ -1,5 +1,5 @@
-//! Printing each request to standard output, as the documents do, without ever making the loop
-//! wait for whoever reads it.
+//! Printing of requests to standard output, like the reference programs, without blocking the
+//! event loop on a slow reader.
 
 mod escape;
 mod request_printer;

@@ -1,17 +1,19 @@
-//! How a comparison is told: the model of a result, and what is made from it.
+//! Reports of comparisons: the result model and its output formats.
 //!
-//! 1. [`result`]: the model. [`schema`]: the same for other programs.
-//! 2. [`read`]: from a file, which anybody may have written, back into the model.
-//! 3. [`side_by_side`]: several results, if they answer the same question.
-//! 4. [`html`]: a page.
-//! 5. [`arguments`]: `ringpoll report`.
+//! 1. [`result`]: the model. [`schema`]: its JSON Schema.
+//! 2. [`read`]: reads untrusted result files.
+//! 3. [`side_by_side`]: several results of the same comparison on different machines.
+//! 4. [`html`] and [`markdown`]: pages. [`cells`] and [`labels`]: text of tables and pages.
+//! 5. [`arguments`]: the `ringpoll report` command.
 
 pub mod arguments;
+pub mod cells;
 pub mod html;
+pub mod labels;
+pub mod markdown;
 pub mod read;
 pub mod result;
 pub mod schema;
 pub mod side_by_side;
-pub mod verdict_words;
 
 pub use arguments::{ReportArguments, run};

@@ -1,28 +1,28 @@
-//! Bytes of a peer's as text that does no harm to a terminal.
+//! Escaping of bytes from a peer, so that they cannot control the terminal.
 
-/// Which bytes are written as `\xNN`.
+/// Set of bytes that are written as `\xNN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escaping {
-    /// Control bytes, newlines excepted, everything beyond ASCII, and the backslash, so that no
-    /// peer can write what looks like an escape.
-    ControlAndBeyondAscii,
-    /// Only what is not valid UTF-8, so that text stays as it is and the output is text.
+    /// Control characters except newline, bytes outside ASCII, and the backslash, so that a peer
+    /// cannot imitate an escape.
+    ControlAndNonAscii,
+    /// Bytes that are not valid UTF-8. All other text is printed unchanged.
     InvalidUtf8,
 }
 
-/// What stands for the rest where a text is cut.
-const CUT: &[u8] = b"...";
+/// Follows a truncated text.
+const ELLIPSIS: &[u8] = b"...";
 
-/// Appends at most `longest_bytes` of text for `bytes`, and dots if that is not all of it. No
-/// escape and no character is cut in two.
-pub fn append(text: &mut Vec<u8>, bytes: &[u8], escaping: Escaping, longest_bytes: usize) {
-    let end = text.len() + longest_bytes;
+/// Appends the escaped form of `bytes`, truncated to `max_bytes` and followed by dots then. It is
+/// never truncated within an escape or a character.
+pub fn append(text: &mut Vec<u8>, bytes: &[u8], escaping: Escaping, max_bytes: usize) {
+    let end = text.len() + max_bytes;
     let complete = match escaping {
-        Escaping::ControlAndBeyondAscii => append_ascii(text, bytes, end),
+        Escaping::ControlAndNonAscii => append_ascii(text, bytes, end),
         Escaping::InvalidUtf8 => append_utf8(text, bytes, end),
     };
     if !complete {
-        text.extend_from_slice(CUT);
+        text.extend_from_slice(ELLIPSIS);
     }
 }
 
@@ -36,7 +36,8 @@ fn append_ascii(text: &mut Vec<u8>, bytes: &[u8], end: usize) -> bool {
 fn append_utf8(text: &mut Vec<u8>, bytes: &[u8], end: usize) -> bool {
     bytes.utf8_chunks().all(|chunk| {
         let valid = chunk.valid();
-        let fitting = valid.floor_char_boundary(end - text.len());
+        let room = valid.len().min(end - text.len());
+        let fitting = (0..=room).rev().find(|&at| valid.is_char_boundary(at)).unwrap_or(0);
         text.extend_from_slice(&valid.as_bytes()[..fitting]);
         fitting == valid.len()
             && chunk.invalid().iter().all(|&byte| append_whole(text, &escape(byte), end))
@@ -60,30 +61,30 @@ fn escape(byte: u8) -> [u8; 4] {
 mod tests {
     use super::*;
 
-    fn appended(bytes: &[u8], escaping: Escaping, longest_bytes: usize) -> String {
+    fn appended(bytes: &[u8], escaping: Escaping, max_bytes: usize) -> String {
         let mut text = b"- ".to_vec();
-        append(&mut text, bytes, escaping, longest_bytes);
-        String::from_utf8(text).expect("what is printed is text")
+        append(&mut text, bytes, escaping, max_bytes);
+        String::from_utf8(text).expect("UTF-8")
     }
 
     #[test]
-    fn what_could_harm_a_terminal_is_escaped() {
-        let escaped = |bytes| appended(bytes, Escaping::ControlAndBeyondAscii, 100);
+    fn terminal_controls_are_escaped() {
+        let escaped = |bytes| appended(bytes, Escaping::ControlAndNonAscii, 100);
         assert_eq!(escaped(b"GET /\r\nA: b~"), "- GET /\\x0d\nA: b~");
         assert_eq!(escaped(b"a\\x1b"), "- a\\x5cx1b");
         assert_eq!(escaped(b"\x1b[2J\0\x7f\xc3\xa9\t"), "- \\x1b[2J\\x00\\x7f\\xc3\\xa9\\x09");
     }
 
     #[test]
-    fn text_stays_text_where_only_invalid_bytes_are_escaped() {
+    fn valid_utf8_is_not_escaped() {
         let escaped = |bytes| appended(bytes, Escaping::InvalidUtf8, 100);
         assert_eq!(escaped("é\r\n\x1b".as_bytes()), "- é\r\n\x1b");
         assert_eq!(escaped(b"a\xffb\xc3"), "- a\\xffb\\xc3");
     }
 
     #[test]
-    fn a_cut_hits_no_escape_and_no_character() {
-        let ascii = Escaping::ControlAndBeyondAscii;
+    fn truncation_keeps_escapes_and_characters_whole() {
+        let ascii = Escaping::ControlAndNonAscii;
         assert_eq!(appended(b"abcd", ascii, 4), "- abcd");
         assert_eq!(appended(b"abcde", ascii, 4), "- abcd...");
         assert_eq!(appended(b"a\0", ascii, 4), "- a...");

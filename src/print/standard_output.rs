@@ -1,5 +1,7 @@
-//! Standard output that never makes its writer wait, and leaves the caller's own descriptor as it
-//! was: a flag set on an inherited descriptor would be set for everybody who shares it.
+//! Standard output that never blocks the writer.
+//!
+//! `O_NONBLOCK` is a flag of the open file description (open(2)), so setting it on the inherited
+//! descriptor would change it for all processes that share it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,87 +17,87 @@ use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stdout, stdout};
 use rustix::termios::isatty;
 
-/// Standard output, with a bounded buffer for what it has not yet taken of the last print.
+/// Standard output with a bounded buffer for the rest of the last text.
 #[derive(Debug)]
 pub struct StandardOutput {
-    /// The rest of a print that went out in part; it never grows beyond one print.
-    unsent: Vec<u8>,
-    /// Says when everything has been copied, where a thread does that.
+    /// Rest of a text that was written in part. It holds at most one text.
+    pending: Vec<u8>,
+    /// Receives a message when the copy thread, if there is one, has copied everything.
     copied: Option<Receiver<()>>,
 }
 
 impl StandardOutput {
-    /// How much memory one print of `longest_bytes` of request can take, in bytes.
-    pub(super) const fn room_bytes(longest_bytes: usize) -> usize {
-        // The dashes, the dots of a cut, the newline.
-        longest_bytes + 64
+    /// Returns the size of a text with `max_bytes` of a request.
+    pub(super) const fn buffer_bytes(max_bytes: usize) -> usize {
+        // The dashes, the dots after a truncated text, and the newline.
+        max_bytes + 64
     }
 
-    /// Standard output as it is, for a single report.
-    pub const fn as_it_is() -> Self {
-        Self { unsent: Vec::new(), copied: None }
+    /// Leaves descriptor 1 unchanged, for a single report.
+    pub const fn unchanged() -> Self {
+        Self { pending: Vec::new(), copied: None }
     }
 
-    /// Makes descriptor 1 one that never waits, for prints of up to `longest_bytes` of request.
+    /// Makes descriptor 1 non-blocking, for texts with up to `max_bytes` of a request.
     ///
-    /// Files take what they are given without waiting for anybody. A pipe or a terminal is opened
-    /// a second time, since the flag `O_NONBLOCK` belongs to the open file and not to the
-    /// descriptor. What cannot be opened again, such as a socket, gets a pipe of ours in front of
-    /// it, and a thread that copies.
+    /// Regular files and block devices never block on a reader. A pipe or a terminal is opened
+    /// again with `O_NONBLOCK`. Anything that cannot be opened again, such as a socket, is replaced
+    /// by a pipe whose content a thread copies to it.
     ///
     /// # Errors
-    /// When the process is out of descriptors or threads.
-    pub fn without_waiting(longest_bytes: usize) -> io::Result<Self> {
-        let unsent = Vec::with_capacity(Self::room_bytes(longest_bytes));
+    /// Returns an error if the process cannot create descriptors or threads.
+    pub fn nonblocking(max_bytes: usize) -> io::Result<Self> {
+        let pending = Vec::with_capacity(Self::buffer_bytes(max_bytes));
         let copied = match fstat(stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             Ok(FileType::RegularFile | FileType::BlockDevice) => None,
             Ok(FileType::CharacterDevice) if !isatty(stdout()) => None,
-            _ if open_again().is_ok() => None,
-            _ => Some(put_a_pipe_in_front()?),
+            _ if reopen_nonblocking().is_ok() => None,
+            _ => Some(insert_pipe()?),
         };
-        Ok(Self { unsent, copied })
+        Ok(Self { pending, copied })
     }
 
-    /// Prints `text`, and a newline with a call of its own, as the documents do. Returns false if
-    /// the text was dropped: somebody reads too slowly, or not at all.
+    /// Writes `text` and, with a second system call like the reference programs, a newline. Returns
+    /// false if the text was dropped because the reader is too slow or has closed its end.
     pub(super) fn print(&mut self, text: &[u8]) -> bool {
-        if !self.take_unsent() {
+        if !self.flush() {
             return false;
         }
         let Ok(written) = write(text) else { return false };
         if written < text.len() || !matches!(write(b"\n"), Ok(1)) {
-            self.unsent.extend_from_slice(&text[written..]);
-            self.unsent.push(b'\n');
+            self.pending.extend_from_slice(&text[written..]);
+            self.pending.push(b'\n');
         }
         true
     }
 
-    /// Tries to get rid of the rest of the last print.
-    fn take_unsent(&mut self) -> bool {
-        if self.unsent.is_empty() {
+    /// Writes the rest of the last text. Returns true if nothing is left.
+    fn flush(&mut self) -> bool {
+        if self.pending.is_empty() {
             return true;
         }
-        match write(&self.unsent) {
+        match write(&self.pending) {
             Ok(written) => {
-                self.unsent.drain(..written);
+                self.pending.drain(..written);
             }
             Err(Errno::AGAIN) => {}
-            Err(_) => self.unsent.clear(),
+            Err(_) => self.pending.clear(),
         }
-        self.unsent.is_empty()
+        self.pending.is_empty()
     }
 
-    /// Writes what is left and `last` behind it, and waits up to `patience` for the reader.
+    /// Writes the rest of the last text and `last`, waiting up to `timeout` for the reader.
     ///
     /// # Errors
-    /// `TimedOut` when the reader was not fast enough; otherwise those of write(2).
-    pub fn finish(mut self, last: &[u8], patience: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + patience;
-        self.unsent.extend_from_slice(last);
-        let mut rest = self.unsent.as_slice();
+    /// Returns `TimedOut` if the reader was too slow, or an error of write(2).
+    pub fn finish(mut self, last: &[u8], timeout: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + timeout;
+        self.pending.extend_from_slice(last);
+        let mut rest = self.pending.as_slice();
         while !rest.is_empty() {
-            wait_for_room(deadline)?;
-            // No more than a pipe is sure to take at once: descriptor 1 may be one that waits.
+            wait_until_writable(deadline)?;
+            // A write of up to PIPE_BUF bytes to a writable pipe does not block (pipe(7)), even if
+            // descriptor 1 is blocking.
             match write(&rest[..rest.len().min(PIPE_BUF)]) {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::AGAIN) => {}
@@ -103,7 +105,7 @@ impl StandardOutput {
             }
         }
         let Some(copied) = self.copied else { return Ok(()) };
-        // The thread ends when nobody can write to its pipe any more.
+        // The thread ends when the last write end of its pipe is closed.
         dup2_stdout(File::options().write(true).open("/dev/null")?)?;
         let left = deadline.saturating_duration_since(Instant::now());
         copied.recv_timeout(left).map_err(|_| io::ErrorKind::TimedOut.into())
@@ -119,7 +121,7 @@ fn write(bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-fn wait_for_room(deadline: Instant) -> io::Result<()> {
+fn wait_until_writable(deadline: Instant) -> io::Result<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
@@ -132,26 +134,26 @@ fn wait_for_room(deadline: Instant) -> io::Result<()> {
     }
 }
 
-fn open_again() -> io::Result<()> {
+fn reopen_nonblocking() -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     dup2_stdout(open("/proc/self/fd/1", flags, Mode::empty())?)?;
     Ok(())
 }
 
-fn put_a_pipe_in_front() -> io::Result<Receiver<()>> {
-    let reader_of_old = rustix::io::fcntl_dupfd_cloexec(stdout(), 3)?;
-    let (ours, standard_output) = pipe_with(PipeFlags::CLOEXEC)?;
-    fcntl_setfl(&standard_output, OFlags::NONBLOCK)?;
+fn insert_pipe() -> io::Result<Receiver<()>> {
+    let original = rustix::io::fcntl_dupfd_cloexec(stdout(), 3)?;
+    let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    fcntl_setfl(&write_end, OFlags::NONBLOCK)?;
     let (copied, receiver) = channel();
     thread::Builder::new()
         .name("standard output".to_owned())
-        .spawn(move || copy(File::from(ours), &reader_of_old, &copied))?;
-    dup2_stdout(standard_output)?;
+        .spawn(move || copy(File::from(read_end), &original, &copied))?;
+    dup2_stdout(write_end)?;
     Ok(receiver)
 }
 
-/// Copies until nobody can write any more, or until nobody reads: then our end is closed, which
-/// the writer sees as an error and drops what it prints.
+/// Copies until the write end is closed or writing fails. Then the read end is closed, so the
+/// writer gets EPIPE and drops its texts.
 fn copy(mut from: File, to: &OwnedFd, copied: &Sender<()>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -166,7 +168,7 @@ fn copy(mut from: File, to: &OwnedFd, copied: &Sender<()>) {
             Err(_) => return,
         }
     }
-    // Whoever waited for it may have lost patience.
+    // The receiver is gone if `finish` has timed out.
     let _ = copied.send(());
 }
 
@@ -175,7 +177,7 @@ fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         match rustix::io::write(to, bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
-            // Whoever else holds the open file has made it one that does not wait.
+            // Another process has made the open file description non-blocking.
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
             }

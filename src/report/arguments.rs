@@ -1,71 +1,98 @@
-//! `ringpoll report` on the command line.
+//! The `ringpoll report` command.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::side_by_side::{self, Named, SideBySide};
-use super::{html, read, schema};
+use super::{html, markdown, read, schema};
 use crate::compare::terminal;
-use crate::console::show;
+use crate::console::print_text;
 use crate::failure::Failure;
+use crate::output_file::OutputFile;
 
-/// Shows results of `ringpoll compare --json` again; several of them side by side.
+/// Shows results of `ringpoll compare --json`. Several results are shown side by side, except in
+/// Markdown.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArguments {
-    /// The results; `-` is standard input. Several are put side by side if they answer the same
-    /// question: the same arms, settings and loads, on other kernels or machines.
+    /// Result files; `-` is standard input. Results side by side must have the same arms, settings
+    /// and loads. They may be from different kernels or machines.
     #[arg(value_name = "FILE", required_unless_present = "schema")]
     pub files: Vec<PathBuf>,
-    /// Write a page for a browser there instead of tables; it needs nothing but itself.
+    /// Write a self-contained HTML page to FILE instead of printing tables; `-` is standard
+    /// output.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Print the JSON Schema of results.
-    #[arg(long, conflicts_with_all = ["files", "html"])]
+    /// Write a Markdown page to FILE, with a section for each result, instead of printing tables;
+    /// `-` is standard output. The results may be of different comparisons.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write a single result to FILE without raw rounds and histograms, small enough to keep in a
+    /// repository; `-` is standard output, and FILE may be the result file itself. Only plots and
+    /// new analyses need what is removed.
+    #[arg(long, value_name = "FILE")]
+    pub compact: Option<PathBuf>,
+    /// Print the JSON Schema of result files.
+    #[arg(long, conflicts_with_all = ["files", "html", "markdown", "compact"])]
     pub schema: bool,
 }
 
-/// Reads, and shows.
+/// Runs the command.
 ///
 /// # Errors
-/// When a file cannot be read or written, or when the results do not answer the same question.
+/// Returns a failure if a file cannot be read or written, or if the results are not comparable.
 pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     if arguments.schema {
-        show(format!("{:#}\n", schema::schema()));
+        print_text(format!("{:#}\n", schema::schema()));
         return Ok(());
     }
+    if arguments.compact.is_some() && arguments.files.len() > 1 {
+        return Err(usage("--compact can only be used with a single result.".to_owned()));
+    }
+    let open = |flag, path: &Option<PathBuf>| {
+        path.as_deref().map(|path| OutputFile::open(flag, path)).transpose()
+    };
+    let html = open("--html", &arguments.html)?;
+    let markdown = open("--markdown", &arguments.markdown)?;
+    let compact = open("--compact", &arguments.compact)?;
     let read =
         |path: &PathBuf| Ok(Named { name: path.display().to_string(), result: read::read(path)? });
-    let results: Vec<Named> = arguments.files.iter().map(read).collect::<Result<_, Failure>>()?;
-    let side_by_side = SideBySide::new(&results)
-        .map_err(|problem| Failure::Usage(format!("ringpoll report: {problem}")))?;
-    let page = || match &results[..] {
-        [only] => html::page(&only.result),
-        _ => html::side_by_side_page(&side_by_side),
-    };
-    match (&arguments.html, &results[..]) {
-        (Some(path), _) => write(path, &page())?,
-        (None, [only]) => show(terminal::render(&only.result, terminal_width())),
-        (None, _) => show(side_by_side::render(&side_by_side, terminal_width())),
+    let mut results: Vec<Named> =
+        arguments.files.iter().map(read).collect::<Result<_, Failure>>()?;
+    if html.is_some() || (markdown.is_none() && compact.is_none()) {
+        show(html, &results)?;
+    }
+    if let Some(file) = markdown {
+        file.write_or_rescue(&markdown::page(&results))?;
+    }
+    if let (Some(file), [only]) = (compact, &mut results[..]) {
+        only.result.remove_rounds();
+        file.write_or_rescue(&format!("{}\n", serde_json::json!(only.result)))?;
     }
     Ok(())
 }
 
-/// Writes a page; `-` is standard output.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write(path: &Path, page: &str) -> Result<(), Failure> {
-    if path == Path::new("-") {
-        show(page);
-        return Ok(());
+/// Writes the HTML page, or prints the tables.
+fn show(html: Option<OutputFile>, results: &[Named]) -> Result<(), Failure> {
+    let side_by_side = SideBySide::new(results).map_err(usage)?;
+    let page = || match results {
+        [only] => html::page(&only.result),
+        _ => html::side_by_side_page(&side_by_side),
+    };
+    match (html, results) {
+        (Some(file), _) => file.write_or_rescue(&page())?,
+        (None, [only]) => print_text(terminal::render(&only.result, terminal_width())),
+        (None, _) => print_text(side_by_side::render(&side_by_side, terminal_width())),
     }
-    fs::write(path, page)
-        .map_err(|error| Failure::Run(format!("ringpoll: {}: {error}", path.display())))
+    Ok(())
 }
 
-/// How wide tables may be: as the terminal, or as COLUMNS says; a file may be as wide as it is.
+fn usage(problem: String) -> Failure {
+    Failure::Usage(format!("ringpoll report: {problem}"))
+}
+
+/// Returns the maximum width of tables: that of the terminal on standard output, or the value of
+/// `COLUMNS`. `None` is unlimited, for a file or a pipe.
 pub fn terminal_width() -> Option<u16> {
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();

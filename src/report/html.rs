@@ -1,43 +1,43 @@
-//! A result as one page that needs nothing but itself: no script, no font, no picture from
-//! elsewhere. The template library escapes everything that is put into the page.
+//! HTML pages of results. A page is self-contained: it has no scripts and loads no fonts or
+//! images. The template library escapes all text.
 //!
-//! Each number on it says where in the JSON it comes from (`data-from`, a JSON pointer), so that
-//! the page can be held against its file. The colours of plots are those of the style sheet, light
-//! and dark, and nothing is told by colour alone.
+//! The attribute `data-from` of each number is the JSON pointer of its value in the result, so
+//! that tests can compare page and file. The style sheet has light and dark colours. No
+//! information is conveyed by colour alone.
 
-mod arms;
+mod arm_marks;
 mod crossover;
+mod environment;
 mod experiment;
-mod figure;
 mod ladder;
 mod latency;
 mod metrics;
+mod numbers;
 mod plot;
 mod ratio;
 mod rounds;
 mod scale;
-mod several;
-mod surroundings;
+mod side_by_side;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::labels::outcome_label;
 use super::result::{ComparisonResult, Outcome};
 use super::side_by_side::{SideBySide, is_emulated};
-use super::verdict_words::outcome_words;
+use crate::compare::explanation::load_conclusion;
 use crate::compare::terminal::has_several_loads;
-use crate::compare::words::sentence_of_load;
-use figure::Place;
+use numbers::JsonPath;
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// One result.
+/// Returns the page of one result.
 pub fn page(result: &ComparisonResult) -> String {
     let labels: Vec<&str> = result.arms.iter().map(|arm| arm.label.as_str()).collect();
     let title = match result.experiments.iter().find_map(|it| it.ladder.as_ref()) {
-        Some(ladder) => format!("{}: from {} up, rung by rung", ladder.name, labels[0]),
+        Some(ladder) => format!("{}: step by step from {}", ladder.name, labels[0]),
         None => labels.join(" · "),
     };
-    let root = Place::root();
+    let root = JsonPath::root();
     let several = result.experiments.len() > 1;
     document(
         &title,
@@ -46,28 +46,28 @@ pub fn page(result: &ComparisonResult) -> String {
                 p.kicker { "ringpoll compare" }
                 h1 { (title) }
                 (verdict(result))
-                (surroundings::in_short(result))
+                (environment::summary_line(result))
             }
             @if let Some(map) = &result.crossover { (crossover::section(result, map, &root)) }
             @for (index, one) in result.experiments.iter().enumerate() {
                 @let place = root.at("experiments").at(index);
                 (experiment::section(result, one, &place, several))
             }
-            (surroundings::arms(result))
-            (surroundings::method(result, &root))
-            (surroundings::environment(result, &root))
+            (environment::arms(result))
+            (environment::method(result, &root))
+            (environment::environment(result, &root))
         },
     )
 }
 
-/// Several results that answer the same question.
+/// Returns the page of several results side by side.
 pub fn side_by_side_page(side_by_side: &SideBySide) -> String {
     let title = format!("{} results side by side", side_by_side.all.len());
-    document(&title, &several::body(&title, side_by_side))
+    document(&title, &side_by_side::body(&title, side_by_side))
 }
 
 fn verdict(result: &ComparisonResult) -> Markup {
-    let (sign, words) = outcome_words(result.outcome);
+    let (sign, words) = outcome_label(result.outcome);
     let class = match result.outcome {
         Outcome::Winner { .. } => "decided",
         Outcome::Invalid => "invalid",
@@ -77,9 +77,9 @@ fn verdict(result: &ComparisonResult) -> Markup {
         div class={ "verdict " (class) } {
             p.badge { span.sign aria-hidden="true" { (sign) } " " (words) }
             @if has_several_loads(result) {
-                @for one in &result.experiments { p.sentence { (sentence_of_load(one)) } }
+                @for one in &result.experiments { p.conclusion { (load_conclusion(one)) } }
             } @else {
-                p.sentence { (result.sentence) }
+                p.conclusion { (result.conclusion) }
             }
             @if is_emulated(&result.environment) { (emulated()) }
         }
@@ -89,8 +89,8 @@ fn verdict(result: &ComparisonResult) -> Markup {
 fn emulated() -> Markup {
     html! {
         p.emulated {
-            strong { "Emulated processor." }
-            " Time here is not time of a real machine, and ratios of times are not either."
+            strong { "Emulated CPU." }
+            " Times, and ratios of times, are not those of a real machine."
         }
     }
 }
@@ -100,7 +100,7 @@ fn document(title: &str, body: &Markup) -> String {
         (DOCTYPE)
         html lang="en" {
             head {
-                // Closed as XML wants it, so that both kinds of parsers can read the page.
+                // Self-closing tags, so that XML parsers can read the page too.
                 (PreEscaped("<meta charset=\"utf-8\"/>"))
                 (PreEscaped("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>"))
                 (PreEscaped("<meta name=\"color-scheme\" content=\"light dark\"/>"))

@@ -1,6 +1,7 @@
-//! Results from files. Anybody may have written them, so nothing in them is taken on trust: the
-//! version, the places that point elsewhere, and text that would do something to a terminal.
+//! Reading result files. They are untrusted input: the schema version and the indices of arms are
+//! checked, and control characters are escaped, so that no text can control the terminal.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,18 +11,18 @@ use serde_json::Value;
 use super::result::{ComparisonResult, Experiment, Outcome, SCHEMA_VERSION};
 use crate::failure::Failure;
 
-/// Reads a result; `-` is standard input.
+/// Reads a result from a file, or from standard input for `-`.
 ///
 /// # Errors
-/// When there is no such file, or no result of this version in it.
+/// Returns a failure if the file cannot be read or is not a result of this schema version.
 pub fn read(path: &Path) -> Result<ComparisonResult, Failure> {
-    let failure =
-        |problem: String| Failure::Run(format!("ringpoll report: {}: {}", path.display(), problem));
-    let text = text_of(path).map_err(|error| failure(error.to_string()))?;
-    parse(&text).map_err(failure)
+    let failure = |problem: String| Failure::Run(format!("ringpoll report: {problem}"));
+    let name = path.display();
+    let text = read_text(path).map_err(|error| failure(format!("cannot read {name}: {error}")))?;
+    parse(&text).map_err(|problem| failure(format!("{name} {problem}")))
 }
 
-fn text_of(path: &Path) -> io::Result<String> {
+fn read_text(path: &Path) -> io::Result<String> {
     if path != Path::new("-") {
         return fs::read_to_string(path);
     }
@@ -30,78 +31,84 @@ fn text_of(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads a result from text.
+/// Parses a result.
 ///
 /// # Errors
-/// What keeps it from being a result of this version, in words.
+/// Returns the problem as a message that continues the name of the file: `is not JSON: …`.
 pub fn parse(text: &str) -> Result<ComparisonResult, String> {
     let mut value: Value =
-        serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
-    match value.get("schema_version").and_then(Value::as_u64) {
-        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
-        Some(version) => {
-            return Err(format!(
-                "schema version {version}; this program reads version {SCHEMA_VERSION}"
-            ));
-        }
-        None => return Err("this is no result of ringpoll compare: no schema_version".to_owned()),
-    }
-    make_harmless(&mut value);
+        serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
+    check_version(&value)?;
+    escape_controls(&mut value);
     let result: ComparisonResult = serde_json::from_value(value)
-        .map_err(|error| format!("this is no result of ringpoll compare: {error}"))?;
-    check_places(&result)?;
+        .map_err(|error| format!("is not a result of ringpoll compare: {error}"))?;
+    check_arm_indices(&result)?;
     Ok(result)
 }
 
-/// Writes control characters out, in all texts.
-fn make_harmless(value: &mut Value) {
+fn check_version(value: &Value) -> Result<(), String> {
+    let Some(version) = value.get("schema_version").and_then(Value::as_u64) else {
+        return Err("is not a result of ringpoll compare: it has no schema_version".to_owned());
+    };
+    let advice = match version.cmp(&u64::from(SCHEMA_VERSION)) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => "Run the comparison again.",
+        Ordering::Greater => "Use a newer ringpoll.",
+    };
+    Err(format!(
+        "has schema version {version}; this ringpoll reads only {SCHEMA_VERSION}. {advice}"
+    ))
+}
+
+/// Escapes control characters in all strings and object keys.
+fn escape_controls(value: &mut Value) {
     match value {
-        Value::String(text) if text.contains(char::is_control) => *text = written_out(text),
-        Value::Array(values) => values.iter_mut().for_each(make_harmless),
+        Value::String(text) if text.contains(char::is_control) => *text = escaped(text),
+        Value::Array(values) => values.iter_mut().for_each(escape_controls),
         Value::Object(entries) => {
             if entries.keys().any(|key| key.contains(char::is_control)) {
-                let taken = std::mem::take(entries);
-                entries.extend(taken.into_iter().map(|(key, value)| (written_out(&key), value)));
+                let old = std::mem::take(entries);
+                entries.extend(old.into_iter().map(|(key, value)| (escaped(&key), value)));
             }
-            entries.values_mut().for_each(make_harmless);
+            entries.values_mut().for_each(escape_controls);
         }
         _ => {}
     }
 }
 
-fn written_out(text: &str) -> String {
-    let mut harmless = String::new();
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
     for character in text.chars() {
         if character.is_control() {
-            harmless.extend(character.escape_default());
+            escaped.extend(character.escape_default());
         } else {
-            harmless.push(character);
+            escaped.push(character);
         }
     }
-    harmless
+    escaped
 }
 
-/// Arms are named by their place in the list of arms, everywhere.
-fn check_places(result: &ComparisonResult) -> Result<(), String> {
-    let named = result.experiments.iter().flat_map(places).chain(winner(result.outcome));
+/// Checks all indices into the list of arms.
+fn check_arm_indices(result: &ComparisonResult) -> Result<(), String> {
+    let indices = result.experiments.iter().flat_map(arm_indices).chain(winner(result.outcome));
     let cells = result.crossover.iter().flat_map(|map| &map.cells);
-    let named = named.chain(cells.filter_map(|cell| cell.winner));
+    let mut indices = indices.chain(cells.filter_map(|cell| cell.winner));
     let arms = result.arms.len();
-    match named.into_iter().find(|&arm| arm >= arms) {
-        Some(arm) => Err(format!("arm {arm} is named, and there are only {arms}, from 0 on")),
-        None if arms == 0 => Err("there are no arms in it".to_owned()),
+    match indices.find(|&arm| arm >= arms) {
+        Some(arm) => Err(format!("is invalid: it refers to arm {arm}, but has only {arms} arms")),
+        None if arms == 0 => Err("is invalid: it has no arms".to_owned()),
         None => Ok(()),
     }
 }
 
-fn places(experiment: &Experiment) -> impl Iterator<Item = usize> {
-    let comparisons = experiment.comparisons.iter().flat_map(|it| [it.baseline, it.contender]);
-    let rungs = experiment.ladder.iter().flat_map(|it| &it.rungs);
-    let rungs = rungs.flat_map(|it| [Some(it.arm), it.below]).flatten();
+fn arm_indices(experiment: &Experiment) -> impl Iterator<Item = usize> {
+    let comparisons = experiment.comparisons.iter().flat_map(|it| [it.baseline, it.candidate]);
+    let steps = experiment.ladder.iter().flat_map(|it| &it.steps);
+    let steps = steps.flat_map(|it| [Some(it.arm), it.previous]).flatten();
     let gates = experiment.gates.iter().flat_map(|it| it.arms.iter().copied());
     comparisons
         .chain(gates)
-        .chain(rungs)
+        .chain(steps)
         .chain(experiment.summaries.iter().map(|it| it.arm))
         .chain(experiment.rounds.iter().map(|it| it.arm))
         .chain(winner(experiment.outcome))

@@ -1,9 +1,9 @@
-//! What a comparison found: the one model that the terminal, JSON and HTML are made from.
+//! Result model of a comparison: the source of the terminal tables, the JSON and the pages.
 //!
-//! Everything is in it, raw rounds and histograms included, so that a result can be judged again
-//! later or elsewhere without measuring again. Numbers carry their unit at the end of their name.
-//! [`SCHEMA_VERSION`] grows when a field changes its meaning or goes; new fields may come within
-//! a version.
+//! It contains the raw rounds and histograms, so a result can be analysed again without measuring
+//! again; [`ComparisonResult::remove_rounds`] makes it compact. Names of numbers end with their
+//! unit. [`SCHEMA_VERSION`] is incremented when a field is renamed, removed or changes its meaning;
+//! fields may be added within a version.
 
 mod environment;
 mod ladder;
@@ -14,293 +14,299 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use environment::{
-    CpuDescription, Environment, Isolation, ListenerState, Placement, ProgramDescription, Tunable,
+    CpuDescription, CpuPlacement, Environment, Isolation, KernelParameters, ListenerState,
+    NamedValue, ProgramDescription,
 };
-pub use ladder::{Ladder, Rung};
+pub use ladder::{LadderResult, LadderStepResult};
 pub use rounds::{
-    BatchSize, ClientUse, Failures, Latency, LatencyPair, MachineUse, Round, ServerCounters,
-    ServerUse,
+    BatchSize, ClientUsage, Failures, Latency, LatencyPair, MachineUsage, Round, ServerCounters,
+    ServerUsage,
 };
 pub use verdicts::{
     Comparison, Control, Gate, GateEffect, GateKind, Metric, MetricAt, MetricResult, Outcome,
     Verdict,
 };
 
-/// The version of this model, written into every result.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of this model.
+pub const SCHEMA_VERSION: u32 = 2;
 
-/// A whole run of `ringpoll compare`.
+/// Result of one run of `ringpoll compare`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComparisonResult {
-    /// [`SCHEMA_VERSION`] of the program that wrote it.
+    /// [`SCHEMA_VERSION`] of the program that wrote the result.
     pub schema_version: u32,
-    /// When it began, in UTC: `2026-01-31T12:00:00Z`.
+    /// Start time in UTC: `2026-01-31T12:00:00Z`.
     pub started_at: String,
-    /// How long it took, calibration included.
+    /// Duration of the run, including calibration.
     pub duration_seconds: f64,
-    /// The command line, word by word.
+    /// Command line, one item per argument.
     pub command_line: Vec<String>,
-    /// The overall sentence: which is better here, by how much, how sure.
-    pub sentence: String,
-    /// What the sentence comes to, for machines.
+    /// Overall conclusion in a sentence: which arm is better, by how much, with what confidence.
+    pub conclusion: String,
+    /// Overall conclusion for programs.
     pub outcome: Outcome,
-    /// Where it ran.
+    /// Machine and software on which the comparison ran.
     pub environment: Environment,
-    /// How it was measured.
+    /// Parameters of the measurement.
     pub method: Method,
-    /// Those that were compared. The first is the baseline: every ratio is "other / first".
+    /// Compared servers. The first is the baseline: every ratio is "other / first".
     pub arms: Vec<Arm>,
-    /// What is not the same in all arms, setting by setting. Everything else is.
+    /// Settings that differ between arms. All others are equal.
     pub differences: Vec<Difference>,
-    /// One for each load or, with a sweep, one for each value.
+    /// One experiment per load or, with a sweep, one per value.
     pub experiments: Vec<Experiment>,
-    /// With a sweep: where which arm wins.
+    /// With a sweep: the better arm for each value.
     pub crossover: Option<CrossoverMap>,
 }
 
-/// How it was measured.
+impl ComparisonResult {
+    /// Removes the raw rounds and histograms, which are most of a result. Verdicts, intervals and
+    /// percentiles remain.
+    pub fn remove_rounds(&mut self) {
+        for experiment in &mut self.experiments {
+            experiment.rounds.clear();
+            for summary in &mut experiment.summaries {
+                summary.latency.corrected.histogram.clear();
+                summary.latency.uncorrected.histogram.clear();
+            }
+        }
+    }
+}
+
+/// Parameters of the measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Method {
-    /// Decides the order of the rounds and the resampling; the same seed gives the same.
+    /// Seed of the order of the rounds and of the resampling.
     pub seed: u64,
-    /// The time that each experiment may take; with several loads what one does not need is the
-    /// next one's.
+    /// Time budget of each experiment. With several loads, time left over goes to the next one.
     pub budget_seconds: f64,
-    /// How long each round was measured.
+    /// Measured time of each round.
     pub round_seconds: f64,
-    /// How long each server was under load before its round.
+    /// Time under load before each round.
     pub warm_up_seconds: f64,
-    /// How sure all claims of an experiment are together: 0.95 is at most one run in twenty with
-    /// a false claim, all metrics, arms and looks counted.
+    /// Simultaneous confidence of all verdicts of an experiment: with 0.95, at most one run in
+    /// twenty has a wrong verdict, over all metrics, arms and interim analyses.
     pub confidence: f64,
-    /// A difference within this is none: 0.01 is 1 %.
+    /// Largest relative difference that counts as no difference: 0.01 is 1%.
     pub negligible: f64,
-    /// The widest interval that still counts as "no difference larger than".
+    /// Largest relative difference that an interval may contain for the verdict "no difference".
     pub equivalence: f64,
-    /// Where server and client ran.
-    pub placement: Placement,
-    /// Whether they had a network to themselves.
+    /// CPUs of server and client.
+    pub cpu_placement: CpuPlacement,
+    /// Network isolation of server and client.
     pub isolation: Isolation,
 }
 
-/// One of those that were compared.
+/// A compared server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Arm {
-    /// As it was asked for: `epoll:level`, `command:nginx …`.
+    /// Argument on the command line: `epoll:level`, `command:nginx …`.
     pub spec: String,
-    /// What tables call it: `epoll:level`; made unique where two arms are the same.
+    /// Name in tables: `epoll:level`, with a suffix if two arms are equal.
     pub label: String,
-    /// Whether it is our own server, or another program.
+    /// Kind of the server.
     pub kind: ArmKind,
-    /// The command line that its server was started with, the port as `{port}`.
+    /// Command line of the server, with the port as `{port}`.
     pub command_line: Vec<String>,
-    /// Our own server's own words for its engine, such as `epoll, level triggered`, checked in
-    /// each round against what was asked for.
+    /// Engine name that ringpoll's server reports, such as `epoll, level-triggered`. It is
+    /// checked in each round.
     pub engine: Option<String>,
-    /// Every setting in force, in the order of the configuration; empty for another program.
+    /// All settings, in the order of the configuration file; empty for another program.
     pub settings: Vec<Setting>,
-    /// Kernel features of the engine in force, as far as it tells them.
+    /// Kernel features that the engine reports as used.
     pub kernel_features: Vec<String>,
 }
 
-/// Our own server, or another program.
+/// Kind of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArmKind {
-    /// This program's own server, on one of its engines.
+    /// `ringpoll serve`, with one of its engines.
     Engine,
-    /// Any other server program.
+    /// Another server program.
     Command,
 }
 
-/// A setting in force.
+/// A setting and its origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
-    /// The configuration's full name for it: `io_uring.submission_queue_entries`.
+    /// Full configuration key: `io_uring.submission_queue_entries`.
     pub key: String,
-    /// Its value as text.
+    /// Value as text.
     pub value: String,
-    /// Where it came from: `default`, `flag --set`, …
+    /// Origin of the value: `default`, `flag --set`, …
     pub origin: String,
 }
 
-/// A setting, or a trait, that is not the same in all arms.
+/// A setting that differs between arms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
-    /// What it is: a configuration key, or `program`.
+    /// Configuration key, or `program`.
     pub key: String,
-    /// Its value in each arm, in the order of the arms; `None` where it is not known.
+    /// Value in each arm, in the order of the arms; `None` is unknown.
     pub values: Vec<Option<String>>,
 }
 
-/// One load, measured at its working points.
+/// One load, measured at one or more load levels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Experiment {
-    /// What the clients did.
+    /// Load that the clients generated.
     pub load: LoadDescription,
-    /// With a sweep: the value that this experiment stands for.
+    /// With a sweep: the value of this experiment.
     pub sweep: Option<SweepValue>,
-    /// With a ladder: what each rung gains.
-    pub ladder: Option<Ladder>,
-    /// The working points, in the order of the tables.
-    pub working_points: Vec<WorkingPoint>,
-    /// The sentence about this load.
-    pub sentence: String,
-    /// What the sentence comes to.
+    /// With a ladder: the gain of each step.
+    pub ladder: Option<LadderResult>,
+    /// Load levels, in table order.
+    pub load_levels: Vec<LoadLevelResult>,
+    /// Conclusion for this load in a sentence.
+    pub conclusion: String,
+    /// Conclusion for programs.
     pub outcome: Outcome,
-    /// Each arm against the first.
+    /// Comparison of each arm with the first.
     pub comparisons: Vec<Comparison>,
-    /// The first arm against itself, metric by metric: the noise floor.
+    /// Comparison of the first arm with itself: the noise floor.
     pub control: Control,
-    /// What makes this experiment, or a metric of it, not to be judged.
+    /// Problems that invalidate the experiment or some of its metrics.
     pub gates: Vec<Gate>,
-    /// What each arm did at each point, in one line.
+    /// Summary of each arm at each load level.
     pub summaries: Vec<ArmSummary>,
-    /// Every round, in the order in which they ran.
+    /// All rounds, in the order in which they ran; empty in a compact file.
     pub rounds: Vec<Round>,
-    /// The looks at the data that were accounted for.
-    pub looks: Vec<Look>,
-    /// Why it ended: `decided`, `budget spent`, `interrupted`.
-    pub ended: Ended,
-    /// Things worth knowing that change no verdict.
+    /// Interim analyses, over which alpha was spent.
+    pub interim_analyses: Vec<InterimAnalysis>,
+    /// Reason for which the experiment ended.
+    pub stop_reason: StopReason,
+    /// Facts that change no verdict.
     pub notes: Vec<String>,
 }
 
-/// Why an experiment ended.
+/// Reason for which an experiment ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
-    /// The interval of the metric that decides was narrow enough.
+pub enum StopReason {
+    /// The interval of the primary metric was narrow enough.
     Decided,
-    /// The time was over.
+    /// The time budget was spent.
     BudgetSpent,
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
-/// What the clients did.
+/// Load that the clients generated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadDescription {
-    /// Its name on the command line: `keep-alive`. Results of programs that knew one load alone
-    /// are without.
-    #[serde(default = "the_only_load_once")]
+    /// Name on the command line: `keep-alive`.
     pub name: String,
-    /// In words: `one connection a request, 64 connections`.
-    pub text: String,
-    /// What was set, by the load generator's own names.
+    /// Description: `one connection per request, 64 connections`.
+    pub description: String,
+    /// Parameters of the load generator.
     pub parameters: Vec<Setting>,
-    /// What the servers of all arms that are engines are set to for it.
-    #[serde(default)]
+    /// Settings that the load requires of all arms with one of ringpoll's engines.
     pub server_settings: Vec<Setting>,
 }
 
-fn the_only_load_once() -> String {
-    "churn".to_owned()
-}
-
-/// The value of a sweep that an experiment stands for.
+/// The value of a sweep in one experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SweepValue {
-    /// What was swept: `connections`, or a key of the configuration.
+    /// Swept parameter: `connections`, or a configuration key.
     pub key: String,
-    /// Its value here.
+    /// Value in this experiment.
     pub value: String,
 }
 
-/// A kind of working point.
+/// Kind of a load level.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Point {
-    /// Below saturation, the same rate offered to every arm: the open loop.
+pub enum LoadLevel {
+    /// Open loop below saturation, with the same request rate for all arms.
     FixedRate,
-    /// As much as goes: the closed loop.
-    Saturated,
+    /// Closed loop: each connection sends the next request after the response.
+    Saturation,
 }
 
-/// A working point as it was measured.
+/// A load level and its request rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkingPoint {
-    /// Which kind.
-    pub point: Point,
-    /// The offered rate, at a fixed rate.
+pub struct LoadLevelResult {
+    /// Kind of the load level.
+    pub load_level: LoadLevel,
+    /// Offered rate, at a fixed rate.
     pub requests_per_second: Option<f64>,
-    /// Where the rate came from, in words.
+    /// Origin of the rate in words.
     pub rate_origin: Option<String>,
 }
 
-/// What an arm did at a working point: medians over its rounds.
+/// Summary of an arm at a load level: medians over its rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ArmSummary {
-    /// Which arm, as its place in [`ComparisonResult::arms`].
+    /// Index in [`ComparisonResult::arms`].
     pub arm: usize,
-    /// Where.
-    pub point: Point,
-    /// How many rounds.
+    /// Load level of the rounds.
+    pub load_level: LoadLevel,
+    /// Number of rounds.
     pub rounds: usize,
-    /// Requests answered rightly, all rounds together.
+    /// Requests with a correct response, in all rounds.
     pub requests: u64,
-    /// Requests answered rightly in a second.
+    /// Rate of requests with a correct response.
     pub requests_per_second: f64,
-    /// The server's CPU time for each request.
+    /// CPU time of the server per request.
     pub cpu_per_request_us: f64,
-    /// The part of it in user mode, as far as the kernel's tick tells.
-    pub user_share: Option<f64>,
-    /// How much of its processors the server used: 1.0 is all.
-    pub server_busy: f64,
-    /// How much of its processor the client used.
-    pub client_busy: f64,
-    /// The client's CPU time for each request.
+    /// Share of this time in user mode. The kernel may account it in ticks.
+    pub user_cpu_share: Option<f64>,
+    /// CPU utilization of the server: 1.0 is all of its CPUs.
+    pub server_cpu_utilization: f64,
+    /// CPU utilization of the client: 1.0 is all of its CPUs.
+    pub client_cpu_utilization: f64,
+    /// CPU time of the client per request.
     pub client_cpu_per_request_us: f64,
-    /// System calls for each request, from the server's own report.
+    /// System calls per request that the server reports.
     pub system_calls_per_request: Option<f64>,
-    /// The most frequent of them, each with its number for each request, in falling order.
+    /// Most frequent system calls with their number per request, in descending order.
     pub system_calls: Vec<(String, f64)>,
-    /// Context switches for each request, of all the server's tasks.
+    /// Context switches per request of all threads of the server.
     pub context_switches_per_request: f64,
-    /// Events or completions for each wait that brought any.
+    /// Events or completions per wait that returned any.
     pub events_per_wait: Option<f64>,
-    /// The most kernel threads that it had for io_uring: io-wq workers and SQPOLL.
+    /// Largest number of io_uring kernel threads: io-wq workers and SQPOLL.
     pub io_uring_tasks: u32,
-    /// Latencies of all rounds together.
+    /// Latencies of all rounds.
     pub latency: LatencyPair,
 }
 
-/// A look at the data in the course of an experiment.
+/// Interim analysis of an experiment, of the kind used in group sequential designs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Look {
-    /// After how many blocks.
+pub struct InterimAnalysis {
+    /// Number of blocks measured before it.
     pub blocks: usize,
-    /// What part of the planned information that was.
-    pub information: f64,
-    /// How sure an interval had to be to claim something at this look, for a budget of errors of
-    /// its own of one in twenty.
+    /// Share of the planned information.
+    pub information_fraction: f64,
+    /// Confidence of the interval of a single metric with a total alpha of 0.05.
     pub nominal_confidence: f64,
-    /// Whether the experiment ended here.
-    pub ended: bool,
+    /// True if the experiment ended with this analysis.
+    pub stopped: bool,
 }
 
-/// Where which arm wins.
+/// The better arm for each value of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CrossoverMap {
-    /// What was swept.
+    /// Swept parameter.
     pub key: String,
-    /// What stands in the cells.
+    /// Metric of the cells.
     pub metric: MetricAt,
-    /// One for each value, in the order asked for.
+    /// One cell per value, in the order of the command line.
     pub cells: Vec<CrossoverCell>,
-    /// The map in a sentence: `up to 16 connections epoll:level, from 64 on io_uring`.
-    pub sentence: String,
+    /// Conclusion: `up to 16 connections epoll:level, from 64 on io_uring`.
+    pub conclusion: String,
 }
 
-/// A cell of the map.
+/// One value of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CrossoverCell {
-    /// The value of the key.
+    /// Value of the parameter.
     pub value: String,
-    /// Which arm wins, as its place in [`ComparisonResult::arms`]; `None` where none is shown to.
+    /// Index of the better arm in [`ComparisonResult::arms`]; `None` if none is proved better.
     pub winner: Option<usize>,
-    /// For each arm after the first: ratio and interval.
+    /// Ratio and interval of each arm after the first.
     pub results: Vec<MetricResult>,
 }

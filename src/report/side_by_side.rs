@@ -1,88 +1,87 @@
-//! Several results beside each other: the same question, asked of several kernels or machines.
+//! Several results of the same comparison side by side, on different kernels or machines.
 //!
-//! Nothing is ever pooled into one figure. Results that do not answer the same question are
-//! refused, and those of an emulated processor stand apart: time there is not time elsewhere.
+//! Results are never pooled. Results of different comparisons are refused. Results of emulated CPUs
+//! are in separate tables, because their times are not those of a real machine.
 
 mod comparable;
 mod table;
 
 use super::result::{Comparison, ComparisonResult, Environment, Experiment, MetricResult, Outcome};
 
-pub(super) use table::quantity;
 pub use table::render;
 
-/// A result and what it is called here.
+/// A result and its name.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// Its file.
+    /// Name of the file.
     pub name: String,
-    /// What was read from it.
+    /// Content of the file.
     pub result: ComparisonResult,
 }
 
-/// Results that answer the same question, in the order in which they were named.
+/// Results of the same comparison, in the order of the command line.
 #[derive(Clone, Debug)]
 pub struct SideBySide<'results> {
-    /// All of them.
+    /// All results.
     pub all: &'results [Named],
 }
 
-/// The same metric of the same arms under the same load, in one result after the other.
+/// One metric of one pair of arms under one load, in all results.
 #[derive(Clone, Debug)]
 pub struct Group<'results> {
-    /// Whether these were measured on emulated processors.
+    /// True for results of emulated CPUs.
     pub emulated: bool,
-    /// What they have in common, from the first of them.
+    /// First result, used for the properties that all have in common.
     pub result: &'results ComparisonResult,
-    /// Likewise.
+    /// Experiment of the first result.
     pub experiment: &'results Experiment,
-    /// Likewise.
+    /// Comparison of the first result.
     pub comparison: &'results Comparison,
-    /// Likewise.
+    /// Metric of the first result.
     pub metric: &'results MetricResult,
-    /// Result by result.
+    /// One row per result.
     pub rows: Vec<Row<'results>>,
 }
 
 /// One of the results in a [`Group`].
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'results> {
-    /// Its place in [`SideBySide::all`].
+    /// Index in [`SideBySide::all`].
     pub index: usize,
-    /// Where it comes from.
+    /// The result.
     pub named: &'results Named,
-    /// The experiment in it.
+    /// Experiment in the result.
     pub experiment: &'results Experiment,
-    /// The places of experiment, comparison and metric in it.
-    pub places: [usize; 3],
-    /// What it says.
+    /// Indices of experiment, comparison and metric in the result.
+    pub indices: [usize; 3],
+    /// Metric in the result.
     pub metric: &'results MetricResult,
 }
 
 impl Row<'_> {
-    /// Whether nothing of this experiment can be trusted.
+    /// Returns true if a gate has invalidated the experiment.
     pub fn is_invalid(&self) -> bool {
         self.experiment.outcome == Outcome::Invalid
     }
 
-    /// `6.18.44 · AMD EPYC`.
-    pub fn where_words(&self) -> String {
+    /// Returns kernel and CPU: `6.18.44 · AMD EPYC`.
+    pub fn machine(&self) -> String {
         let environment = &self.named.result.environment;
         format!("{} · {}", environment.kernel_release, environment.cpu.model)
     }
 }
 
 impl<'results> SideBySide<'results> {
-    /// Puts them side by side.
+    /// Puts results side by side.
     ///
     /// # Errors
-    /// When they cannot be compared: which of them, and all that is different.
+    /// Returns all differences between the results that make them not comparable.
     pub fn new(all: &'results [Named]) -> Result<Self, String> {
         comparable::check(all)?;
         Ok(Self { all })
     }
 
-    /// The metrics that decide first, then all others; measured ones before emulated ones.
+    /// Returns the primary metrics first, and results of real CPUs before those of emulated ones.
     pub fn groups(&self) -> Vec<Group<'results>> {
         let mut groups = Vec::new();
         for emulated in [false, true] {
@@ -115,7 +114,7 @@ fn groups_of<'results>(
             }
         }
     }
-    groups.sort_by_key(|group| !group.metric.decides);
+    groups.sort_by_key(|group| !group.metric.is_primary);
     groups
 }
 
@@ -127,14 +126,14 @@ fn row<'results>(
 ) -> Option<Row<'results>> {
     let experiment = named.result.experiments.get(at_experiment)?;
     let metrics = &experiment.comparisons.get(at_comparison)?.metrics;
-    let same = |it: &MetricResult| (it.metric, it.point) == (wanted.metric, wanted.point);
+    let same = |it: &MetricResult| (it.metric, it.load_level) == (wanted.metric, wanted.load_level);
     let at_metric = metrics.iter().position(same)?;
-    let places = [at_experiment, at_comparison, at_metric];
-    Some(Row { index, named, experiment, places, metric: &metrics[at_metric] })
+    let indices = [at_experiment, at_comparison, at_metric];
+    Some(Row { index, named, experiment, indices, metric: &metrics[at_metric] })
 }
 
-/// Whether the processor was emulated, instruction by instruction. QEMU's emulator gives itself
-/// away by the name of its processors; the same name under KVM is a real one.
+/// Returns true if the CPU was emulated in software. The model names of QEMU's emulator (TCG) start
+/// with `QEMU`, as do some of QEMU with KVM.
 pub fn is_emulated(environment: &Environment) -> bool {
     let virtualisation = environment.virtualisation.to_lowercase();
     let emulator = ["tcg", "emulated"].iter().any(|word| virtualisation.contains(word));

@@ -1,44 +1,43 @@
-//! The map of a sweep: where which arm wins, and by how much.
+//! Crossover map of a sweep: the better arm for each value.
 
 use maud::{Markup, html};
 
-use super::arms;
-use super::figure::{self, Place};
+use super::arm_marks;
 use super::metrics::{interval, reason, verdict};
+use super::numbers::{self, JsonPath};
 use super::plot::{Plot, pixels};
 use super::scale::{Scale, tick_text};
-use crate::report::result::{ComparisonResult, CrossoverCell, CrossoverMap, Point};
+use crate::report::result::{ComparisonResult, CrossoverCell, CrossoverMap, LoadLevel};
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 340.0;
-/// How wide a letter is, roughly.
+/// Approximate width of a letter.
 const LETTER: f64 = 7.2;
-/// Where the ratios end and the names of the winners begin.
+/// Border between the ratios and the names of the winners.
 const BOTTOM: f64 = HEIGHT - 86.0;
 
-/// The whole section.
-pub(super) fn section(result: &ComparisonResult, map: &CrossoverMap, place: &Place) -> Markup {
+pub(super) fn section(result: &ComparisonResult, map: &CrossoverMap, json: &JsonPath) -> Markup {
     html! {
         section.card {
-            h2 { "Which arm wins where" }
-            p { (map.sentence) }
-            (arms::legend(&result.arms, &html! {}))
+            h2 { "Better arm for each value" }
+            p { (map.conclusion) }
+            (arm_marks::legend(&result.arms, &html! {}))
             figure.wide {
                 figcaption {
-                    (map.metric.metric.words()) ", " (place_words(map.metric.point))
+                    (map.metric.metric.label()) ", " (level_label(map.metric.load_level))
                     ": ratio to " (result.arms[0].label) " by " (map.key)
                 }
                 (picture(result, map))
             }
-            (table(result, map, &place.at("crossover").at("cells")))
+            (table(result, map, &json.at("crossover").at("cells")))
         }
     }
 }
 
-fn place_words(point: Point) -> &'static str {
-    match point {
-        Point::FixedRate => "at the rate of each load",
-        Point::Saturated => "at saturation",
+fn level_label(load_level: LoadLevel) -> &'static str {
+    match load_level {
+        LoadLevel::FixedRate => "at the fixed rate of each value",
+        LoadLevel::Saturation => "at saturation",
     }
 }
 
@@ -52,7 +51,7 @@ fn picture(result: &ComparisonResult, map: &CrossoverMap) -> Markup {
     let reach = reach(map);
     let x = Scale::linear((0.0, map.cells.len() as f64), (62.0, WIDTH - 16.0));
     let y = Scale::logarithmic((1.0 / reach, reach), (BOTTOM, 34.0));
-    let title = format!("Ratio to {} by {}: {}", result.arms[0].label, map.key, map.sentence);
+    let title = format!("Ratio to {} by {}: {}", result.arms[0].label, map.key, map.conclusion);
     let plot =
         Plot { title: &title, width: WIDTH, height: HEIGHT, x, y, x_label: "", y_label: "ratio" };
     let negligible = 1.0 + result.method.negligible;
@@ -71,7 +70,7 @@ fn picture(result: &ComparisonResult, map: &CrossoverMap) -> Markup {
     plot.draw(&[], &y_ticks, &content)
 }
 
-/// Each arm after the first, beside each other within the cell.
+/// Draws the arms after the first side by side within the cell.
 fn marks(cell: &CrossoverCell, index: usize, x: &Scale, y: &Scale) -> Markup {
     let across = |at: usize| {
         let share = (at + 1) as f64 / (cell.results.len() + 1) as f64;
@@ -81,27 +80,27 @@ fn marks(cell: &CrossoverCell, index: usize, x: &Scale, y: &Scale) -> Markup {
         @for (at, it) in cell.results.iter().enumerate() {
             @if let (Some(ratio), Some(low), Some(high)) = (it.ratio, it.low, it.high) {
                 @let across = across(at);
-                g class=(arms::class(at + 1)) {
-                    title { "between " (figure::ratio_text(low)) " and " (figure::ratio_text(high)) }
+                g class=(arm_marks::class(at + 1)) {
+                    title { "between " (numbers::ratio_text(low)) " and " (numbers::ratio_text(high)) }
                     path.interval d={
                         "M" (pixels(across - 5.0)) " " (pixels(y.at(low))) "h10m-5 0V"
                         (pixels(y.at(high))) "m-5 0h10"
                     } {}
-                    path.mark d=(arms::shape(at + 1, across, y.at(ratio), 5.0)) {}
+                    path.mark d=(arm_marks::shape(at + 1, across, y.at(ratio), 5.0)) {}
                 }
             }
         }
     }
 }
 
-/// The winner of a cell by name, in a field of its colour.
+/// Draws the name of the better arm in a box of its colour.
 fn winner(result: &ComparisonResult, cell: &CrossoverCell, index: usize, x: &Scale) -> Markup {
     let (from, to) = (x.at(index as f64) + 2.0, x.at(index as f64 + 1.0) - 2.0);
     let middle = pixels((from + to) / 2.0);
-    let name = cell.winner.map_or("none shown", |arm| result.arms[arm].label.as_str());
+    let name = cell.winner.map_or("undecided", |arm| result.arms[arm].label.as_str());
     let room = to - from - 10.0;
     let squeezed = (name.chars().count() as f64 * LETTER > room).then(|| pixels(room));
-    let class = cell.winner.map_or_else(|| "nobody".to_owned(), arms::class);
+    let class = cell.winner.map_or_else(|| "undecided".to_owned(), arm_marks::class);
     html! {
         g.winner.(class) {
             rect x=(pixels(from)) y=(BOTTOM + 10.0) width=(pixels(to - from)) height="26" rx="3" {}
@@ -113,14 +112,14 @@ fn winner(result: &ComparisonResult, cell: &CrossoverCell, index: usize, x: &Sca
     }
 }
 
-fn table(result: &ComparisonResult, map: &CrossoverMap, place: &Place) -> Markup {
+fn table(result: &ComparisonResult, map: &CrossoverMap, json: &JsonPath) -> Markup {
     html! {
         div.scroll {
             table {
                 thead {
                     tr {
                         th scope="col" { (map.key) }
-                        th scope="col" { "wins" }
+                        th scope="col" { "better arm" }
                         th scope="col" { "arm" }
                         th.number scope="col" { "ratio to " (result.arms[0].label) }
                         th.number scope="col" { "interval" }
@@ -130,18 +129,18 @@ fn table(result: &ComparisonResult, map: &CrossoverMap, place: &Place) -> Markup
                 tbody {
                     @for (index, cell) in map.cells.iter().enumerate() {
                         @for (at, it) in cell.results.iter().enumerate() {
-                            @let place = place.at(index).at("results").at(at);
+                            @let json = json.at(index).at("results").at(at);
                             tr {
                                 th scope="row" { (cell.value) }
                                 td {
                                     @match cell.winner {
                                         Some(arm) => (result.arms[arm].label),
-                                        None => "none shown",
+                                        None => "undecided",
                                     }
                                 }
                                 td { @if let Some(arm) = result.arms.get(at + 1) { (arm.label) } }
-                                td.number { (figure::ratio(&place.at("ratio"), it.ratio)) }
-                                td.number { (interval(&place, it)) }
+                                td.number { (numbers::ratio(&json.at("ratio"), it.ratio)) }
+                                td.number { (interval(&json, it)) }
                                 td { (verdict(it)) (reason(it)) }
                             }
                         }

@@ -1,39 +1,39 @@
-//! One load: its gates, its verdicts, why, and what was measured.
+//! Section of one experiment: gates, verdicts, causes, plots and measured values.
 
 use maud::{Markup, html};
 
-use super::figure::{self, Place};
-use super::{arms, ladder, latency, metrics, rounds};
-use crate::compare::words::at_point;
+use super::numbers::{self, JsonPath};
+use super::{arm_marks, ladder, latency, metrics, rounds};
+use crate::compare::explanation::at_load_level;
+use crate::report::labels::{gate_effect_label, gate_label, outcome_label, required_settings};
 use crate::report::result::{
-    ArmSummary, ComparisonResult, Ended, Experiment, Gate, GateEffect, Metric, Point,
+    ArmSummary, ComparisonResult, Experiment, Gate, GateEffect, LoadLevel, Metric, StopReason,
 };
-use crate::report::verdict_words::{effect_words, gate_words, outcome_words};
 
-const POINTS: [Point; 2] = [Point::FixedRate, Point::Saturated];
+const LOAD_LEVELS: [LoadLevel; 2] = [LoadLevel::FixedRate, LoadLevel::Saturation];
 
-/// The whole section; folded up where there are several.
+/// Returns the section. It can be collapsed if there are several.
 pub(super) fn section(
     result: &ComparisonResult,
     experiment: &Experiment,
-    place: &Place,
+    json: &JsonPath,
     several: bool,
 ) -> Markup {
     let heading = match &experiment.sweep {
         Some(sweep) => format!("{} = {}", sweep.key, sweep.value),
         None if experiment.ladder.is_some() && several => {
-            format!("{}: what each step gains", experiment.load.name)
+            format!("{}: gain of each step", experiment.load.name)
         }
-        None if experiment.ladder.is_some() => "What each step gains".to_owned(),
-        None if several => format!("{}: the verdict, metric by metric", experiment.load.name),
-        None => "The verdict, metric by metric".to_owned(),
+        None if experiment.ladder.is_some() => "Gain of each step".to_owned(),
+        None if several => format!("{}: verdict by metric", experiment.load.name),
+        None => "Verdict by metric".to_owned(),
     };
-    let content = content(result, experiment, place, several);
-    let (sign, words) = outcome_words(experiment.outcome);
+    let content = content(result, experiment, json, several);
+    let (sign, words) = outcome_label(experiment.outcome);
     html! {
         section.card {
             @if several {
-                // Of several loads each has its verdict; of a sweep the map tells it.
+                // The crossover map already shows the verdicts of a sweep.
                 details open=[experiment.sweep.is_none().then_some("open")] {
                     summary {
                         h2 { (heading) }
@@ -52,55 +52,53 @@ pub(super) fn section(
 fn content(
     result: &ComparisonResult,
     experiment: &Experiment,
-    place: &Place,
+    json: &JsonPath,
     several: bool,
 ) -> Markup {
     html! {
-        p.load { "Load: " (experiment.load.text) (served_with(experiment)) }
-        @if several { p { (experiment.sentence) } }
+        p.load { "Load: " (experiment.load.description) (server_settings(experiment)) }
+        @if several { p { (experiment.conclusion) } }
         @if let Some(ladder) = &experiment.ladder {
-            (ladder::section(result, experiment, ladder, place))
+            (ladder::section(result, experiment, ladder, json))
             (gates(experiment))
             details {
-                summary { "Each rung against the first, metric by metric" }
-                (comparisons(result, experiment, place))
+                summary { "All metrics of each step, compared with the first" }
+                (comparisons(result, experiment, json))
             }
         } @else {
             (gates(experiment))
-            (comparisons(result, experiment, place))
-            // As many arms as rungs could not be told apart on these.
+            (comparisons(result, experiment, json))
+            // A ladder has too many arms for these plots.
             (pictures(result, experiment))
         }
-        (latency::table(result, experiment, place))
-        (summaries(result, experiment, place))
-        (course(result, experiment, place))
+        (latency::table(result, experiment, json))
+        (summaries(result, experiment, json))
+        (notes(result, experiment, json))
     }
 }
 
-fn comparisons(result: &ComparisonResult, experiment: &Experiment, place: &Place) -> Markup {
+fn comparisons(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
     html! {
         @for (index, comparison) in experiment.comparisons.iter().enumerate() {
-            @if experiment.comparisons.len() > 1 { p { (comparison.sentence) } }
-            (metrics::table(result, experiment, index, place))
-            @if !comparison.why.is_empty() {
+            @if experiment.comparisons.len() > 1 { p { (comparison.conclusion) } }
+            (metrics::table(result, experiment, index, json))
+            @if !comparison.causes.is_empty() {
                 h3 { "Why" }
-                ul.why { @for line in &comparison.why { (why(line)) } }
+                ul.causes { @for line in &comparison.causes { (cause(line)) } }
             }
         }
     }
 }
 
-/// What all engines are set to for this load.
-fn served_with(experiment: &Experiment) -> Markup {
-    let set = experiment.load.server_settings.iter().filter(|it| !it.value.is_empty());
-    let set: Vec<String> = set.map(|it| format!("{}={}", it.key, it.value)).collect();
+fn server_settings(experiment: &Experiment) -> Markup {
+    let settings = required_settings(&experiment.load);
     html! {
-        @if !set.is_empty() { "; all engines serve it with " code { (set.join(", ")) } }
+        @if !settings.is_empty() { "; required settings: " code { (settings) } }
     }
 }
 
-/// `name: what it is`, the name set apart.
-fn why(line: &str) -> Markup {
+/// Formats `name: text` with an emphasised name.
+fn cause(line: &str) -> Markup {
     let (name, rest) = line.split_once(": ").unwrap_or(("", line));
     html! { li { @if !name.is_empty() { strong { (name) } " " } (rest) } }
 }
@@ -109,7 +107,7 @@ fn gates(experiment: &Experiment) -> Markup {
     html! {
         h3 { "Validity" }
         @if experiment.gates.is_empty() {
-            p.kept { span.sign aria-hidden="true" { "✓" } " All gates passed: nothing speaks against judging." }
+            p.passed { span.sign aria-hidden="true" { "✓" } " All gates passed." }
         } @else {
             ul.gates { @for gate in &experiment.gates { (one_gate(gate)) } }
         }
@@ -117,75 +115,80 @@ fn gates(experiment: &Experiment) -> Markup {
 }
 
 fn one_gate(gate: &Gate) -> Markup {
-    let (sign, effect) = effect_words(gate.effect);
+    let (sign, effect) = gate_effect_label(gate.effect);
     let class = match gate.effect {
         GateEffect::Invalid => "invalid",
-        GateEffect::NotJudgeable => "not-judgeable",
+        GateEffect::NotCompared => "not-compared",
         GateEffect::Warning => "warning",
     };
     let concerned = concerned(gate);
     html! {
         li class=(class) {
-            strong { span.sign aria-hidden="true" { (sign) } " " (effect) ": " (gate_words(gate.kind)) }
+            strong { span.sign aria-hidden="true" { (sign) } " " (effect) ": " (gate_label(gate.kind)) }
             @if !concerned.is_empty() { " (" (concerned) ")" }
             div { (gate.reason) }
-            div.remedy { "Try: " (gate.remedy) }
+            div.remedy { (gate.remedy) }
         }
     }
 }
 
-/// `latency p50, latency p99 at a fixed rate; throughput at saturation`.
+/// Returns for example `latency p50, latency p99 at a fixed rate; throughput at saturation`.
 fn concerned(gate: &Gate) -> String {
-    let at = |point: Point| {
-        let here = gate.metrics.iter().filter(|it| it.point == point);
-        let words: Vec<&str> = here.map(|it| it.metric.words()).collect();
-        (!words.is_empty()).then(|| format!("{} {}", words.join(", "), at_point(point, &[])))
+    let at = |load_level: LoadLevel| {
+        let here = gate.metrics.iter().filter(|it| it.load_level == load_level);
+        let words: Vec<&str> = here.map(|it| it.metric.label()).collect();
+        (!words.is_empty())
+            .then(|| format!("{} {}", words.join(", "), at_load_level(load_level, &[])))
     };
-    POINTS.into_iter().filter_map(at).collect::<Vec<_>>().join("; ")
+    LOAD_LEVELS.into_iter().filter_map(at).collect::<Vec<_>>().join("; ")
 }
 
 fn pictures(result: &ComparisonResult, experiment: &Experiment) -> Markup {
-    let latencies = POINTS.map(|point| latency::figure(result, experiment, point));
-    let rounds = POINTS.map(|point| rounds::figure(result, experiment, point));
+    let latencies = LOAD_LEVELS.map(|load_level| latency::figure(result, experiment, load_level));
+    let rounds = LOAD_LEVELS.map(|load_level| rounds::figure(result, experiment, load_level));
+    let figures: Vec<Markup> = latencies.into_iter().chain(rounds).flatten().collect();
     let more = html! {
         span.chip {
             svg.any width="26" height="12" aria-hidden="true" { path.line.thin d="M0 6H26" {} }
-            " from when a request was really sent"
+            " uncorrected: since the request was sent"
         }
         " "
         span.chip {
             svg.any.control width="12" height="12" aria-hidden="true" {
-                path.mark d=(arms::shape(0, 6.0, 6.0, 4.0)) {}
+                path.mark d=(arm_marks::shape(0, 6.0, 6.0, 4.0)) {}
             }
-            " hollow: the first arm's second copy"
+            " hollow: second instance of the first arm"
         }
     };
     html! {
-        h3 { "Latency, and every round" }
-        (arms::legend(&result.arms, &more))
-        div.pictures { @for it in latencies.into_iter().chain(rounds).flatten() { (it) } }
+        // A compact file has no histograms and no rounds.
+        @if !figures.is_empty() {
+            h3 { "Latency and rounds" }
+            (arm_marks::legend(&result.arms, &more))
+            div.pictures { @for it in figures { (it) } }
+        }
     }
 }
 
-fn summaries(result: &ComparisonResult, experiment: &Experiment, place: &Place) -> Markup {
+fn summaries(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
     html! {
         div.scroll {
             table {
-                caption { "What each arm did: medians over its rounds" }
+                caption { "Medians over the rounds of each arm" }
                 thead {
                     tr {
-                        th scope="col" { "where" }
+                        th scope="col" { "load level" }
                         th scope="col" { "arm" }
                         @for name in [
-                            "rounds", "requests/s", "CPU µs a request", "user", "server busy",
-                            "client busy", "system calls a request", "switches a request",
-                            "events a wait",
+                            "rounds", "requests/s", "CPU µs/request", "user mode", "server CPU",
+                            "client CPU", "system calls/request", "context switches/request",
+                            "events/wait",
                         ] { th.number scope="col" { (name) } }
                     }
                 }
                 tbody {
                     @for (index, summary) in experiment.summaries.iter().enumerate() {
-                        (summary_row(result, experiment, summary, &place.at("summaries").at(index)))
+                        (summary_row(result, experiment, summary, &json.at("summaries").at(index)))
                     }
                 }
             }
@@ -197,62 +200,66 @@ fn summary_row(
     result: &ComparisonResult,
     experiment: &Experiment,
     it: &ArmSummary,
-    place: &Place,
+    json: &JsonPath,
 ) -> Markup {
     let of = |name: &str, metric: Metric, value: Option<f64>| {
-        html! { td.number { (figure::of_metric(&place.at(name), metric, value)) } }
+        html! { td.number { (numbers::of_metric(&json.at(name), metric, value)) } }
     };
     let share = |name: &str, value: Option<f64>| {
-        html! { td.number { (figure::percent(&place.at(name), value, 0)) } }
+        html! { td.number { (numbers::percent(&json.at(name), value, 0)) } }
     };
     html! {
         tr {
-            td { (at_point(it.point, &experiment.working_points)) }
-            td { (arms::chip(&result.arms, it.arm)) }
-            td.number { (figure::count(&place.at("rounds"), it.rounds as u64)) }
+            td { (at_load_level(it.load_level, &experiment.load_levels)) }
+            td { (arm_marks::chip(&result.arms, it.arm)) }
+            td.number { (numbers::count(&json.at("rounds"), it.rounds as u64)) }
             (of("requests_per_second", Metric::Throughput, Some(it.requests_per_second)))
             (of("cpu_per_request_us", Metric::CpuPerRequest, Some(it.cpu_per_request_us)))
-            (share("user_share", it.user_share))
-            (share("server_busy", Some(it.server_busy)))
-            (share("client_busy", Some(it.client_busy)))
+            (share("user_cpu_share", it.user_cpu_share))
+            (share("server_cpu_utilization", Some(it.server_cpu_utilization)))
+            (share("client_cpu_utilization", Some(it.client_cpu_utilization)))
             (of("system_calls_per_request", Metric::SystemCallsPerRequest, it.system_calls_per_request))
             (of(
                 "context_switches_per_request",
                 Metric::ContextSwitchesPerRequest,
                 Some(it.context_switches_per_request),
             ))
-            td.number { (figure::decimal(&place.at("events_per_wait"), it.events_per_wait, 1)) }
+            td.number { (numbers::decimal(&json.at("events_per_wait"), it.events_per_wait, 1)) }
         }
     }
 }
 
-fn course(result: &ComparisonResult, experiment: &Experiment, place: &Place) -> Markup {
-    let ended = match experiment.ended {
-        Ended::Decided => "the interval of the metric that decides was narrow enough",
-        Ended::BudgetSpent => "the time was spent",
-        Ended::Interrupted => "somebody ended it",
+fn notes(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
+    let stop_reason = match experiment.stop_reason {
+        StopReason::Decided => "the interval of the primary metric was narrow enough",
+        StopReason::BudgetSpent => "the time budget was spent",
+        StopReason::Interrupted => "it was interrupted",
     };
+    let analyses = &experiment.interim_analyses;
     html! {
+        h3 { "Notes" }
         ul.notes {
             li {
-                (experiment.rounds.len()) " rounds; ended because " (ended)
-                @if let Some(look) = experiment.looks.last() {
-                    @let looks = place.at("looks").at(experiment.looks.len() - 1);
-                    " at look " (experiment.looks.len()) ", after "
-                    (figure::count(&looks.at("blocks"), look.blocks as u64)) " blocks"
+                @if !experiment.rounds.is_empty() { (experiment.rounds.len()) " rounds. " }
+                "The experiment ended"
+                @if let Some(last) = analyses.last() {
+                    @let blocks = json.at("interim_analyses").at(analyses.len() - 1).at("blocks");
+                    " at interim analysis " (analyses.len()) ", after "
+                    (numbers::count(&blocks, last.blocks as u64)) " blocks"
                 }
-                "."
+                ", because " (stop_reason) "."
             }
-            @for (index, point) in experiment.working_points.iter().enumerate() {
-                @if let (Some(rate), Some(origin)) = (point.requests_per_second, &point.rate_origin) {
-                    @let at = place.at("working_points").at(index).at("requests_per_second");
+            @for (index, level) in experiment.load_levels.iter().enumerate() {
+                @let (rate, origin) = (level.requests_per_second, &level.rate_origin);
+                @if let (Some(rate), Some(origin)) = (rate, origin) {
+                    @let at = json.at("load_levels").at(index).at("requests_per_second");
                     li {
-                        "Offered to all arms: " (figure::of_metric(&at, Metric::Throughput, Some(rate)))
+                        "Rate offered to all arms: " (numbers::of_metric(&at, Metric::Throughput, Some(rate)))
                         " requests/s, " (origin) "."
                     }
                 }
             }
-            @if result.differences.is_empty() { li { "All settings are the same in all arms." } }
+            @if result.differences.is_empty() { li { "All settings are equal in all arms." } }
             @for note in &experiment.notes { li { (note) } }
         }
     }

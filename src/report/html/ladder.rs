@@ -1,65 +1,73 @@
-//! A ladder: what each rung costs beside the first, and what its technique gains.
+//! Ladder: the cost of each step relative to the first, and the gain of its technique.
 
 use maud::{Markup, html};
 
-use super::figure::{self, Place, ratio_text};
 use super::metrics::interval;
+use super::numbers::{self, JsonPath, ratio_text};
 use super::plot::pixels;
 use super::ratio::verdict_class;
 use super::scale::{Scale, tick_text};
-use crate::compare::ladder::table::words;
-use crate::compare::words::at_point;
-use crate::report::result::{ComparisonResult, Experiment, Ladder, MetricResult, Rung, Verdict};
-use crate::report::verdict_words::verdict_sign;
+use crate::compare::explanation::at_load_level;
+use crate::compare::ladder::table::verdict_text;
+use crate::report::labels::verdict_sign;
+use crate::report::result::{
+    ComparisonResult, Experiment, LadderResult, LadderStepResult, MetricResult, Verdict,
+};
 
 const WIDTH: f64 = 1080.0;
 const ROW: f64 = 28.0;
-/// The first row, below the names of the columns and the axis.
+/// Top of the first row, below column names and axis.
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 10.0;
-/// Where the bars begin and end.
+/// Left and right ends of the bars.
 const LEFT: f64 = 220.0;
 const RIGHT: f64 = 790.0;
-/// Where the columns of figures begin.
+/// Left edges of the columns of numbers.
 const TO_FIRST: f64 = 858.0;
 const STEP: f64 = 880.0;
 
-/// The picture and its figures.
+/// Returns the plot and the table.
 pub(super) fn section(
     result: &ComparisonResult,
     experiment: &Experiment,
-    ladder: &Ladder,
-    place: &Place,
+    ladder: &LadderResult,
+    json: &JsonPath,
 ) -> Markup {
-    let place = place.at("ladder").at("rungs");
-    let what = ladder.metric.metric.words();
-    let at = at_point(ladder.metric.point, &experiment.working_points);
-    let title = format!("{what} of each rung of {}, {at}, relative to the first rung", ladder.name);
+    let json = json.at("ladder").at("steps");
+    let metric = ladder.metric.metric.label();
+    let at = at_load_level(ladder.metric.load_level, &experiment.load_levels);
+    let title =
+        format!("{metric} of each step of {}, {at}, relative to the first step", ladder.name);
     html! {
         figure.wide {
             figcaption { (title) "; less is better" }
-            (picture(result, ladder, &place, &title))
+            (picture(result, ladder, &json, &title))
         }
         p.key {
-            "Bars: the ratio to the first rung, with its interval; the first rung's is the noise. "
-            "Their sign and colour tell of the step from the rung below: ✓ it gains; ✗ it costs; "
-            "= no difference; ? not decided; – not judged."
+            "Bars: ratio to the first step, with its interval; for the first step, the noise. "
+            "Sign and colour: verdict on the technique of the step: ✓ better; ✗ worse; "
+            "= no difference; ? inconclusive; – not compared."
         }
-        (table(result, ladder, &place))
+        (table(result, ladder, &json))
     }
 }
 
-fn picture(result: &ComparisonResult, ladder: &Ladder, place: &Place, title: &str) -> Markup {
-    let height = TOP + ROW * ladder.rungs.len() as f64 + BOTTOM;
-    let ends = ladder.rungs.iter().filter_map(|rung| rung.to_first.as_ref()?.high);
+fn picture(
+    result: &ComparisonResult,
+    ladder: &LadderResult,
+    json: &JsonPath,
+    title: &str,
+) -> Markup {
+    let height = TOP + ROW * ladder.steps.len() as f64 + BOTTOM;
+    let ends = ladder.steps.iter().filter_map(|step| step.to_first.as_ref()?.high);
     let scale = Scale::linear((0.0, ends.fold(1.0, f64::max).min(4.0) * 1.02), (LEFT, RIGHT));
     let bottom = height - BOTTOM;
     html! {
         svg.plot.ladder viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label=(title) {
             title { (title) }
-            text.name x="4" y="18" { "rung" }
-            text.name.end x=(TO_FIRST) y="18" { "to the first" }
-            text.name x=(STEP) y="18" { "this step alone" }
+            text.name x="4" y="18" { "step" }
+            text.name.end x=(TO_FIRST) y="18" { "to first" }
+            text.name x=(STEP) y="18" { "to previous" }
             g.grid {
                 @for tick in scale.ticks(6) {
                     path d={ "M" (pixels(scale.at(tick))) " " (TOP) "V" (bottom) } {}
@@ -70,8 +78,8 @@ fn picture(result: &ComparisonResult, ladder: &Ladder, place: &Place, title: &st
                     text.middle x=(pixels(scale.at(tick))) y=(TOP - 8.0) { (tick_text(tick)) }
                 }
             }
-            @for (index, rung) in ladder.rungs.iter().enumerate() {
-                (row(result, rung, index, &scale, &place.at(index)))
+            @for (index, step) in ladder.steps.iter().enumerate() {
+                (row(result, step, index, &scale, &json.at(index)))
             }
             path.axis d={ "M" (LEFT) " " (TOP) "V" (bottom) } {}
             path.one d={ "M" (pixels(scale.at(1.0))) " " (TOP) "V" (bottom) } {}
@@ -81,29 +89,31 @@ fn picture(result: &ComparisonResult, ladder: &Ladder, place: &Place, title: &st
 
 fn row(
     result: &ComparisonResult,
-    rung: &Rung,
+    step: &LadderStepResult,
     index: usize,
     scale: &Scale,
-    place: &Place,
+    json: &JsonPath,
 ) -> Markup {
     let middle = TOP + ROW * (index as f64 + 0.5);
-    let label = &result.arms[rung.arm].label;
-    let verdict = rung.to_below.as_ref().map(|it| it.verdict);
+    let label = &result.arms[step.arm].label;
+    let verdict = step.to_previous.as_ref().map(|it| it.verdict);
     let class = verdict.map_or("first", verdict_class);
     let base = pixels(middle + 4.0);
     html! {
         g class=(class) {
-            title { (label) ": " (rung.adds) }
+            title { (label) ": " (step.adds) }
             text.label x="4" y=(base) { (label) }
-            @if rung.not_in_force.is_some() {
-                text.absent x=(LEFT + 8.0) y=(base) { "not in force here" }
-            } @else if let Some(to_first) = &rung.to_first {
-                (bar(to_first, rung.below.is_none(), middle, scale, &place.at("to_first")))
-                @if rung.below.is_some() {
+            @if step.unused_reason.is_some() {
+                text.absent x=(LEFT + 8.0) y=(base) { "not in use" }
+            } @else if let Some(to_first) = &step.to_first {
+                (bar(to_first, step.previous.is_none(), middle, scale, &json.at("to_first")))
+                @if step.previous.is_some() {
                     text.value.end x=(TO_FIRST) y=(base) { (shown(to_first)) }
                 }
             }
-            @if let Some(step) = &rung.to_below { text.step x=(STEP) y=(base) { (change(step)) } }
+            @if let Some(gain) = &step.to_previous {
+                text.step x=(STEP) y=(base) { (change(gain)) }
+            }
         }
     }
 }
@@ -112,16 +122,22 @@ fn shown(result: &MetricResult) -> String {
     result.ratio.map_or_else(|| "–".to_owned(), ratio_text)
 }
 
-/// The first rung is what the others are held against, so its bar ends at 1; its interval is that
-/// of the first against itself.
-fn bar(result: &MetricResult, is_first: bool, middle: f64, scale: &Scale, place: &Place) -> Markup {
+/// Draws a bar with its interval. That of the first step ends at 1 and has the interval of the
+/// control.
+fn bar(
+    result: &MetricResult,
+    is_first: bool,
+    middle: f64,
+    scale: &Scale,
+    json: &JsonPath,
+) -> Markup {
     let (Some(ratio), Some(low), Some(high)) = (result.ratio, result.low, result.high) else {
         return html! { text.absent x=(LEFT + 8.0) y=(pixels(middle + 4.0)) { "no interval" } };
     };
     let end = scale.at(if is_first { 1.0 } else { ratio });
     let (from, to) = (pixels(scale.at(low)), pixels(scale.at(high)));
     html! {
-        rect.bar data-value=(ratio) data-from=(place.at("ratio")) x=(LEFT) y=(pixels(middle - 8.0))
+        rect.bar data-value=(ratio) data-from=(json.at("ratio")) x=(LEFT) y=(pixels(middle - 8.0))
             width=(pixels(end - LEFT)) height="16" {}
         path.whisker d={
             "M" (from) " " (pixels(middle)) "H" (to)
@@ -130,42 +146,42 @@ fn bar(result: &MetricResult, is_first: bool, middle: f64, scale: &Scale, place:
     }
 }
 
-/// `✓ −12.3 %, −13.5 to −11.0`.
-fn change(step: &MetricResult) -> String {
+/// Returns for example `✓ −12.3%, −13.5 to −11.0`.
+fn change(gain: &MetricResult) -> String {
     let percent = |ratio: f64| {
         let text = format!("{:+.1}", (ratio - 1.0) * 100.0);
         if text == "-0.0" || text == "+0.0" { "0.0".to_owned() } else { text.replace('-', "−") }
     };
-    let sign = verdict_sign(step.verdict);
-    match (step.ratio, step.low, step.high) {
-        (Some(ratio), Some(low), Some(high)) if step.verdict != Verdict::NotJudgeable => {
-            format!("{sign} {} %, {} to {}", percent(ratio), percent(low), percent(high))
+    let sign = verdict_sign(gain.verdict);
+    match (gain.ratio, gain.low, gain.high) {
+        (Some(ratio), Some(low), Some(high)) if gain.verdict != Verdict::NotCompared => {
+            format!("{sign} {}%, {} to {}", percent(ratio), percent(low), percent(high))
         }
-        _ => format!("{sign} not judged"),
+        _ => format!("{sign} not compared"),
     }
 }
 
-fn table(result: &ComparisonResult, ladder: &Ladder, place: &Place) -> Markup {
+fn table(result: &ComparisonResult, ladder: &LadderResult, json: &JsonPath) -> Markup {
     let unit = ladder.metric.metric.unit();
     html! {
         div.scroll {
-            table.rungs {
+            table.steps {
                 thead {
                     tr {
-                        th scope="col" { "rung" }
-                        th scope="col" { "what it adds" }
+                        th scope="col" { "step" }
+                        th scope="col" { "adds" }
                         th.number scope="col" { (unit) }
-                        th.number scope="col" { "system calls" }
-                        th.number scope="col" { "to the first" }
+                        th.number scope="col" { "system calls/request" }
+                        th.number scope="col" { "to first" }
                         th.number scope="col" { "interval" }
-                        th.number scope="col" { "to the rung below" }
+                        th.number scope="col" { "to previous" }
                         th.number scope="col" { "interval" }
-                        th scope="col" { "the step" }
+                        th scope="col" { "verdict" }
                     }
                 }
                 tbody {
-                    @for (index, rung) in ladder.rungs.iter().enumerate() {
-                        (table_row(result, ladder, rung, &place.at(index)))
+                    @for (index, step) in ladder.steps.iter().enumerate() {
+                        (table_row(result, ladder, step, &json.at(index)))
                     }
                 }
             }
@@ -173,52 +189,57 @@ fn table(result: &ComparisonResult, ladder: &Ladder, place: &Place) -> Markup {
     }
 }
 
-fn table_row(result: &ComparisonResult, ladder: &Ladder, rung: &Rung, place: &Place) -> Markup {
-    let (first, below) = (place.at("to_first"), place.at("to_below"));
-    let ratio = |place: &Place, result: &Option<MetricResult>| {
+fn table_row(
+    result: &ComparisonResult,
+    ladder: &LadderResult,
+    step: &LadderStepResult,
+    json: &JsonPath,
+) -> Markup {
+    let (first, previous) = (json.at("to_first"), json.at("to_previous"));
+    let ratio = |json: &JsonPath, result: &Option<MetricResult>| {
         let value = result.as_ref().and_then(|it| it.ratio);
-        html! { td.number { (figure::ratio(&place.at("ratio"), value)) } }
+        html! { td.number { (numbers::ratio(&json.at("ratio"), value)) } }
     };
-    let ends = |place: &Place, result: &Option<MetricResult>| {
-        let ends = result.as_ref().map_or_else(figure::nothing, |it| interval(place, it));
+    let ends = |json: &JsonPath, result: &Option<MetricResult>| {
+        let ends = result.as_ref().map_or_else(numbers::no_value, |it| interval(json, it));
         html! { td.number { (ends) } }
     };
-    let calls = rung.system_calls_per_request;
-    let is_shown = rung.not_in_force.is_none();
+    let calls = step.system_calls_per_request;
+    let is_shown = step.unused_reason.is_none();
     html! {
         tr {
-            th scope="row" { (result.arms[rung.arm].label) }
+            th scope="row" { (result.arms[step.arm].label) }
             td {
-                (rung.adds)
-                @if let Some(remark) = &rung.remark { div.reason { (remark) } }
+                (step.adds)
+                @if let Some(note) = &step.note { div.reason { (note) } }
             }
             td.number {
                 @if is_shown {
-                    (figure::of_metric(&place.at("value"), ladder.metric.metric, rung.value))
-                } @else { (figure::nothing()) }
+                    (numbers::of_metric(&json.at("value"), ladder.metric.metric, step.value))
+                } @else { (numbers::no_value()) }
             }
             td.number {
                 @if is_shown {
-                    (figure::decimal(&place.at("system_calls_per_request"), calls, 2))
-                } @else { (figure::nothing()) }
+                    (numbers::decimal(&json.at("system_calls_per_request"), calls, 2))
+                } @else { (numbers::no_value()) }
             }
-            (ratio(&first, &rung.to_first)) (ends(&first, &rung.to_first))
-            (ratio(&below, &rung.to_below)) (ends(&below, &rung.to_below))
-            td { (step(rung)) }
+            (ratio(&first, &step.to_first)) (ends(&first, &step.to_first))
+            (ratio(&previous, &step.to_previous)) (ends(&previous, &step.to_previous))
+            td { (step_verdict(step)) }
         }
     }
 }
 
-fn step(rung: &Rung) -> Markup {
-    match (&rung.not_in_force, &rung.to_below) {
+fn step_verdict(step: &LadderStepResult) -> Markup {
+    match (&step.unused_reason, &step.to_previous) {
         (Some(reason), _) => html! {
-            span.says.not-judged { "not in force here" } div.reason { (reason) }
+            span.verdict-label.not-compared { "not in use" } div.reason { (reason) }
         },
-        (None, Some(step)) => html! {
-            span class={ "says " (verdict_class(step.verdict)) } {
-                span.sign aria-hidden="true" { (verdict_sign(step.verdict)) } " " (words(step))
+        (None, Some(gain)) => html! {
+            span class={ "verdict-label " (verdict_class(gain.verdict)) } {
+                span.sign aria-hidden="true" { (verdict_sign(gain.verdict)) } " " (verdict_text(gain))
             }
         },
-        (None, None) => html! { span.nothing { "its second copy over its first: the noise" } },
+        (None, None) => html! { span.nothing { "control: the noise" } },
     }
 }

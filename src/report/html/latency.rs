@@ -1,35 +1,35 @@
-//! Latency by percentile, both on logarithmic scales: each further nine is as far as the last.
+//! Latency by percentile. Both scales are logarithmic: 90%, 99% and 99.9% are equally far apart.
 
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
-use super::arms;
-use super::figure::{self, Place};
+use super::arm_marks;
+use super::numbers::{self, JsonPath};
 use super::plot::{Plot, line};
 use super::scale::{Scale, time_text};
-use crate::compare::summary::histogram_of;
-use crate::compare::words::at_point;
-use crate::report::result::{Arm, ArmSummary, ComparisonResult, Experiment, Latency, Point};
+use crate::compare::explanation::at_load_level;
+use crate::compare::summary::decode_histogram;
+use crate::report::result::{Arm, ArmSummary, ComparisonResult, Experiment, Latency, LoadLevel};
 
-/// Points on the curve for each further nine.
+/// Points of a curve per factor of ten of the share of slower requests.
 const STEPS: usize = 24;
 const WIDTH: f64 = 540.0;
 const HEIGHT: f64 = 320.0;
 
-/// One curve: an arm, and whether from when its requests were due.
 struct Curve {
     arm: usize,
+    /// True if corrected for coordinated omission.
     corrected: bool,
     histogram: Histogram<u64>,
 }
 
 impl Curve {
     fn of(summary: &ArmSummary, latency: &Latency, corrected: bool) -> Option<Self> {
-        let histogram = histogram_of(latency).filter(|it| !it.is_empty())?;
+        let histogram = decode_histogram(latency).filter(|it| !it.is_empty())?;
         Some(Self { arm: summary.arm, corrected, histogram })
     }
 
-    /// One over the share that is slower, and the latency in microseconds.
+    /// Returns pairs of the reciprocal share of slower requests and the latency in microseconds.
     fn points(&self) -> Vec<(f64, f64)> {
         let nines = (self.histogram.len() as f64).log10().max(0.5);
         let last = (nines * STEPS as f64).floor() as usize;
@@ -42,14 +42,14 @@ impl Curve {
     }
 }
 
-/// The plot of a working point; nothing if there are no histograms.
+/// Returns the plot of a load level; `None` if there are no histograms.
 pub(super) fn figure(
     result: &ComparisonResult,
     experiment: &Experiment,
-    point: Point,
+    load_level: LoadLevel,
 ) -> Option<Markup> {
     let mut curves = Vec::new();
-    for summary in experiment.summaries.iter().filter(|it| it.point == point) {
+    for summary in experiment.summaries.iter().filter(|it| it.load_level == load_level) {
         let pair = &summary.latency;
         curves.extend(Curve::of(summary, &pair.corrected, true));
         if pair.uncorrected != pair.corrected {
@@ -63,24 +63,26 @@ pub(super) fn figure(
     let rarest = all().map(|it| it.0).reduce(f64::max)?;
     let x = Scale::logarithmic((1.0, rarest.max(100.0)), (62.0, WIDTH - 16.0));
     let y = Scale::logarithmic((least * 0.9, greatest * 1.1), (HEIGHT - 46.0, 34.0));
-    let place = at_point(point, &experiment.working_points);
-    let title = format!("Latency by percentile {place}, one line for each arm");
+    let level = at_load_level(load_level, &experiment.load_levels);
+    let title = format!("Latency by percentile {level}, one line per arm");
     let plot = Plot {
         title: &title,
         width: WIDTH,
         height: HEIGHT,
         x,
         y,
-        x_label: "requests that are at least as fast",
+        x_label: "percentile",
         y_label: "latency",
     };
     let content = html! {
-        @for (curve, points) in curves.iter().zip(&points) { (drawn(&result.arms, curve, points, &x, &y)) }
+        @for (curve, points) in curves.iter().zip(&points) {
+            (drawn(&result.arms, curve, points, &x, &y))
+        }
     };
     let y_ticks: Vec<_> = y.ticks(5).into_iter().map(|it| (it, time_text(it))).collect();
     Some(html! {
         figure {
-            figcaption { "Latency by percentile " (place) }
+            figcaption { "Latency by percentile " (level) }
             (plot.draw(&percentiles(rarest), &y_ticks, &content))
         }
     })
@@ -89,58 +91,58 @@ pub(super) fn figure(
 fn drawn(arms: &[Arm], curve: &Curve, points: &[(f64, f64)], x: &Scale, y: &Scale) -> Markup {
     let path = line(points.iter().map(|&(rarity, value)| (x.at(rarity), y.at(value))));
     let marked = points.iter().step_by(STEPS).filter(|_| curve.corrected);
-    let class = arms::class(curve.arm);
+    let class = arm_marks::class(curve.arm);
     html! {
         g.(class).uncorrected[!curve.corrected] {
             title {
                 (arms[curve.arm].label)
-                @if !curve.corrected { ", from when requests were really sent" }
+                @if !curve.corrected { ", uncorrected" }
             }
             path.line d=(path) {}
             @for &(rarity, value) in marked {
-                path.mark d=(arms::shape(curve.arm, x.at(rarity), y.at(value), 4.0)) {}
+                path.mark d=(arm_marks::shape(curve.arm, x.at(rarity), y.at(value), 4.0)) {}
             }
         }
     }
 }
 
-/// 50 %, 90 %, 99 %…, as far as there are requests for them.
+/// Returns the ticks 50%, 90%, 99%, …, up to the number of requests.
 fn percentiles(rarest: f64) -> Vec<(f64, String)> {
     let nines = rarest.max(100.0).log10() as i32;
-    let mut ticks = vec![(2.0, "50 %".to_owned())];
+    let mut ticks = vec![(2.0, "50%".to_owned())];
     for nine in 1..=nines {
         let digits = (nine - 2).max(0) as usize;
         let rarity = 10_f64.powi(nine);
-        ticks.push((rarity, format!("{:.digits$} %", 100.0 - 100.0 / rarity)));
+        ticks.push((rarity, format!("{:.digits$}%", 100.0 - 100.0 / rarity)));
     }
     ticks
 }
 
-/// The well-known percentiles as numbers.
-pub(super) fn table(result: &ComparisonResult, experiment: &Experiment, place: &Place) -> Markup {
+/// Returns the table of percentiles.
+pub(super) fn table(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
     let summaries = || experiment.summaries.iter().enumerate().filter(|it| it.1.rounds > 0);
     html! {
         div.scroll {
             table {
-                caption { "Latency, µs, all rounds of an arm together" }
+                caption { "Latency in µs over all rounds of each arm" }
                 thead {
                     tr {
-                        th scope="col" { "where" }
+                        th scope="col" { "load level" }
                         th scope="col" { "arm" }
-                        th scope="col" { "counted from" }
-                        @for name in ["requests", "p50", "p90", "p99", "p99.9", "slowest"] {
+                        th scope="col" { "coordinated omission" }
+                        @for name in ["requests", "p50", "p90", "p99", "p99.9", "max"] {
                             th.number scope="col" { (name) }
                         }
                     }
                 }
                 tbody {
                     @for (index, summary) in summaries() {
-                        @let place = place.at("summaries").at(index).at("latency");
+                        @let json = json.at("summaries").at(index).at("latency");
                         @let pair = &summary.latency;
-                        @let words = at_point(summary.point, &experiment.working_points);
-                        (row(result, &words, summary.arm, "when it was due", &place.at("corrected"), &pair.corrected))
+                        @let words = at_load_level(summary.load_level, &experiment.load_levels);
+                        (row(result, &words, summary.arm, "corrected", &json.at("corrected"), &pair.corrected))
                         @if pair.corrected != pair.uncorrected {
-                            (row(result, &words, summary.arm, "when it was sent", &place.at("uncorrected"), &pair.uncorrected))
+                            (row(result, &words, summary.arm, "uncorrected", &json.at("uncorrected"), &pair.uncorrected))
                         }
                     }
                 }
@@ -154,20 +156,20 @@ fn row(
     at: &str,
     arm: usize,
     from: &str,
-    place: &Place,
+    json: &JsonPath,
     latency: &Latency,
 ) -> Markup {
     html! {
         tr {
             td { (at) }
-            td { (arms::chip(&result.arms, arm)) }
+            td { (arm_marks::chip(&result.arms, arm)) }
             td { (from) }
-            td.number { (figure::count(&place.at("count"), latency.count)) }
-            td.number { (figure::microseconds(&place.at("p50_ns"), latency.p50_ns)) }
-            td.number { (figure::microseconds(&place.at("p90_ns"), latency.p90_ns)) }
-            td.number { (figure::microseconds(&place.at("p99_ns"), latency.p99_ns)) }
-            td.number { (figure::microseconds(&place.at("p99_9_ns"), latency.p99_9_ns)) }
-            td.number { (figure::microseconds(&place.at("max_ns"), latency.max_ns)) }
+            td.number { (numbers::count(&json.at("count"), latency.count)) }
+            td.number { (numbers::microseconds(&json.at("p50_ns"), latency.p50_ns)) }
+            td.number { (numbers::microseconds(&json.at("p90_ns"), latency.p90_ns)) }
+            td.number { (numbers::microseconds(&json.at("p99_ns"), latency.p99_ns)) }
+            td.number { (numbers::microseconds(&json.at("p99_9_ns"), latency.p99_9_ns)) }
+            td.number { (numbers::microseconds(&json.at("max_ns"), latency.max_ns)) }
         }
     }
 }

@@ -1,70 +1,71 @@
-//! The table of an arm against the first: metric by metric, with its ratio drawn beside it.
+//! Table of the metrics of an arm compared with the first, with plots of the ratios.
 
 use maud::{Markup, html};
 
-use super::figure::{self, Place};
+use super::numbers::{self, JsonPath};
 use super::ratio::{RatioAxis, verdict_class};
-use crate::compare::words::{at_point, percentage};
+use crate::compare::explanation::{at_load_level, format_percentage};
+use crate::report::labels::{verdict_label, verdict_sign};
 use crate::report::result::{
-    Comparison, ComparisonResult, Experiment, MetricResult, Point, Verdict,
+    Comparison, ComparisonResult, Experiment, LoadLevel, MetricResult, Verdict,
 };
-use crate::report::verdict_words::{verdict_sign, verdict_words};
 
-/// The whole table with what explains its signs.
+/// Returns the table and its legend.
 pub(super) fn table(
     result: &ComparisonResult,
     experiment: &Experiment,
     at: usize,
-    place: &Place,
+    json: &JsonPath,
 ) -> Markup {
     let comparison = &experiment.comparisons[at];
     let axis = RatioAxis::over(comparison.metrics.iter(), result.method.negligible);
-    let place = place.at("comparisons").at(at).at("metrics");
+    let json = json.at("comparisons").at(at).at("metrics");
     html! {
         div.scroll {
             table.metrics {
                 (head(result, comparison, &axis))
-                @for point in points(comparison) {
-                    @let shared = shared_reason(comparison, point);
+                @for load_level in load_levels(comparison) {
+                    @let shared = shared_reason(comparison, load_level);
                     tbody {
-                        tr.point {
+                        tr.load-level {
                             th colspan="7" scope="rowgroup" {
-                                (at_point(point, &experiment.working_points))
+                                (at_load_level(load_level, &experiment.load_levels))
                                 @if let Some(reason) = shared {
-                                    span.reason { " – not judged: " (reason) }
+                                    span.reason { " – not compared: " (reason) }
                                 }
                             }
                         }
                         @for (index, metric) in comparison.metrics.iter().enumerate() {
-                            @if metric.point == point {
-                                (row(experiment, metric, &place.at(index), &axis, shared.is_none()))
+                            @if metric.load_level == load_level {
+                                (row(experiment, metric, &json.at(index), &axis, shared.is_none()))
                             }
                         }
                     }
                 }
             }
         }
-        (key(result))
+        (legend(result))
     }
 }
 
-fn points(comparison: &Comparison) -> Vec<Point> {
-    let mut points: Vec<Point> = comparison.metrics.iter().map(|it| it.point).collect();
-    points.dedup();
-    points
+fn load_levels(comparison: &Comparison) -> Vec<LoadLevel> {
+    let mut load_levels: Vec<LoadLevel> =
+        comparison.metrics.iter().map(|it| it.load_level).collect();
+    load_levels.dedup();
+    load_levels
 }
 
-/// The reason for which nothing at a point can be judged, if there is one for all.
-fn shared_reason(comparison: &Comparison, point: Point) -> Option<&str> {
-    let mut metrics = comparison.metrics.iter().filter(|it| it.point == point);
-    let none = |it: &MetricResult| it.verdict == Verdict::NotJudgeable;
+/// Returns the reason for which no metric of a load level was compared, if it is the same for all.
+fn shared_reason(comparison: &Comparison, load_level: LoadLevel) -> Option<&str> {
+    let mut metrics = comparison.metrics.iter().filter(|it| it.load_level == load_level);
+    let none = |it: &MetricResult| it.verdict == Verdict::NotCompared;
     let first = metrics.next().filter(|it| none(it))?.reason.as_deref()?;
     metrics.all(|it| none(it) && it.reason.as_deref() == Some(first)).then_some(first)
 }
 
 fn head(result: &ComparisonResult, comparison: &Comparison, axis: &RatioAxis) -> Markup {
     let label = |arm: usize| &result.arms[arm].label;
-    let (first, other) = (label(comparison.baseline), label(comparison.contender));
+    let (first, other) = (label(comparison.baseline), label(comparison.candidate));
     html! {
         caption { (other) " over " (first) }
         thead {
@@ -84,72 +85,72 @@ fn head(result: &ComparisonResult, comparison: &Comparison, axis: &RatioAxis) ->
 fn row(
     experiment: &Experiment,
     metric: &MetricResult,
-    place: &Place,
+    json: &JsonPath,
     axis: &RatioAxis,
     with_reason: bool,
 ) -> Markup {
-    let same = |it: &&MetricResult| (it.metric, it.point) == (metric.metric, metric.point);
+    let same =
+        |it: &&MetricResult| (it.metric, it.load_level) == (metric.metric, metric.load_level);
     let noise = experiment.control.metrics.iter().find(same);
     let unit = metric.metric.unit();
-    // Among the gates, right above the table.
-    let told = experiment.gates.iter().any(|gate| Some(&gate.reason) == metric.reason.as_ref());
+    // The gates directly above the table already show it.
+    let is_shown = experiment.gates.iter().any(|gate| Some(&gate.reason) == metric.reason.as_ref());
     html! {
-        tr.decides[metric.decides] {
+        tr.primary[metric.is_primary] {
             th scope="row" {
-                (metric.metric.words())
+                (metric.metric.label())
                 @if !unit.is_empty() { span.unit { ", " (unit) } }
-                @if metric.decides { " " span.tag { "decides" } }
+                @if metric.is_primary { " " span.tag { "primary" } }
             }
-            td.number { (figure::of_metric(&place.at("baseline"), metric.metric, metric.baseline)) }
-            td.number { (figure::of_metric(&place.at("contender"), metric.metric, metric.contender)) }
-            td.picture { (axis.mark(place, metric, noise)) }
-            td.number { (figure::ratio(&place.at("ratio"), metric.ratio)) }
-            td.number { (interval(place, metric)) }
-            td { (verdict(metric)) @if with_reason && !told { (reason(metric)) } }
+            td.number { (numbers::of_metric(&json.at("baseline"), metric.metric, metric.baseline)) }
+            td.number { (numbers::of_metric(&json.at("candidate"), metric.metric, metric.candidate)) }
+            td.picture { (axis.mark(json, metric, noise)) }
+            td.number { (numbers::ratio(&json.at("ratio"), metric.ratio)) }
+            td.number { (interval(json, metric)) }
+            td { (verdict(metric)) @if with_reason && !is_shown { (reason(metric)) } }
         }
     }
 }
 
-/// `0.851 – 0.885`.
-pub(super) fn interval(place: &Place, metric: &MetricResult) -> Markup {
+/// Returns for example `0.851 – 0.885`.
+pub(super) fn interval(json: &JsonPath, metric: &MetricResult) -> Markup {
     if metric.low.is_none() || metric.high.is_none() {
-        return figure::nothing();
+        return numbers::no_value();
     }
     html! {
-        (figure::ratio(&place.at("low"), metric.low)) " – "
-        (figure::ratio(&place.at("high"), metric.high))
+        (numbers::ratio(&json.at("low"), metric.low)) " – "
+        (numbers::ratio(&json.at("high"), metric.high))
     }
 }
 
-/// The verdict with its sign.
+/// Returns the verdict with its sign.
 pub(super) fn verdict(metric: &MetricResult) -> Markup {
     html! {
-        span class={ "says " (verdict_class(metric.verdict)) } {
+        span class={ "verdict-label " (verdict_class(metric.verdict)) } {
             span.sign aria-hidden="true" { (verdict_sign(metric.verdict)) }
-            " " (verdict_words(metric))
+            " " (verdict_label(metric))
         }
     }
 }
 
-/// Why there is no verdict.
+/// Returns the reason for which the metric was not compared.
 pub(super) fn reason(metric: &MetricResult) -> Markup {
     html! {
-        @if metric.verdict == Verdict::NotJudgeable {
+        @if metric.verdict == Verdict::NotCompared {
             @if let Some(reason) = &metric.reason { div.reason { (reason) } }
         }
     }
 }
 
-fn key(result: &ComparisonResult) -> Markup {
+fn legend(result: &ComparisonResult) -> Markup {
     html! {
         p.key {
-            span.swatch.band aria-hidden="true" {} " a difference within "
-            (percentage(result.method.negligible)) " is none. "
+            span.swatch.band aria-hidden="true" {} " no difference: within "
+            (format_percentage(result.method.negligible)) ". "
             span.swatch.noise aria-hidden="true" {}
-            " the first arm against itself: the noise. Marks: ● better or, hollow, inconclusive; "
-            "◆ worse; ■ no difference; ✚ not judged; ◀ ▶ beyond the axis. All intervals hold "
-            "together, "
-            (percentage(result.method.confidence)) " sure."
+            " noise: the first arm compared with itself. Marks: ● better or, hollow, inconclusive; "
+            "◆ worse; ■ no difference; ✚ not compared; ◀ ▶ beyond the axis. All intervals together "
+            "have a confidence of " (format_percentage(result.method.confidence)) "."
         }
     }
 }

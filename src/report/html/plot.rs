@@ -1,24 +1,24 @@
-//! What all plots have: a frame, axes, and a title for those who do not see it.
+//! Frame, axes and accessible title of plots.
 
 use maud::{Markup, html};
 
 use super::scale::Scale;
 
-/// A plot with two axes; its measures are in the units of its picture.
+/// A plot with two axes. Sizes are in SVG user units.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plot<'words> {
-    /// What can be seen on it, in a sentence.
-    pub(super) title: &'words str,
+pub(super) struct Plot<'text> {
+    /// Description for screen readers.
+    pub(super) title: &'text str,
     pub(super) width: f64,
     pub(super) height: f64,
     pub(super) x: Scale,
     pub(super) y: Scale,
-    pub(super) x_label: &'words str,
-    pub(super) y_label: &'words str,
+    pub(super) x_label: &'text str,
+    pub(super) y_label: &'text str,
 }
 
 impl Plot<'_> {
-    /// The axes with these ticks, and what is on the plot.
+    /// Draws the axes with these ticks, and the content.
     pub(super) fn draw(
         &self,
         x_ticks: &[(f64, String)],
@@ -57,12 +57,12 @@ impl Plot<'_> {
     }
 }
 
-/// A place on a picture, to the hundredth.
+/// Formats a coordinate with two decimals.
 pub(super) fn pixels(value: f64) -> String {
     format!("{value:.2}")
 }
 
-/// A line through points.
+/// Returns the path of a line through points.
 pub(super) fn line(points: impl IntoIterator<Item = (f64, f64)>) -> String {
     let mut path = String::new();
     for (x, y) in points {

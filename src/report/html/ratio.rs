@@ -1,22 +1,22 @@
-//! A ratio with its interval, on a line of its own in a table; all lines share an axis.
+//! Plot of a ratio and its interval in a table row. All rows of a table share one axis.
 
 use maud::{Markup, html};
 
-use super::figure::{Place, ratio_text};
+use super::numbers::{JsonPath, ratio_text};
 use super::plot::pixels;
 use super::scale::{Scale, ratio_ticks, tick_text};
+use crate::report::labels::verdict_label;
 use crate::report::result::{Metric, MetricResult, Verdict};
-use crate::report::verdict_words::verdict_words;
 
 const WIDTH: f64 = 260.0;
 const HEIGHT: f64 = 34.0;
 const HEADER_HEIGHT: f64 = 40.0;
-/// Room for the arrow of what is beyond the axis.
+/// Space for the arrow of a value beyond the axis.
 const MARGIN: f64 = 14.0;
-/// The narrowest axis, and the widest: what is beyond gets an arrow.
+/// Smallest and largest end of the axis. Values beyond it are drawn as arrows.
 const REACH: (f64, f64) = (1.03, 3.0);
 
-/// The axis of a table.
+/// Axis of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RatioAxis {
     scale: Scale,
@@ -24,9 +24,9 @@ pub(super) struct RatioAxis {
 }
 
 impl RatioAxis {
-    /// Wide enough for the intervals of CPU time and throughput, and of what else is nearly as
-    /// close. The latency of the slowest and plain counts can be far apart, or far from certain:
-    /// they get arrows, so that a difference of some percent in the cost still can be seen.
+    /// Chooses an axis for the intervals of CPU time and throughput, and of other metrics that are
+    /// not much wider. Tail latencies and counts with large ratios or intervals get arrows, so that
+    /// small differences of the cost stay visible.
     pub(super) fn over<'results>(
         results: impl Iterator<Item = &'results MetricResult> + Clone,
         negligible: f64,
@@ -49,7 +49,7 @@ impl RatioAxis {
         Self { scale, negligible }
     }
 
-    /// For the head of the column.
+    /// Draws the axis for the table header.
     pub(super) fn header(&self, less: &str, more: &str) -> Markup {
         let bottom = HEADER_HEIGHT;
         html! {
@@ -76,27 +76,28 @@ impl RatioAxis {
         }
     }
 
-    /// A line with its mark. `noise` is the same metric of the first arm against itself.
+    /// Draws the mark of one row. `noise` is the same metric of the control.
     pub(super) fn mark(
         &self,
-        place: &Place,
+        json: &JsonPath,
         result: &MetricResult,
         noise: Option<&MetricResult>,
     ) -> Markup {
         let one = pixels(self.scale.at(1.0));
         html! {
-            svg.ratio width=(WIDTH) height=(HEIGHT) role="img" aria-label=(words(result)) {
-                title { (words(result)) }
+            svg.ratio width=(WIDTH) height=(HEIGHT) role="img" aria-label=(description(result)) {
+                title { (description(result)) }
                 (self.band(0.0, HEIGHT))
                 path.one d={ "M" (one) " 0V" (HEIGHT) } {}
                 @if let Some((low, high)) = noise.and_then(|it| it.low.zip(it.high)) {
                     @let (from, to) = (self.scale.at(low), self.scale.at(high));
                     rect.noise x=(pixels(from)) y=(HEIGHT - 8.0) width=(pixels(to - from)) height="3" {}
                 }
-                @if let (Some(ratio), Some(low), Some(high)) = (result.ratio, result.low, result.high) {
+                @let interval = result.low.zip(result.high);
+                @if let (Some(ratio), Some((low, high))) = (result.ratio, interval) {
                     g class=(verdict_class(result.verdict)) {
                         (self.interval(ratio, low, high))
-                        (self.point(place, result.verdict, ratio))
+                        (self.point(json, result.verdict, ratio))
                     }
                 }
             }
@@ -106,7 +107,7 @@ impl RatioAxis {
     fn interval(&self, ratio: f64, low: f64, high: f64) -> Markup {
         let (from, to) = (self.scale.at(low), self.scale.at(high));
         let middle = HEIGHT / 2.0 - 2.0;
-        // What goes on beyond the axis has an open arrow there, unless the mark is one already.
+        // An interval that continues beyond the axis ends with an arrow, unless the mark is one.
         let cap = |value: f64, x: f64| {
             let (x, back) = (pixels(x), if value < 1.0 { 5 } else { -5 });
             html! {
@@ -123,7 +124,7 @@ impl RatioAxis {
         }
     }
 
-    fn point(&self, place: &Place, verdict: Verdict, ratio: f64) -> Markup {
+    fn point(&self, json: &JsonPath, verdict: Verdict, ratio: f64) -> Markup {
         let (x, y) = (self.scale.at(ratio), HEIGHT / 2.0 - 2.0);
         let path = if self.scale.holds(ratio) {
             verdict_shape(verdict, x, y)
@@ -133,44 +134,44 @@ impl RatioAxis {
             format!("M{tip:.2} {y:.2}l{back} -5v10z")
         };
         html! {
-            path.point data-value=(ratio) data-from=(place.at("ratio")) data-x=(pixels(x)) d=(path) {}
+            path.point data-value=(ratio) data-from=(json.at("ratio")) data-x=(pixels(x)) d=(path) {}
         }
     }
 }
 
-/// Each verdict has a shape of its own: circle, diamond, square, hollow circle.
+/// Returns the shape of a verdict: circle, diamond, square, hollow circle or cross.
 fn verdict_shape(verdict: Verdict, x: f64, y: f64) -> String {
     let arm = match verdict {
         Verdict::Better => 0,
         Verdict::Worse => 3,
         Verdict::NoDifference => 1,
         Verdict::Inconclusive => 0,
-        Verdict::NotJudgeable => 4,
+        Verdict::NotCompared => 4,
     };
-    super::arms::shape(arm, x, y, 5.0)
+    super::arm_marks::shape(arm, x, y, 5.0)
 }
 
-/// The class that gives a verdict its colour.
+/// Returns the CSS class of the colour of a verdict.
 pub(super) const fn verdict_class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
         Verdict::NoDifference => "same",
         Verdict::Inconclusive => "inconclusive",
-        Verdict::NotJudgeable => "not-judged",
+        Verdict::NotCompared => "not-compared",
     }
 }
 
-fn words(result: &MetricResult) -> String {
-    let verdict = verdict_words(result);
+fn description(result: &MetricResult) -> String {
+    let verdict = verdict_label(result);
     match (result.ratio, result.low, result.high) {
         (Some(ratio), Some(low), Some(high)) => format!(
             "{}: ratio {}, between {} and {}: {verdict}",
-            result.metric.words(),
+            result.metric.label(),
             ratio_text(ratio),
             ratio_text(low),
             ratio_text(high),
         ),
-        _ => format!("{}: {verdict}", result.metric.words()),
+        _ => format!("{}: {verdict}", result.metric.label()),
     }
 }

@@ -1,31 +1,31 @@
-//! Every round, in the order of time: drifts and outliers can be seen here.
+//! Plot of all rounds over time, which shows drift and outliers.
 
 use maud::{Markup, html};
 
-use super::arms;
+use super::arm_marks;
 use super::plot::{Plot, line};
 use super::scale::{Scale, tick_text};
-use crate::compare::metrics::{median_of, value};
-use crate::compare::words::at_point;
-use crate::report::result::{ComparisonResult, Experiment, Metric, MetricAt, Point, Round};
+use crate::compare::explanation::at_load_level;
+use crate::compare::metrics::{arm_median, value};
+use crate::report::result::{ComparisonResult, Experiment, LoadLevel, Metric, MetricAt, Round};
 
 const WIDTH: f64 = 540.0;
 const HEIGHT: f64 = 300.0;
 
-/// The plot of a working point: what it is there to judge.
+/// Returns the plot of a load level: CPU time at a fixed rate, throughput at saturation.
 pub(super) fn figure(
     result: &ComparisonResult,
     experiment: &Experiment,
-    point: Point,
+    load_level: LoadLevel,
 ) -> Option<Markup> {
-    let metric = match point {
-        Point::FixedRate => Metric::CpuPerRequest,
-        Point::Saturated => Metric::Throughput,
+    let metric = match load_level {
+        LoadLevel::FixedRate => Metric::CpuPerRequest,
+        LoadLevel::Saturation => Metric::Throughput,
     };
     let rounds: Vec<(&Round, f64)> = experiment
         .rounds
         .iter()
-        .filter(|round| round.point == point)
+        .filter(|round| round.load_level == load_level)
         .filter_map(|round| Some((round, value(round, metric)?)))
         .collect();
     let least = rounds.iter().map(|it| it.1).reduce(f64::min)?;
@@ -34,22 +34,22 @@ pub(super) fn figure(
     let room = ((greatest - least) * 0.08).max(greatest.abs() * 0.005).max(1e-9);
     let x = Scale::linear((0.0, ends.max(1.0) * 1.02), (62.0, WIDTH - 16.0));
     let y = Scale::linear((least - room, greatest + room), (HEIGHT - 46.0, 34.0));
-    let place = at_point(point, &experiment.working_points);
-    let title = format!("{} of each round {place}, over time", metric.words());
+    let level = at_load_level(load_level, &experiment.load_levels);
+    let title = format!("{} of each round {level}, over time", metric.label());
     let plot = Plot {
         title: &title,
         width: WIDTH,
         height: HEIGHT,
         x,
         y,
-        x_label: "seconds since the experiment began",
-        y_label: &format!("{}, {}", metric.words(), metric.unit()),
+        x_label: "seconds since the start of the experiment",
+        y_label: &format!("{}, {}", metric.label(), metric.unit()),
     };
-    let at = MetricAt { metric, point };
+    let at = MetricAt { metric, load_level };
     let content = html! {
         @for arm in 0..result.arms.len() {
-            @if let Some(median) = median_of(&experiment.rounds, arm, at) {
-                g class=(arms::class(arm)) {
+            @if let Some(median) = arm_median(&experiment.rounds, arm, at) {
+                g class=(arm_marks::class(arm)) {
                     path.median d=(line([(x.ends.0, y.at(median)), (x.ends.1, y.at(median))])) {}
                 }
             }
@@ -61,7 +61,7 @@ pub(super) fn figure(
     };
     Some(html! {
         figure {
-            figcaption { (metric.words()) " of each round, " (place) }
+            figcaption { (metric.label()) " of each round, " (level) }
             (plot.draw(&ticks(&x), &ticks(&y), &content))
         }
     })
@@ -69,10 +69,10 @@ pub(super) fn figure(
 
 fn mark(round: &Round, value: f64, x: &Scale, y: &Scale) -> Markup {
     let (across, up) = (x.at(round.started_at_seconds), y.at(value));
-    let class = arms::class(round.arm);
+    let class = arm_marks::class(round.arm);
     html! {
         g.(class).control[round.control] {
-            path.mark d=(arms::shape(round.arm, across, up, 4.0)) {
+            path.mark d=(arm_marks::shape(round.arm, across, up, 4.0)) {
                 title { "block " (round.block + 1) ": " (tick_text(value)) }
             }
         }

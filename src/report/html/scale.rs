@@ -1,13 +1,12 @@
-//! From values to places on a plot, and round numbers for its axes.
+//! Axes of plots and their ticks.
 
-/// An axis.
+/// An axis, which maps values to coordinates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
-    /// The least value, and the greatest.
+    /// Smallest and largest value.
     pub(super) range: (f64, f64),
-    /// Where the least value lies, and the greatest.
+    /// Coordinates of the smallest and the largest value.
     pub(super) ends: (f64, f64),
-    /// Whether equal factors are equally far apart, rather than equal differences.
     pub(super) logarithmic: bool,
 }
 
@@ -20,7 +19,7 @@ impl Scale {
         Self { range, ends, logarithmic: true }
     }
 
-    /// Where a value lies; at an end of the axis if it is beyond it.
+    /// Returns the coordinate of a value, clamped to the ends of the axis.
     pub(super) fn at(&self, value: f64) -> f64 {
         let along = |value: f64| if self.logarithmic { value.max(1e-12).ln() } else { value };
         let (least, greatest) = (along(self.range.0), along(self.range.1));
@@ -28,12 +27,12 @@ impl Scale {
         self.ends.0 + share.clamp(0.0, 1.0) * (self.ends.1 - self.ends.0)
     }
 
-    /// Whether a value lies on the axis.
+    /// Returns true if the value is within the range.
     pub(super) fn holds(&self, value: f64) -> bool {
         (self.range.0..=self.range.1).contains(&value)
     }
 
-    /// Round values, about so many.
+    /// Returns about `about` round values.
     pub(super) fn ticks(&self, about: usize) -> Vec<f64> {
         if self.logarithmic && self.range.1 / self.range.0 > 3.0 {
             powers(self.range, about)
@@ -43,10 +42,10 @@ impl Scale {
     }
 }
 
-/// Ratios that people think in, as far as there is room between them.
+/// Returns common ratios that are at least `room` apart on the axis.
 pub(super) fn ratio_ticks(scale: &Scale, room: f64) -> Vec<f64> {
     let steps = steps(scale.range, 5);
-    // Within some percent, equal steps are what is wanted.
+    // A narrow axis has ticks at equal differences.
     if scale.range.1 < 1.3 {
         return steps;
     }
@@ -60,7 +59,7 @@ pub(super) fn ratio_ticks(scale: &Scale, room: f64) -> Vec<f64> {
     ticks
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten.
+/// Returns multiples of 1, 2 or 5 times a power of ten.
 fn steps((least, greatest): (f64, f64), about: usize) -> Vec<f64> {
     let rough = ((greatest - least) / about.max(1) as f64).max(1e-9);
     let power = 10_f64.powf(rough.log10().floor());
@@ -71,7 +70,7 @@ fn steps((least, greatest): (f64, f64), about: usize) -> Vec<f64> {
     (from..=to).map(|it| it as f64 * step).collect()
 }
 
-/// 1, 2 and 5 times each power of ten; only the powers where that would be too many.
+/// Returns 1, 2 and 5 times each power of ten, or only the powers if there were too many.
 fn powers((least, greatest): (f64, f64), about: usize) -> Vec<f64> {
     let exponents = least.log10().floor() as i32..=greatest.log10().ceil() as i32;
     let of = |factors: &[f64]| -> Vec<f64> {
@@ -84,7 +83,7 @@ fn powers((least, greatest): (f64, f64), about: usize) -> Vec<f64> {
     if dense.len() <= about * 2 { dense } else { of(&[1.0]) }
 }
 
-/// A time in the unit that suits it, from microseconds.
+/// Formats a time with a suitable unit.
 pub(super) fn time_text(microseconds: f64) -> String {
     match microseconds {
         it if it >= 1e6 => format!("{} s", tick_text(it / 1e6)),
@@ -93,12 +92,12 @@ pub(super) fn time_text(microseconds: f64) -> String {
     }
 }
 
-/// A round value with no more digits than it has.
+/// Formats a round value without trailing zeros.
 pub(super) fn tick_text(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     match text.split_once('.') {
-        None if text.len() > 3 => crate::compare::words::thousands(value),
+        None if text.len() > 3 => crate::compare::explanation::format_thousands(value),
         _ => text.to_owned(),
     }
 }
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_within() {
+    fn ticks_are_round_and_within_range() {
         assert_eq!(
             Scale::linear((0.0, 10.0), (0.0, 1.0)).ticks(5),
             [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_of_ratios_have_room() {
+    fn ratio_ticks_keep_minimum_distance() {
         let wide = Scale::logarithmic((0.4, 2.5), (0.0, 300.0));
         assert_eq!(ratio_ticks(&wide, 25.0), [1.0, 0.5, 2.0, 0.8, 1.25, 0.67, 1.5]);
         assert_eq!(ratio_ticks(&wide, 80.0), [1.0, 0.5, 2.0]);
@@ -131,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn times_have_the_unit_that_suits_them() {
+    fn time_text_chooses_unit() {
         assert_eq!([50.0, 2e3, 1e7].map(time_text), ["50 µs", "2 ms", "10 s"]);
     }
 
     #[test]
-    fn equal_factors_are_equally_far_apart() {
+    fn logarithmic_scale_has_equal_distances_for_equal_factors() {
         let scale = Scale::logarithmic((0.5, 2.0), (0.0, 100.0));
         assert!((scale.at(1.0) - 50.0).abs() < 1e-9);
         assert!((scale.at(1.25) + scale.at(0.8) - 100.0).abs() < 1e-9);

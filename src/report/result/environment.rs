@@ -1,110 +1,117 @@
-//! Where a comparison ran.
+//! Machine and software on which a comparison ran.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor::diagnosis::Diagnosis;
 
-/// The machine, its kernel, their settings, and this program.
+/// Machine, kernel, their settings, and this program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
-    /// This program.
+    /// Build of this program.
     pub program: ProgramDescription,
     /// `uname -r`.
     pub kernel_release: String,
     /// `uname -v`.
     pub kernel_version: String,
-    /// The kernel's command line, where it can be read.
-    pub kernel_command_line: Option<String>,
-    /// Those lines of the kernel's build configuration that matter here, where it can be read.
-    pub kernel_build: Option<Vec<Tunable>>,
-    /// The processors.
+    /// The parameters of the kernel command line that affect performance, if it can be read.
+    pub kernel_parameters: Option<KernelParameters>,
+    /// Relevant lines of the kernel's build configuration, if readable.
+    pub kernel_build: Option<Vec<NamedValue>>,
+    /// CPUs of the machine.
     pub cpu: CpuDescription,
-    /// `none`, `kvm`, `xen`, `container`…, as far as it can be told.
+    /// Detected virtualisation: `none`, `kvm`, `xen`, `container`, …
     pub virtualisation: String,
-    /// Each hardware vulnerability and what is done about it.
-    pub mitigations: Vec<Tunable>,
-    /// All memory, in bytes.
+    /// State of each hardware vulnerability, from `/sys/devices/system/cpu/vulnerabilities`.
+    pub mitigations: Vec<NamedValue>,
+    /// Memory of the machine.
     pub memory_bytes: u64,
-    /// The settings of the kernel that matter, as in force where server and client ran.
-    pub sysctls: Vec<Tunable>,
-    /// Limits of the process, such as open files and locked memory.
-    pub limits: Vec<Tunable>,
-    /// How busy the machine was by others before the first round: 1.0 is one processor.
+    /// Relevant sysctls in the namespaces of server and client.
+    pub sysctls: Vec<NamedValue>,
+    /// Resource limits of the process, such as open files and locked memory.
+    pub limits: Vec<NamedValue>,
+    /// CPU use of other processes before the first round: 1.0 is one CPU.
     pub load_before: f64,
-    /// What kernel, user and sandbox allow, as `ringpoll doctor` finds it where the servers ran.
-    /// Results of programs that had no doctor are without.
-    #[serde(default)]
-    pub doctor: Option<Diagnosis>,
+    /// Result of `ringpoll doctor` in the namespaces of the servers.
+    pub doctor: Diagnosis,
+}
+
+/// The parameters of the kernel command line that affect performance. Others are omitted, because
+/// they can contain secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelParameters {
+    /// The reported parameters, as written.
+    pub reported: Vec<String>,
+    /// The number of omitted parameters.
+    pub omitted: usize,
 }
 
 /// A name and its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Tunable {
-    /// Its name.
+pub struct NamedValue {
+    /// Name of the setting.
     pub name: String,
-    /// Its value as text.
+    /// Value as text.
     pub value: String,
 }
 
-/// This program.
+/// Build of this program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgramDescription {
-    /// Its version.
+    /// Version of the package.
     pub version: String,
-    /// The commit that it was built from, with `-dirty` behind it if the tree was not clean;
-    /// `None` where it was not built from a repository.
-    pub git: Option<String>,
-    /// Whether it was built with optimisation: figures of a build without are worth nothing.
+    /// Commit of the source, followed by `-dirty` for a modified tree; `None` outside a repository.
+    pub git_commit: Option<String>,
+    /// True for a build with optimisation.
     pub optimised: bool,
-    /// What it was built for.
+    /// Target triple.
     pub target: String,
 }
 
-/// The processors.
+/// CPUs of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuDescription {
-    /// Their name.
+    /// Model name.
     pub model: String,
-    /// How many this process may use.
+    /// Number of CPUs in the affinity mask of the process.
     pub available: usize,
-    /// How many there are.
+    /// Number of online CPUs.
     pub online: usize,
-    /// How many threads share a core.
+    /// Number of hardware threads per core.
     pub threads_per_core: usize,
-    /// How many memory nodes there are.
-    pub memory_nodes: usize,
-    /// The frequency governor; `None` where the machine does not tell.
+    /// Number of NUMA nodes.
+    pub numa_nodes: usize,
+    /// Frequency governor; `None` if the kernel does not report one.
     pub governor: Option<String>,
 }
 
-/// Where server and client ran.
+/// CPUs of server and client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Placement {
-    /// The processors of the server.
+pub struct CpuPlacement {
+    /// CPUs of the server.
     pub server_cpus: Vec<usize>,
-    /// The processors of the client.
+    /// CPUs of the client.
     pub client_cpus: Vec<usize>,
-    /// Whether server and client share a core.
-    pub shared: bool,
-    /// Why these, in words.
+    /// True if server and client share a core.
+    pub shares_core: bool,
+    /// Reason for this choice in words.
     pub reason: String,
 }
 
-/// Whether server and client had a network to themselves.
+/// Network isolation of server and client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Isolation {
-    /// Whether they had.
+    /// True if they ran in a network namespace without other traffic.
     pub network_namespace: bool,
-    /// How, or why not.
+    /// Kind of the namespace, or the reason for none.
     pub reason: String,
 }
 
-/// What the kernel says of a listener.
+/// Counters of lost connections, from `/proc/net/netstat`. They cover the network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListenerState {
-    /// Connections that found its queue full (`ListenOverflows`), in the whole namespace.
+    /// Connections that found the accept queue full (`ListenOverflows`).
     pub overflows: u64,
-    /// Connections that it dropped for that or another reason (`ListenDrops`).
+    /// Connections dropped for this or another reason (`ListenDrops`).
     pub drops: u64,
 }

@@ -1,42 +1,42 @@
-//! A ladder: from a mirror of the documents to the tuned engine, one technique added a rung.
+//! Ladder: an incremental ablation from an engine like the reference programs to the tuned
+//! engine. Each step adds one technique.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{MetricAt, MetricResult};
 
-/// What each rung of a ladder gains.
+/// Gain of each step of a ladder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Ladder {
-    /// As it was asked for: `epoll`, `io_uring`.
+pub struct LadderResult {
+    /// Name on the command line: `epoll`, `io_uring`.
     pub name: String,
-    /// What the rungs are compared by.
+    /// Metric by which the steps are compared.
     pub metric: MetricAt,
-    /// From the first on. Each is an arm.
-    pub rungs: Vec<Rung>,
+    /// Steps in order. Each is an arm.
+    pub steps: Vec<LadderStepResult>,
 }
 
-/// A rung: all that stands below it, and one technique more.
+/// One step of a ladder: the previous step and one more technique.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Rung {
-    /// Which arm it is, as its place in the list of arms.
+pub struct LadderStepResult {
+    /// Index in the list of arms.
     pub arm: usize,
-    /// What it adds to the rung below, in words.
+    /// Technique that it adds, in words.
     pub adds: String,
-    /// Why what it adds is not in force here; then it is not judged, and no rung is held against
-    /// it.
-    pub not_in_force: Option<String>,
-    /// What is different from the rung below besides.
-    pub remark: Option<String>,
-    /// The median of its rounds, in the metric's unit.
+    /// Reason for which the technique is not in use on this machine. Such a step is not compared.
+    pub unused_reason: Option<String>,
+    /// Other difference from the previous step.
+    pub note: Option<String>,
+    /// Median of its rounds, in the unit of the metric.
     pub value: Option<f64>,
-    /// System calls for each request, from the server's own report.
+    /// System calls per request that the server reports.
     pub system_calls_per_request: Option<f64>,
-    /// This rung over the first; the first itself has its second copy over its first, which is
-    /// the noise. `None` where it is not in force.
+    /// Ratio to the first step. For the first step, this is the control: its second instance over
+    /// its first. `None` if the technique is not in use.
     pub to_first: Option<MetricResult>,
-    /// The rung that it is held against: the nearest below it that is in force.
-    pub below: Option<usize>,
-    /// This rung over that one: what its technique gains.
-    pub to_below: Option<MetricResult>,
+    /// Index of the nearest previous step whose technique is in use.
+    pub previous: Option<usize>,
+    /// Ratio to that step: the gain of the technique.
+    pub to_previous: Option<MetricResult>,
 }

@@ -1,70 +1,70 @@
-//! What was measured in one round: one server process, one working point.
+//! Measurements of one round: one server process at one load level.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerState, Point};
+use super::{ListenerState, LoadLevel};
 
-/// One round of one arm at one working point, with a server process of its own. The rounds of a
-/// block at one point run at once, a slice of time each in turn.
+/// One round of one arm at one load level, with a separate server process. The rounds of a block
+/// at one load level are interleaved in slices of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Round {
-    /// Which arm, as its place in the list of arms.
+    /// Index in the list of arms.
     pub arm: usize,
-    /// Whether it is the second copy of the first arm, which shows the noise.
+    /// True for the second instance of the first arm, which shows the noise.
     pub control: bool,
-    /// At which working point.
-    pub point: Point,
-    /// In which block; rounds are paired within a block.
+    /// Load level of the round.
+    pub load_level: LoadLevel,
+    /// Number of the block. Rounds are paired within a block.
     pub block: usize,
-    /// The engine in force, as the server itself reported it at its end; `None` for another
-    /// program.
-    pub backend: Option<String>,
-    /// When it began, since the experiment did.
+    /// Engine name that the server reported at its end; `None` for another program.
+    pub engine: Option<String>,
+    /// Start time, relative to the start of the experiment.
     pub started_at_seconds: f64,
-    /// How long it was measured, all slices together.
+    /// Total duration of all slices.
     pub duration_ns: u64,
-    /// In how many slices of time, between which the other servers of the block had theirs.
+    /// Number of slices, between which the other servers of the block ran.
     pub slices: usize,
-    /// Requests answered rightly, to the last byte.
+    /// Requests with a correct response.
     pub requests: u64,
-    /// What went wrong.
+    /// Failed requests by cause.
     pub failures: Failures,
-    /// How long requests took.
+    /// Latencies of the requests.
     pub latency: LatencyPair,
-    /// What the server used.
-    pub server: ServerUse,
-    /// What our own server counted in its whole life, warm-up included; `None` for others.
+    /// Resources used by the server.
+    pub server: ServerUsage,
+    /// Counters of ringpoll's server since its start, including warm-up; `None` for another
+    /// program.
     pub counters: Option<ServerCounters>,
-    /// What the client used.
-    pub client: ClientUse,
-    /// What the rest of the machine did meanwhile.
-    pub machine: MachineUse,
+    /// Resources used by the client.
+    pub client: ClientUsage,
+    /// Use of the CPUs by others, and lost connections.
+    pub machine: MachineUsage,
 }
 
-/// Requests that were not answered rightly, by what went wrong.
+/// Failed requests by cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failures {
-    /// Answers with wrong bytes, too few or too many.
+    /// Responses with wrong, missing or additional bytes.
     pub wrong_bytes: u64,
-    /// Connections that the server refused.
+    /// Connections refused by the server.
     pub refused: u64,
-    /// Connections that were reset.
+    /// Connections reset by the server.
     pub reset: u64,
-    /// Requests that took too long.
+    /// Requests without a response before the timeout.
     pub timed_out: u64,
-    /// Requests that were due and could not be sent, for want of a connection or a port.
+    /// Scheduled requests that were not sent, because no connection or local port was free.
     pub not_sent: u64,
-    /// Anything else.
+    /// Other failures.
     pub other: u64,
-    /// The first of them in words.
+    /// Description of the first failure.
     pub example: Option<String>,
 }
 
 impl Failures {
-    /// Takes in those of another time.
+    /// Adds the failures of another slice.
     pub fn add(&mut self, other: Self) {
         self.wrong_bytes += other.wrong_bytes;
         self.refused += other.refused;
@@ -75,64 +75,66 @@ impl Failures {
         self.example = self.example.take().or(other.example);
     }
 
-    /// All together.
+    /// Returns the number of all failures.
     pub fn total(&self) -> u64 {
         self.wrong_bytes + self.refused + self.reset + self.timed_out + self.not_sent + self.other
     }
 }
 
-/// The same requests, looked at twice.
+/// Latencies with and without correction for coordinated omission. In a closed loop both are
+/// equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyPair {
-    /// From when the request was due: what somebody who asked would have waited.
+    /// Since the scheduled time of the request: corrected for coordinated omission.
     pub corrected: Latency,
-    /// From when it was really sent. In a closed loop both are the same.
+    /// Since the time at which the request was sent.
     pub uncorrected: Latency,
 }
 
-/// A histogram of latencies and its well-known points.
+/// Histogram of latencies and its percentiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
-    /// How many.
+    /// Number of requests.
     pub count: u64,
-    /// The median.
+    /// Median.
     pub p50_ns: u64,
-    /// 90 % were at least as fast.
+    /// 90th percentile.
     pub p90_ns: u64,
-    /// 99 % were.
+    /// 99th percentile.
     pub p99_ns: u64,
-    /// 99.9 % were.
+    /// 99.9th percentile.
     pub p99_9_ns: u64,
-    /// The slowest.
+    /// Maximum.
     pub max_ns: u64,
-    /// All of it, in nanoseconds: HdrHistogram's V2 form with DEFLATE, in base64.
+    /// Histogram in nanoseconds: the V2 DEFLATE format of HdrHistogram, in base64; empty in a
+    /// compact file.
     pub histogram: String,
 }
 
-/// What the server used while the round was measured, all its tasks together.
+/// Resources used by all threads of the server during the measured slices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ServerUse {
-    /// CPU time, of all processes and tasks, ended ones and the kernel's io-wq and SQPOLL
-    /// threads included.
+pub struct ServerUsage {
+    /// CPU time of all processes and threads, including ended ones and the io-wq and SQPOLL
+    /// threads of the kernel.
     pub cpu_ns: u64,
-    /// The part of it in user mode; the kernel counts it in ticks, so it is coarse.
+    /// Part of it in user mode. The kernel may account it in ticks.
     pub user_ns: u64,
-    /// The part of it in the kernel, likewise.
+    /// Part of it in kernel mode. The kernel may account it in ticks.
     pub system_ns: u64,
-    /// Context switches because a task had nothing to do.
+    /// Voluntary context switches: the thread waited.
     pub voluntary_switches: u64,
-    /// Context switches because another task had its turn.
+    /// Involuntary context switches: the thread was preempted.
     pub involuntary_switches: u64,
-    /// How many tasks it had at the end, and how many of them were the kernel's for io_uring.
+    /// Largest number of threads, including those of the kernel for io_uring.
     pub tasks: u32,
-    /// Those of them that the kernel runs for io_uring.
+    /// Largest number of io_uring kernel threads: io-wq workers and SQPOLL.
     pub io_uring_tasks: u32,
-    /// CPU time over the time that its processors had.
-    pub busy: f64,
+    /// CPU time divided by the available CPU time.
+    pub cpu_utilization: f64,
 }
 
-impl ServerUse {
-    /// Takes in what was used in another slice of time.
+impl ServerUsage {
+    /// Adds the usage of another slice.
     pub fn add(&mut self, other: Self) {
         self.cpu_ns += other.cpu_ns;
         self.user_ns += other.user_ns;
@@ -144,57 +146,54 @@ impl ServerUse {
     }
 }
 
-/// What our own server counted in its whole life.
+/// Counters of ringpoll's server since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerCounters {
-    /// Answers handed to the kernel to the last byte: what to divide by.
-    pub answered: u64,
+    /// Complete responses: the divisor of all "per request" numbers.
+    pub responses: u64,
     /// System calls by name.
     pub system_calls: BTreeMap<String, u64>,
-    /// Every other counter by name.
+    /// Other counters by name.
     pub counters: BTreeMap<String, u64>,
-    /// Events for each wait that brought any.
+    /// Events or completions per wait that returned any.
     pub events_per_wait: Option<f64>,
-    /// How many waits brought how many events.
+    /// Distribution of the number of events per wait.
     pub batch_sizes: Vec<BatchSize>,
 }
 
-/// How many waits brought at least so many events, and fewer than the next.
+/// Number of waits that returned at least `min_events` events and fewer than the next entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchSize {
-    /// The least number of events.
-    pub at_least: u64,
-    /// How many waits.
+    /// Smallest number of events.
+    pub min_events: u64,
+    /// Number of waits.
     pub waits: u64,
 }
 
-/// What the client used.
+/// Resources used by the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ClientUse {
-    /// CPU time of its threads.
+pub struct ClientUsage {
+    /// CPU time of all threads.
     pub cpu_ns: u64,
-    /// CPU time over the time that its threads had.
-    pub busy: f64,
-    /// The most connections that it had open at once.
-    pub connections: u64,
-    /// Connections that were to persist, and that the server ended between two answers. Results
-    /// of programs that knew no such load are without.
-    #[serde(default)]
-    pub connections_ended: u64,
-    /// At a fixed rate: how late the worst request was sent, after it was due.
-    pub most_late_ns: u64,
+    /// CPU time divided by the available CPU time.
+    pub cpu_utilization: f64,
+    /// Largest number of open connections.
+    pub max_open_connections: u64,
+    /// Keep-alive connections that the server closed between two responses.
+    pub connections_closed_by_server: u64,
+    /// At a fixed rate: the largest delay between the scheduled and the actual time of a request.
+    pub max_scheduling_delay_ns: u64,
 }
 
-/// What the rest of the machine did, in all slices of the block at this point together.
+/// Use of the CPUs by others, and lost connections, in all slices of a block at one load level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct MachineUse {
-    /// Time that the hypervisor kept from the processors of server and client, as a share.
-    pub stolen: f64,
-    /// Time that the control group was throttled.
+pub struct MachineUsage {
+    /// Share of the time of all CPUs of server and client that the hypervisor took (steal time).
+    pub steal_share: f64,
+    /// Time for which the control group was throttled.
     pub throttled_ns: u64,
-    /// Time of the server's processors that neither the server used nor nobody, as a share:
-    /// others, and interrupts.
-    pub server_cpus_others: f64,
-    /// What the listener's queue lost.
+    /// Share of the time of the server's CPUs used by other processes and interrupts.
+    pub server_cpus_other_share: f64,
+    /// Connections lost by the listener.
     pub listener: ListenerState,
 }

@@ -1,34 +1,34 @@
-//! What follows from the rounds.
+//! Metrics, their intervals, and verdicts.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Point;
+use super::LoadLevel;
 
-/// What is compared.
+/// Compared quantity.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// The server's CPU time for each request.
+    /// CPU time of the server per request.
     CpuPerRequest,
-    /// Requests answered in a second.
+    /// Requests with a correct response per second.
     Throughput,
-    /// The median latency, from when the request was due.
+    /// Median latency, corrected for coordinated omission.
     LatencyP50,
-    /// The latency that 99 % of requests stay below, from when they were due.
+    /// 99th percentile of latency, corrected for coordinated omission.
     LatencyP99,
-    /// System calls for each request, from the server's own report.
+    /// System calls per request that the server reports.
     SystemCallsPerRequest,
-    /// Context switches of the server for each request.
+    /// Context switches of the server per request.
     ContextSwitchesPerRequest,
 }
 
 impl Metric {
-    /// All of them, in the order of the tables.
+    /// All metrics, in table order.
     pub const ALL: &[Self] = &[
         Self::CpuPerRequest,
         Self::Throughput,
@@ -38,7 +38,7 @@ impl Metric {
         Self::ContextSwitchesPerRequest,
     ];
 
-    /// Its name in JSON and in `--fail-if`.
+    /// Returns the name in JSON and in `--fail-if`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CpuPerRequest => "cpu_per_request",
@@ -50,8 +50,8 @@ impl Metric {
         }
     }
 
-    /// Its name in a sentence.
-    pub const fn words(self) -> &'static str {
+    /// Returns the name in sentences and tables.
+    pub const fn label(self) -> &'static str {
         match self {
             Self::CpuPerRequest => "CPU per request",
             Self::Throughput => "throughput",
@@ -62,7 +62,7 @@ impl Metric {
         }
     }
 
-    /// The unit of its values; empty for plain numbers.
+    /// Returns the unit of values; empty for plain numbers.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::CpuPerRequest | Self::LatencyP50 | Self::LatencyP99 => "µs",
@@ -71,7 +71,7 @@ impl Metric {
         }
     }
 
-    /// Whether more of it is better.
+    /// Returns true if larger values are better.
     pub const fn more_is_better(self) -> bool {
         matches!(self, Self::Throughput)
     }
@@ -83,18 +83,18 @@ impl fmt::Display for Metric {
     }
 }
 
-/// A metric at a working point.
+/// A metric at a load level.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct MetricAt {
-    /// What.
+    /// Compared quantity.
     pub metric: Metric,
-    /// Where.
-    pub point: Point,
+    /// Load level of its rounds.
+    pub load_level: LoadLevel,
 }
 
-/// What can be said of an arm against the first.
+/// Verdict on one metric of an arm, compared with the first arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -102,157 +102,157 @@ pub enum Verdict {
     Better,
     /// The whole interval is on the worse side.
     Worse,
-    /// The whole interval is close to 1: see [`MetricResult::no_difference_larger_than`].
+    /// The whole interval is close to 1; see [`MetricResult::no_difference_larger_than`].
     NoDifference,
-    /// The interval is too wide to say anything.
+    /// The interval is too wide for any other verdict.
     Inconclusive,
-    /// This run cannot judge this metric: see [`MetricResult::reason`].
-    NotJudgeable,
+    /// The metric is not valid in this run; see [`MetricResult::reason`].
+    NotCompared,
 }
 
-/// One metric of one arm against the first.
+/// One metric of an arm, compared with the first arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricResult {
-    /// What.
+    /// Compared quantity.
     pub metric: Metric,
-    /// Where.
-    pub point: Point,
-    /// Whether this is the metric that the sentence is about.
-    pub decides: bool,
-    /// The first arm's value: the median of its rounds, in [`Metric::unit`].
+    /// Load level of its rounds.
+    pub load_level: LoadLevel,
+    /// True for the primary metric, on which the conclusion and the stopping rule are based.
+    pub is_primary: bool,
+    /// Median of the rounds of the first arm, in [`Metric::unit`].
     pub baseline: Option<f64>,
-    /// The other arm's value.
-    pub contender: Option<f64>,
-    /// Other / first: the mean over the pairs, on a logarithmic scale.
+    /// Median of the rounds of the other arm.
+    pub candidate: Option<f64>,
+    /// Ratio "other / first": the geometric mean over all pairs of rounds.
     pub ratio: Option<f64>,
-    /// The lower end of the ratio's interval.
+    /// Lower end of the confidence interval of the ratio.
     pub low: Option<f64>,
-    /// The upper end.
+    /// Upper end of the confidence interval of the ratio.
     pub high: Option<f64>,
-    /// How sure this interval is by itself, at the look at which it was taken. All intervals of
-    /// an experiment hold together with the confidence of the method.
+    /// Confidence of this interval alone, at the interim analysis that computed it. All intervals
+    /// of an experiment together hold with [`Method::confidence`](super::Method::confidence).
     pub confidence: Option<f64>,
-    /// How many blocks it rests on.
+    /// Number of pairs of rounds.
     pub pairs: usize,
-    /// What it comes to.
+    /// Verdict on the metric.
     pub verdict: Verdict,
-    /// With "no difference": larger than this, 0.02 being 2 %.
+    /// With "no difference": the bound of the relative difference; 0.02 is 2%.
     pub no_difference_larger_than: Option<f64>,
-    /// Why it cannot be judged.
+    /// Reason for which the metric was not compared.
     pub reason: Option<String>,
 }
 
-/// One arm against the first.
+/// Comparison of an arm with the first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
-    /// The first arm.
+    /// Index of the first arm.
     pub baseline: usize,
-    /// The other, as its place in the list of arms.
-    pub contender: usize,
-    /// Metric by metric, in the order of the tables.
+    /// Index of the other arm.
+    pub candidate: usize,
+    /// Metrics, in table order.
     pub metrics: Vec<MetricResult>,
-    /// The sentence about these two.
-    pub sentence: String,
-    /// What explains it, a line each: system calls, context switches, the split of the CPU time,
-    /// batches.
-    pub why: Vec<String>,
+    /// Conclusion in a sentence.
+    pub conclusion: String,
+    /// Probable causes of the difference: system calls, context switches, CPU time in user and
+    /// kernel mode, batch sizes.
+    pub causes: Vec<String>,
 }
 
-/// The first arm against itself.
+/// A/A comparison: the first arm with itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Control {
-    /// The second copy over the first, metric by metric. [`Verdict::Better`] or
-    /// [`Verdict::Worse`] here is a fault of the experiment.
+    /// Second instance over first, in table order. [`Verdict::Better`] or [`Verdict::Worse`]
+    /// means that the experiment is faulty.
     pub metrics: Vec<MetricResult>,
 }
 
-/// What makes an experiment, or a metric of it, not to be judged.
+/// Problem that invalidates an experiment or some of its metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gate {
-    /// Which rule.
+    /// Kind of the problem.
     pub kind: GateKind,
-    /// What it does.
+    /// Effect on the verdicts.
     pub effect: GateEffect,
-    /// The metrics concerned; empty for all.
+    /// Metrics concerned; empty for all.
     pub metrics: Vec<MetricAt>,
-    /// The arms concerned, as their places in the list; empty for all.
+    /// Indices of the arms concerned; empty for all.
     pub arms: Vec<usize>,
-    /// What was seen, in a sentence.
+    /// Symptom and probable cause in a sentence.
     pub reason: String,
-    /// The flag or the change to try, in a sentence.
+    /// Flag or change to try, in a sentence.
     pub remedy: String,
 }
 
-/// What a gate does.
+/// Effect of a gate on the verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateEffect {
-    /// Nothing of the experiment can be trusted.
+    /// The whole experiment is invalid.
     Invalid,
-    /// The metrics named cannot be judged.
-    NotJudgeable,
-    /// The verdicts stand; it is said all the same.
+    /// The metrics concerned are not compared.
+    NotCompared,
+    /// Verdicts are not changed.
     Warning,
 }
 
-/// The rules.
+/// Kind of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
-    /// The client was busy all the time and the server was not: throughput is the client's.
+    /// The client was saturated and the server was not, so throughput is that of the client.
     ClientSaturated,
-    /// Neither was busy all the time: throughput is bound by something else.
+    /// Neither client nor server was saturated, so throughput has another limit.
     ServerNotSaturated,
-    /// The server could not follow the offered rate, or the client did not offer it.
-    RateNotKept,
-    /// Answers with wrong bytes.
+    /// The server did not reach the offered rate, or the client did not offer it.
+    RateNotReached,
+    /// Responses had wrong bytes.
     WrongBytes,
-    /// Connections were refused, or dropped by a full queue.
+    /// Connections were refused, or dropped because the accept queue was full.
     ConnectionsRefused,
     /// Other requests failed.
     RequestsFailed,
-    /// The server ended connections that were to persist: the load was not what was asked for.
-    ConnectionsNotKept,
-    /// io_uring's completion queue overflowed.
-    CompletionsOverflowed,
-    /// The kernel found no receive buffer (ENOBUFS), or the server no slot.
-    BuffersRanOut,
-    /// The hypervisor kept processor time from us.
-    CpuStolen,
+    /// The server closed keep-alive connections, so the load was not the requested one.
+    ConnectionsClosedByServer,
+    /// The completion queue of io_uring overflowed.
+    CompletionQueueOverflow,
+    /// The kernel had no provided buffer (ENOBUFS), or the server no free slot.
+    OutOfBuffers,
+    /// The hypervisor took CPU time (steal time).
+    CpuSteal,
     /// The control group was throttled.
     CpuThrottled,
     /// Server and client share a core.
     SharedCore,
-    /// Others used the server's processors.
-    OthersOnTheCores,
-    /// The first arm differs from itself.
+    /// Other processes or interrupts used the CPUs of the server.
+    OtherLoadOnServerCpus,
+    /// The first arm differs from its second instance.
     ControlDiffers,
-    /// The engine in force is not the one that was asked for.
+    /// The server used another engine than the requested one.
     WrongEngine,
-    /// What a rung of a ladder adds is not in force.
-    TechniqueNotInForce,
-    /// Too few rounds for any interval.
+    /// The technique of a ladder step is not in use.
+    TechniqueNotInUse,
+    /// There were too few rounds for an interval.
     TooFewRounds,
     /// This program was built without optimisation.
     NotOptimised,
 }
 
-/// What a whole run comes to.
+/// Overall result of a run or an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// One arm is better than all others in the metric that decides; with two arms, the sentence
-    /// says which. With a ladder: its last rung against its first.
+    /// One arm is better than all others in the primary metric. A ladder compares its last step
+    /// with its first.
     Winner {
-        /// As its place in the list of arms.
+        /// Index in the list of arms.
         arm: usize,
     },
-    /// No difference that matters.
+    /// No arm differs from the first by more than the bound.
     NoDifference,
-    /// It depends on the load; only with several of them, or with a sweep.
+    /// The result depends on the load or on the value of the sweep.
     Depends,
-    /// Not enough to say.
+    /// Some intervals are too wide.
     Inconclusive,
-    /// Nothing of it can be trusted.
+    /// A gate has invalidated the experiment.
     Invalid,
 }

@@ -1,22 +1,25 @@
-//! Whether results answer the same question.
+//! Check that results are of the same comparison.
 
 use super::Named;
-use crate::report::result::{Arm, ArmKind, ComparisonResult, Experiment, Point, Setting};
+use crate::report::result::{Arm, ArmKind, ComparisonResult, Experiment, LoadLevel, Setting};
 
-/// Holds all against the first.
+/// Compares all results with the first.
 pub(super) fn check(all: &[Named]) -> Result<(), String> {
     let Some((first, others)) = all.split_first() else { return Ok(()) };
-    let mut complaints = Vec::new();
+    let mut messages = Vec::new();
     for other in others {
         let problems = problems(&first.result, &other.result);
-        complaints.extend(
+        messages.extend(
             problems.into_iter().map(|it| format!("  {} and {}: {it}", first.name, other.name)),
         );
     }
-    if complaints.is_empty() {
+    if messages.is_empty() {
         return Ok(());
     }
-    Err(format!("these do not answer the same question:\n{}", complaints.join("\n")))
+    Err(format!(
+        "these results are not comparable:\n{}\nUse results with the same arms, settings and loads.",
+        messages.join("\n")
+    ))
 }
 
 fn problems(first: &ComparisonResult, other: &ComparisonResult) -> Vec<String> {
@@ -32,11 +35,11 @@ fn problems(first: &ComparisonResult, other: &ComparisonResult) -> Vec<String> {
         return problems;
     }
     for (one, two) in first.experiments.iter().zip(&other.experiments) {
-        let what = format!("load {}", one.load.text);
+        let what = format!("load {}", one.load.description);
         compare_settings(&mut problems, &what, &one.load.parameters, &two.load.parameters);
         differ(&mut problems, "rate", given_rate(one), given_rate(two));
     }
-    // The words of the verdicts would mean something else.
+    // Verdicts depend on these.
     let (one, two) = (&first.method, &other.method);
     differ(&mut problems, "confidence", one.confidence, two.confidence);
     differ(&mut problems, "negligible difference", one.negligible, two.negligible);
@@ -44,7 +47,7 @@ fn problems(first: &ComparisonResult, other: &ComparisonResult) -> Vec<String> {
     problems
 }
 
-/// Notes it if two things are not the same, and returns whether.
+/// Adds a message if two values differ, and returns true then.
 fn differ<T: PartialEq + std::fmt::Display>(
     problems: &mut Vec<String>,
     what: &str,
@@ -53,7 +56,7 @@ fn differ<T: PartialEq + std::fmt::Display>(
 ) -> bool {
     let different = first != other;
     if different {
-        problems.push(format!("{what}: {first} there, {other} here"));
+        problems.push(format!("{what}: {first} and {other}"));
     }
     different
 }
@@ -64,15 +67,15 @@ fn labels(result: &ComparisonResult) -> String {
 
 fn loads(result: &ComparisonResult) -> String {
     let load = |experiment: &Experiment| match &experiment.sweep {
-        Some(sweep) => format!("{} ({} = {})", experiment.load.text, sweep.key, sweep.value),
-        None => format!("{}: {}", experiment.load.name, experiment.load.text),
+        Some(sweep) => format!("{} ({} = {})", experiment.load.description, sweep.key, sweep.value),
+        None => format!("{}: {}", experiment.load.name, experiment.load.description),
     };
     result.experiments.iter().map(load).collect::<Vec<_>>().join("; ")
 }
 
-/// A rate that was found by calibration suits its machine; one that was asked for is the load.
+/// Returns the rate if it was set with `--rate`. A calibrated rate depends on the machine.
 fn given_rate(experiment: &Experiment) -> String {
-    let fixed = experiment.working_points.iter().find(|it| it.point == Point::FixedRate);
+    let fixed = experiment.load_levels.iter().find(|it| it.load_level == LoadLevel::FixedRate);
     let given =
         fixed.filter(|it| it.rate_origin.as_deref().is_some_and(|it| it.contains("--rate")));
     match given.and_then(|it| it.requests_per_second) {
@@ -83,11 +86,11 @@ fn given_rate(experiment: &Experiment) -> String {
 
 fn compare_arms(problems: &mut Vec<String>, first: &Arm, other: &Arm) {
     let kind = |arm: &Arm| match arm.kind {
-        ArmKind::Engine => "an engine",
-        ArmKind::Command => "another program",
+        ArmKind::Engine => "ringpoll engine",
+        ArmKind::Command => "other program",
     };
     differ(problems, &first.label, kind(first), kind(other));
-    // An engine is started from wherever this program lies; its settings tell what it does.
+    // The command line of an engine has the path of ringpoll; its settings are compared below.
     if first.kind == ArmKind::Command {
         let command = |arm: &Arm| arm.command_line.join(" ");
         differ(problems, &first.label, command(first), command(other));
@@ -98,10 +101,10 @@ fn compare_arms(problems: &mut Vec<String>, first: &Arm, other: &Arm) {
 fn compare_settings(problems: &mut Vec<String>, what: &str, first: &[Setting], other: &[Setting]) {
     let value_in = |settings: &[Setting], key: &str| {
         let found = settings.iter().find(|it| it.key == key);
-        found.map_or_else(|| "not known".to_owned(), |it| it.value.clone())
+        found.map_or_else(|| "unknown".to_owned(), |it| it.value.clone())
     };
-    let only_there = other.iter().filter(|it| first.iter().all(|one| one.key != it.key));
-    for setting in first.iter().chain(only_there) {
+    let only_in_other = other.iter().filter(|it| first.iter().all(|one| one.key != it.key));
+    for setting in first.iter().chain(only_in_other) {
         let key = &setting.key;
         let what = format!("{what}: {key}");
         differ(problems, &what, value_in(first, key), value_in(other, key));

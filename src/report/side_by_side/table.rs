@@ -1,4 +1,4 @@
-//! Results beside each other, for a terminal.
+//! Terminal tables of several results.
 
 use std::fmt::Write;
 
@@ -7,30 +7,31 @@ use comfy_table::{
 };
 
 use super::{Group, Row, SideBySide};
-use crate::compare::words::{at_point, thousands};
-use crate::report::result::{Metric, Point};
-use crate::report::verdict_words::verdict_words;
+use crate::compare::explanation::{at_load_level, format_thousands};
+use crate::report::cells::{NO_VALUE, values};
+use crate::report::labels::verdict_label;
+use crate::report::result::{LoadLevel, Metric};
 
-/// What decides, and the throughput, in tables that are at most so many columns wide. The page has
-/// all the other metrics.
+/// Returns tables of the primary metric and of throughput, at most `width` columns wide. Other
+/// metrics are only in the HTML page.
 pub fn render(side_by_side: &SideBySide, width: Option<u16>) -> String {
     let mut text = String::new();
     for group in side_by_side.groups() {
-        if group.metric.decides || group.metric.metric == Metric::Throughput {
+        if group.metric.is_primary || group.metric.metric == Metric::Throughput {
             let _ = writeln!(text, "{}\n{}\n", heading(&group), table(&group, width));
         }
     }
-    text + "The other metrics: --html FILE\n"
+    text + "For the other metrics, use --html FILE.\n"
 }
 
 fn heading(group: &Group) -> String {
     let arms = &group.result.arms;
-    let place = match group.metric.point {
-        // Each machine has a rate of its own, which stands in its row.
-        Point::FixedRate => "at a fixed rate".to_owned(),
-        Point::Saturated => at_point(Point::Saturated, &[]),
+    let level = match group.metric.load_level {
+        // The rate differs between machines, so it is in the rows.
+        LoadLevel::FixedRate => "at a fixed rate".to_owned(),
+        LoadLevel::Saturation => at_load_level(LoadLevel::Saturation, &[]),
     };
-    let emulated = if group.emulated { "EMULATED, no time of a real machine: " } else { "" };
+    let emulated = if group.emulated { "EMULATED CPU, not times of a real machine: " } else { "" };
     let unit = match group.metric.metric.unit() {
         "" => String::new(),
         unit => format!(" ({unit})"),
@@ -40,12 +41,12 @@ fn heading(group: &Group) -> String {
         None => String::new(),
     };
     format!(
-        "{emulated}{}{unit} {place}: {} against {}{sweep}\nload: {}: {}",
-        group.metric.metric.words(),
-        arms[group.comparison.contender].label,
+        "{emulated}{}{unit} {level}: {} compared with {}{sweep}\nload: {}: {}",
+        group.metric.metric.label(),
+        arms[group.comparison.candidate].label,
         arms[group.comparison.baseline].label,
         group.experiment.load.name,
-        group.experiment.load.text
+        group.experiment.load.description
     )
 }
 
@@ -58,10 +59,10 @@ fn table(group: &Group, width: Option<u16>) -> Table {
     }
     let arms = &group.result.arms;
     table.set_header([
-        "kernel · processor".to_owned(),
+        "kernel · CPU".to_owned(),
         "requests/s".to_owned(),
         arms[group.comparison.baseline].label.clone(),
-        arms[group.comparison.contender].label.clone(),
+        arms[group.comparison.candidate].label.clone(),
         "ratio".to_owned(),
         "interval".to_owned(),
         "verdict".to_owned(),
@@ -72,7 +73,7 @@ fn table(group: &Group, width: Option<u16>) -> Table {
         if (1..=5).contains(&index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        // Where it is narrow, numbers stay in one piece, and names do not.
+        // In a narrow table, names are wrapped and numbers are not.
         if (4..=6).contains(&index) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
@@ -82,32 +83,17 @@ fn table(group: &Group, width: Option<u16>) -> Table {
 
 fn cells(row: &Row) -> [String; 8] {
     let metric = row.metric;
-    let none = || "–".to_owned();
-    let points = &row.experiment.working_points;
-    let rate = points.iter().find(|it| it.point == metric.point);
+    let rate = row.experiment.load_levels.iter().find(|it| it.load_level == metric.load_level);
     let rate = rate.and_then(|it| it.requests_per_second);
+    let [baseline, candidate, ratio, interval] = values(metric);
     [
-        row.where_words(),
-        rate.map_or_else(none, thousands),
-        metric.baseline.map_or_else(none, |it| quantity(metric.metric, it)),
-        metric.contender.map_or_else(none, |it| quantity(metric.metric, it)),
-        metric.ratio.map_or_else(none, |it| format!("{it:.3}")),
-        match (metric.low, metric.high) {
-            (Some(low), Some(high)) => format!("{low:.3} – {high:.3}"),
-            _ => none(),
-        },
-        if row.is_invalid() { "invalid".to_owned() } else { verdict_words(metric) },
+        row.machine(),
+        rate.map_or_else(|| NO_VALUE.to_owned(), format_thousands),
+        baseline,
+        candidate,
+        ratio,
+        interval,
+        if row.is_invalid() { "invalid".to_owned() } else { verdict_label(metric) },
         row.named.name.clone(),
     ]
-}
-
-/// As many digits as count.
-pub(in crate::report) fn quantity(metric: Metric, value: f64) -> String {
-    match value {
-        _ if metric == Metric::Throughput => thousands(value),
-        value if value >= 1000.0 => thousands(value),
-        value if value >= 100.0 => format!("{value:.0}"),
-        value if value >= 0.1 => format!("{value:.2}"),
-        value => format!("{value:.4}"),
-    }
 }

@@ -1,33 +1,33 @@
-//! Several results beside each other: a line for each kernel or machine.
+//! Page of several results side by side: one row per kernel or machine.
 
 use maud::{Markup, html};
 
-use super::figure::{self, Place};
 use super::metrics::{interval, reason, verdict};
+use super::numbers::{self, JsonPath};
 use super::ratio::RatioAxis;
-use crate::report::result::{Metric, Point, Verdict};
+use crate::report::result::{LoadLevel, Metric, Verdict};
 use crate::report::side_by_side::{Group, Row, SideBySide};
 
-/// All of the page.
+/// Returns the body of the page.
 pub(super) fn body(title: &str, side_by_side: &SideBySide) -> Markup {
     let groups = side_by_side.groups();
-    let (deciding, others): (Vec<&Group>, Vec<&Group>) =
-        groups.iter().partition(|group| group.metric.decides);
+    let (primary, others): (Vec<&Group>, Vec<&Group>) =
+        groups.iter().partition(|group| group.metric.is_primary);
     html! {
         header {
             p.kicker { "ringpoll report" }
             h1 { (title) }
             div.verdict.open {
-                @for group in &deciding { p.sentence { (sentence(group)) } }
+                @for group in &primary { p.conclusion { (conclusion(group)) } }
             }
         }
-        @for group in &deciding { (section(group)) }
+        @for group in &primary { (section(group)) }
         @for emulated in [false, true] {
             @let others = others.iter().filter(|group| group.emulated == emulated);
             @if others.clone().next().is_some() {
                 section.card {
                     details {
-                        summary { h2 { "The other metrics" @if emulated { ", emulated" } } }
+                        summary { h2 { "Other metrics" @if emulated { ", emulated" } } }
                         @for group in others { h3 { (heading(group)) } (table(group)) }
                     }
                 }
@@ -37,14 +37,15 @@ pub(super) fn body(title: &str, side_by_side: &SideBySide) -> Markup {
     }
 }
 
-/// `CPU per request at a fixed rate, B against A, 5 results: better on 3, no difference on 2.`
-fn sentence(group: &Group) -> String {
+/// Returns for example `CPU per request at a fixed rate, B compared with A, 5 results: better on
+/// 3, no difference on 2.`
+fn conclusion(group: &Group) -> String {
     let verdicts = [
         (Verdict::Better, "better"),
         (Verdict::Worse, "worse"),
         (Verdict::NoDifference, "no difference"),
         (Verdict::Inconclusive, "inconclusive"),
-        (Verdict::NotJudgeable, "not judged"),
+        (Verdict::NotCompared, "not compared"),
     ];
     let counted = |it: &(Verdict, &str)| {
         let of_it = |row: &&Row| !row.is_invalid() && row.metric.verdict == it.0;
@@ -63,19 +64,19 @@ fn sentence(group: &Group) -> String {
 
 fn heading(group: &Group) -> String {
     let arms = &group.result.arms;
-    let place = match group.metric.point {
-        Point::FixedRate => "at a fixed rate",
-        Point::Saturated => "at saturation",
+    let level = match group.metric.load_level {
+        LoadLevel::FixedRate => "at a fixed rate",
+        LoadLevel::Saturation => "at saturation",
     };
     let sweep = group.experiment.sweep.as_ref();
     let load = (group.result.experiments.len() > 1)
         .then(|| format!(" under {}", group.experiment.load.name));
     let sweep = sweep.map(|it| format!(", {} = {}", it.key, it.value)).or(load).unwrap_or_default();
     format!(
-        "{}{} {place}{sweep}, {} against {}",
+        "{}{} {level}{sweep}, {} compared with {}",
         if group.emulated { "Emulated: " } else { "" },
-        group.metric.metric.words(),
-        arms[group.comparison.contender].label,
+        group.metric.metric.label(),
+        arms[group.comparison.candidate].label,
         arms[group.comparison.baseline].label,
     )
 }
@@ -84,7 +85,7 @@ fn section(group: &Group) -> Markup {
     html! {
         section.card {
             h2 { (heading(group)) }
-            p.load { "Load: " (group.experiment.load.text) }
+            p.load { "Load: " (group.experiment.load.description) }
             @if group.emulated { (super::emulated()) }
             (table(group))
         }
@@ -109,10 +110,10 @@ fn table(group: &Group) -> Markup {
             table.metrics {
                 thead {
                     tr {
-                        th scope="col" { "kernel · processor" }
+                        th scope="col" { "kernel · CPU" }
                         th.number scope="col" { "offered, requests/s" }
                         (label(group.comparison.baseline))
-                        (label(group.comparison.contender))
+                        (label(group.comparison.candidate))
                         th.picture scope="col" { (axis.header("less", "more")) }
                         th.number scope="col" { "ratio" }
                         th.number scope="col" { "interval" }
@@ -126,17 +127,18 @@ fn table(group: &Group) -> Markup {
 }
 
 fn row(row: &Row, axis: &RatioAxis) -> Markup {
-    let [at_experiment, at_comparison, at_metric] = row.places;
-    let experiment = Place::root_of(row.index).at("experiments").at(at_experiment);
-    let place = experiment.at("comparisons").at(at_comparison).at("metrics").at(at_metric);
+    let [at_experiment, at_comparison, at_metric] = row.indices;
+    let experiment = JsonPath::root_of(row.index).at("experiments").at(at_experiment);
+    let json = experiment.at("comparisons").at(at_comparison).at("metrics").at(at_metric);
     let metric = row.metric;
-    let points = row.experiment.working_points.iter().enumerate();
-    let rate = points.filter(|it| it.1.point == metric.point).map(|(at, it)| {
-        let place = experiment.at("working_points").at(at).at("requests_per_second");
-        figure::of_metric(&place, Metric::Throughput, it.requests_per_second)
+    let levels = row.experiment.load_levels.iter().enumerate();
+    let rate = levels.filter(|it| it.1.load_level == metric.load_level).map(|(at, it)| {
+        let json = experiment.at("load_levels").at(at).at("requests_per_second");
+        numbers::of_metric(&json, Metric::Throughput, it.requests_per_second)
     });
     let noise = row.experiment.control.metrics.iter();
-    let noise = noise.clone().find(|it| (it.metric, it.point) == (metric.metric, metric.point));
+    let noise =
+        noise.clone().find(|it| (it.metric, it.load_level) == (metric.metric, metric.load_level));
     html! {
         tr {
             th scope="row" {
@@ -144,15 +146,15 @@ fn row(row: &Row, axis: &RatioAxis) -> Markup {
                 div.aside { (row.named.result.environment.cpu.model) }
             }
             td.number { @for it in rate { (it) } }
-            td.number { (figure::of_metric(&place.at("baseline"), metric.metric, metric.baseline)) }
-            td.number { (figure::of_metric(&place.at("contender"), metric.metric, metric.contender)) }
-            td.picture { (axis.mark(&place, metric, noise)) }
-            td.number { (figure::ratio(&place.at("ratio"), metric.ratio)) }
-            td.number { (interval(&place, metric)) }
+            td.number { (numbers::of_metric(&json.at("baseline"), metric.metric, metric.baseline)) }
+            td.number { (numbers::of_metric(&json.at("candidate"), metric.metric, metric.candidate)) }
+            td.picture { (axis.mark(&json, metric, noise)) }
+            td.number { (numbers::ratio(&json.at("ratio"), metric.ratio)) }
+            td.number { (interval(&json, metric)) }
             td {
                 @if row.is_invalid() {
-                    span.says.worse { span.sign aria-hidden="true" { "✗" } " invalid" }
-                    div.reason { (row.experiment.sentence) }
+                    span.verdict-label.worse { span.sign aria-hidden="true" { "✗" } " invalid" }
+                    div.reason { (row.experiment.conclusion) }
                 } @else {
                     (verdict(metric)) (reason(metric))
                 }
@@ -164,12 +166,12 @@ fn row(row: &Row, axis: &RatioAxis) -> Markup {
 fn files(side_by_side: &SideBySide) -> Markup {
     html! {
         section.card {
-            h2 { "The results" }
+            h2 { "Results" }
             div.scroll {
                 table {
                     thead {
                         tr {
-                            @for name in ["file", "kernel", "processor", "virtualisation", "ringpoll", "began", "says"] {
+                            @for name in ["file", "kernel", "CPU", "virtualisation", "ringpoll", "started", "conclusion"] {
                                 th scope="col" { (name) }
                             }
                         }
@@ -183,9 +185,9 @@ fn files(side_by_side: &SideBySide) -> Markup {
                                 td { (environment.kernel_release) }
                                 td { (environment.cpu.model) }
                                 td { (environment.virtualisation) }
-                                td { (program.version) " " (program.git.as_deref().unwrap_or("")) }
+                                td { (program.version) " " (program.git_commit.as_deref().unwrap_or("")) }
                                 td { (named.result.started_at) }
-                                td.prose { (named.result.sentence) }
+                                td.prose { (named.result.conclusion) }
                             }
                         }
                     }

@@ -1,14 +1,14 @@
-//! What was compared, how it was measured, and where.
+//! Arms, method and environment of a comparison.
 
 use maud::{Markup, html};
 
-use super::arms::chip;
-use super::figure::{self, Place};
-use crate::doctor::diagnosis::{Absence, Diagnosis};
-use crate::report::result::{Arm, ComparisonResult, Setting, Tunable};
+use super::arm_marks::chip;
+use super::numbers::{self, JsonPath};
+use crate::doctor::diagnosis::{Diagnosis, MissingReason};
+use crate::report::result::{Arm, ComparisonResult, NamedValue, Setting};
 
-/// One line under the verdict.
-pub(super) fn in_short(result: &ComparisonResult) -> Markup {
+/// Returns the line below the conclusion.
+pub(super) fn summary_line(result: &ComparisonResult) -> Markup {
     let environment = &result.environment;
     html! {
         p.short {
@@ -19,17 +19,17 @@ pub(super) fn in_short(result: &ComparisonResult) -> Markup {
     }
 }
 
-/// The arms: what differs, and all their settings.
+/// Returns the section of the arms: differing settings, and all settings.
 pub(super) fn arms(result: &ComparisonResult) -> Markup {
     html! {
         section.card {
             h2 { "Arms" }
             @if result.differences.is_empty() {
-                p { "All settings are the same in all arms." }
+                p { "All settings are equal in all arms." }
             } @else {
                 div.scroll {
                     table {
-                        caption { "These settings differ; all others are the same in all arms" }
+                        caption { "Settings that differ. All others are equal in all arms." }
                         thead {
                             tr {
                                 th scope="col" { "setting" }
@@ -41,7 +41,12 @@ pub(super) fn arms(result: &ComparisonResult) -> Markup {
                                 tr {
                                     th scope="row" { code { (difference.key) } }
                                     @for value in &difference.values {
-                                        td { @match value { Some(value) => code { (value) }, None => (figure::nothing()) } }
+                                        td {
+                                            @match value {
+                                                Some(value) => code { (value) },
+                                                None => (numbers::no_value()),
+                                            }
+                                        }
                                     }
                                 }
                             }
@@ -61,9 +66,9 @@ fn one_arm(result: &ComparisonResult, index: usize, arm: &Arm) -> Markup {
                 (chip(&result.arms, index))
                 @if let Some(engine) = &arm.engine { span.aside { (engine) } }
             }
-            p { "Started as " code { (arm.command_line.join(" ")) } }
+            p { "Command: " code { (arm.command_line.join(" ")) } }
             @if !arm.kernel_features.is_empty() {
-                p { "In force in the kernel: " (arm.kernel_features.join(", ")) }
+                p { "Kernel features in use: " (arm.kernel_features.join(", ")) }
             }
             (settings(&arm.settings))
         }
@@ -75,7 +80,7 @@ fn settings(settings: &[Setting]) -> Markup {
         @if !settings.is_empty() {
             div.scroll {
                 table {
-                    thead { tr { th scope="col" { "setting" } th scope="col" { "value" } th scope="col" { "from" } } }
+                    thead { tr { th scope="col" { "setting" } th scope="col" { "value" } th scope="col" { "origin" } } }
                     tbody {
                         @for setting in settings {
                             tr {
@@ -95,35 +100,35 @@ fn entry(name: &str, content: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (content) } } }
 }
 
-/// How it was measured.
-pub(super) fn method(result: &ComparisonResult, root: &Place) -> Markup {
-    let (method, place) = (&result.method, root.at("method"));
-    let placement = &method.placement;
+/// Returns the section of the method.
+pub(super) fn method(result: &ComparisonResult, root: &JsonPath) -> Markup {
+    let (method, json) = (&result.method, root.at("method"));
+    let placement = &method.cpu_placement;
     let seconds = |name: &str, value: f64| {
-        html! { (figure::decimal(&place.at(name), Some(value), 2)) " s" }
+        html! { (numbers::decimal(&json.at(name), Some(value), 2)) " s" }
     };
     html! {
         section.card {
             h2 { "Method" }
             p {
-                "Each block runs every arm, and the first one twice, in random order, each round "
-                "with a server process of its own. Ratios are taken within blocks."
+                "Each block runs all arms, and the first arm twice, in random order. Each round has "
+                "a separate server process. Ratios are computed within blocks."
             }
             dl {
                 (entry("seed", &html! { code { (method.seed) } }))
-                (entry("a round", &seconds("round_seconds", method.round_seconds)))
-                (entry("warm-up before it", &seconds("warm_up_seconds", method.warm_up_seconds)))
-                (entry("time for each load", &seconds("budget_seconds", method.budget_seconds)))
-                (entry("time in all", &html! {
-                    (figure::decimal(&root.at("duration_seconds"), Some(result.duration_seconds), 0)) " s"
+                (entry("round", &seconds("round_seconds", method.round_seconds)))
+                (entry("warm-up", &seconds("warm_up_seconds", method.warm_up_seconds)))
+                (entry("time budget per load", &seconds("budget_seconds", method.budget_seconds)))
+                (entry("total time", &html! {
+                    (numbers::decimal(&root.at("duration_seconds"), Some(result.duration_seconds), 0)) " s"
                 }))
-                (entry("confidence", &figure::percent(&place.at("confidence"), Some(method.confidence), 1)))
+                (entry("confidence", &numbers::percent(&json.at("confidence"), Some(method.confidence), 1)))
                 (entry("no difference", &html! {
-                    "within " (figure::percent(&place.at("negligible"), Some(method.negligible), 1))
-                    ", or shown to be within "
-                    (figure::percent(&place.at("equivalence"), Some(method.equivalence), 1))
+                    "within " (numbers::percent(&json.at("negligible"), Some(method.negligible), 1))
+                    ", or proved within "
+                    (numbers::percent(&json.at("equivalence"), Some(method.equivalence), 1))
                 }))
-                (entry("processors", &html! {
+                (entry("CPUs", &html! {
                     "server " (list(&placement.server_cpus)) ", client " (list(&placement.client_cpus))
                     ": " (placement.reason)
                 }))
@@ -138,67 +143,72 @@ fn list(cpus: &[usize]) -> String {
     cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Where it ran.
-pub(super) fn environment(result: &ComparisonResult, root: &Place) -> Markup {
-    let (environment, place) = (&result.environment, root.at("environment"));
+/// Returns the section of the environment.
+pub(super) fn environment(result: &ComparisonResult, root: &JsonPath) -> Markup {
+    let (environment, json) = (&result.environment, root.at("environment"));
     let (cpu, program) = (&environment.cpu, &environment.program);
     html! {
         section.card {
             h2 { "Environment" }
             dl {
                 (entry("kernel", &html! { (environment.kernel_release) " " (environment.kernel_version) }))
-                (entry("processors", &html! {
+                (entry("CPUs", &html! {
                     (cpu.available) " of " (cpu.online) " × " (cpu.model) ", " (cpu.threads_per_core)
-                    " thread(s) a core, " (cpu.memory_nodes) " memory node(s), governor "
-                    (cpu.governor.as_deref().unwrap_or("not known"))
+                    " thread(s) per core, " (cpu.numa_nodes) " NUMA node(s), governor "
+                    (cpu.governor.as_deref().unwrap_or("unknown"))
                 }))
                 (entry("virtualisation", &html! { (environment.virtualisation) }))
                 (entry("memory", &html! {
-                    (figure::mebibytes(&place.at("memory_bytes"), environment.memory_bytes)) " MiB"
+                    (numbers::mebibytes(&json.at("memory_bytes"), environment.memory_bytes)) " MiB"
                 }))
-                (entry("load by others before", &html! {
-                    (figure::decimal(&place.at("load_before"), Some(environment.load_before), 2))
-                    " processors"
+                (entry("other load before", &html! {
+                    (numbers::decimal(&json.at("load_before"), Some(environment.load_before), 2))
+                    " CPUs"
                 }))
                 (entry("ringpoll", &html! {
-                    (program.version) " (" (program.git.as_deref().unwrap_or("not from a repository"))
+                    (program.version) " (" (program.git_commit.as_deref().unwrap_or("no commit known"))
                     "), " (program.target)
                     @if !program.optimised { ", built without optimisation" }
                 }))
-                @if let Some(doctor) = &environment.doctor {
-                    (entry("io_uring", &html! { (doctor.in_short()) }))
-                }
-                @if let Some(line) = &environment.kernel_command_line {
-                    (entry("kernel command line", &html! { code { (line) } }))
+                (entry("io_uring", &html! { (environment.doctor.summary()) }))
+                @if let Some(parameters) = &environment.kernel_parameters {
+                    @let omitted = json.at("kernel_parameters").at("omitted");
+                    (entry("kernel parameters", &html! {
+                        code { (parameters.reported.join(" ")) }
+                        " (" (numbers::count(&omitted, parameters.omitted as u64)) " omitted)"
+                    }))
                 }
             }
-            @if let Some(doctor) = &environment.doctor { (missing(doctor)) }
-            (tunables("Kernel settings", Some(&environment.sysctls)))
-            (tunables("Limits", Some(&environment.limits)))
-            (tunables("Hardware vulnerabilities", Some(&environment.mitigations)))
-            (tunables("Kernel build", environment.kernel_build.as_ref()))
+            (missing(&environment.doctor))
+            (named_values("sysctls", Some(&environment.sysctls)))
+            (named_values("Resource limits", Some(&environment.limits)))
+            (named_values("Hardware vulnerabilities", Some(&environment.mitigations)))
+            (named_values("Kernel build", environment.kernel_build.as_ref()))
         }
     }
 }
 
-/// What io_uring cannot do there, and why.
+/// Returns the table of missing io_uring capabilities and their reasons.
 fn missing(doctor: &Diagnosis) -> Markup {
-    let reason = |(name, absence): (&String, &Absence)| Tunable {
+    let reason = |(name, absence): (&String, &MissingReason)| NamedValue {
         name: name.clone(),
         value: absence.reason.clone(),
     };
-    tunables("Missing from io_uring", Some(&doctor.missing.iter().map(reason).collect()))
+    named_values(
+        "Missing io_uring capabilities",
+        Some(&doctor.missing.iter().map(reason).collect()),
+    )
 }
 
-fn tunables(name: &str, tunables: Option<&Vec<Tunable>>) -> Markup {
+fn named_values(name: &str, values: Option<&Vec<NamedValue>>) -> Markup {
     html! {
-        @if let Some(tunables) = tunables.filter(|it| !it.is_empty()) {
+        @if let Some(values) = values.filter(|it| !it.is_empty()) {
             details {
                 summary { (name) }
                 div.scroll {
                     table {
                         tbody {
-                            @for it in tunables {
+                            @for it in values {
                                 tr { th scope="row" { code { (it.name) } } td { code { (it.value) } } }
                             }
                         }

@@ -1,22 +1,21 @@
-//! How arms are told apart in plots: by colour, by the shape of their marks and by the dashes of
-//! their lines.
+//! Marks of arms in plots: each arm has a colour, a shape and a dash pattern.
 
 use maud::{Markup, html};
 
 use crate::report::result::Arm;
 
-/// So many arms have looks of their own; after that they come again.
-const LOOKS: usize = 5;
+/// Number of distinct styles. More arms reuse them.
+const STYLES: usize = 5;
 
-/// The class that gives an arm its colour and its dashes.
+/// Returns the CSS class of the colour and the dash pattern of an arm.
 pub(super) fn class(arm: usize) -> String {
-    format!("arm-{}", arm % LOOKS)
+    format!("arm-{}", arm % STYLES)
 }
 
-/// The outline of an arm's mark: circle, square, triangle, diamond, cross.
+/// Returns the path of the mark of an arm: circle, square, triangle, diamond or cross.
 pub(super) fn shape(arm: usize, x: f64, y: f64, radius: f64) -> String {
     let r = radius;
-    match arm % LOOKS {
+    match arm % STYLES {
         0 => format!(
             "M{:.2} {y:.2}a{r:.2} {r:.2} 0 1 0 {:.2} 0a{r:.2} {r:.2} 0 1 0 {:.2} 0z",
             x - r,
@@ -39,7 +38,7 @@ pub(super) fn shape(arm: usize, x: f64, y: f64, radius: f64) -> String {
     }
 }
 
-/// An arm's mark with its name.
+/// Returns the mark and the name of an arm.
 pub(super) fn chip(arms: &[Arm], arm: usize) -> Markup {
     html! {
         span.chip {
@@ -52,7 +51,7 @@ pub(super) fn chip(arms: &[Arm], arm: usize) -> Markup {
     }
 }
 
-/// All of them.
+/// Returns the legend of all arms, followed by `more`.
 pub(super) fn legend(arms: &[Arm], more: &Markup) -> Markup {
     html! {
         p.legend {
