@@ -1,11 +1,10 @@
-//! What this kernel, this user and this sandbox allow, found by doing it, and what follows for the
-//! server.
+//! `ringpoll doctor`: probes what this kernel, user and sandbox allow, and what the server would
+//! use of it.
 //!
-//! 1. [`diagnosis`]: the model, which is also what `--json` prints. [`schema`]: the same for other
-//!    programs.
-//! 2. [`examine`]: how it is found. [`obstruction`]: why io_uring cannot be had.
-//! 3. [`kernel_faults`], [`techniques`]: what follows from it.
-//! 4. [`table`]: for a terminal. [`seccomp`]: the profile that is missing.
+//! 1. [`diagnosis`]: the data model, printed by `--json`. [`schema`]: its JSON Schema.
+//! 2. [`examine`]: fills the model. [`obstruction`]: the reason why io_uring is unavailable.
+//! 3. [`kernel_faults`], [`techniques`]: known kernel faults, and the techniques in force.
+//! 4. [`table`]: output for a terminal. [`seccomp`]: the profile that allows io_uring.
 
 pub mod diagnosis;
 pub mod examine;
@@ -18,52 +17,52 @@ pub mod techniques;
 
 use clap::Args;
 
-use crate::console::show;
+use crate::console::print_text;
 use crate::failure::Failure;
 use crate::report::arguments::terminal_width;
 
-/// What the program ends with.
+/// Exit codes, as `--help` shows them.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  io_uring can be used
-  1  it could not be found out
-  3  io_uring cannot be used; the report says why, and what can be done";
+  1  the examination failed
+  3  io_uring cannot be used; the report shows the cause and a remedy";
 
-/// How it is told.
+/// Output format.
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
-    /// Print one JSON object.
+    /// Print the diagnosis as one JSON object.
     #[arg(long, conflicts_with_all = ["schema", "seccomp_profile"])]
     json: bool,
-    /// Print the JSON Schema of --json, and examine nothing.
+    /// Print the JSON Schema of --json and exit.
     #[arg(long, conflicts_with = "seccomp_profile")]
     schema: bool,
-    /// Print what a seccomp profile has to allow for io_uring, and examine nothing.
+    /// Print a seccomp profile entry that allows io_uring and exit.
     #[arg(long)]
     seccomp_profile: bool,
 }
 
-/// Examines, reports on standard output, and returns the exit code: 0, or 3 where io_uring cannot
-/// be used.
+/// Examines the system, prints the report, and returns the exit code: 0, or 3 if io_uring cannot be
+/// used.
 ///
 /// # Errors
-/// Where what was found cannot be written as JSON.
+/// If the diagnosis cannot be serialized as JSON.
 pub fn doctor(arguments: &DoctorArguments) -> Result<u8, Failure> {
     if arguments.schema {
-        show(format!("{:#}\n", schema::schema()));
+        print_text(format!("{:#}\n", schema::schema()));
         return Ok(0);
     }
     if arguments.seccomp_profile {
-        show(format!("{:#}\n", seccomp::profile()));
+        print_text(format!("{:#}\n", seccomp::profile()));
         return Ok(0);
     }
     let diagnosis = examine::examine();
     if arguments.json {
         let json = serde_json::to_string_pretty(&diagnosis)
             .map_err(|error| Failure::Run(format!("ringpoll: {error}")))?;
-        show(json + "\n");
+        print_text(json + "\n");
     } else {
-        show(table::render(&diagnosis, terminal_width()));
+        print_text(table::render(&diagnosis, terminal_width()));
     }
     Ok(if diagnosis.io_uring_usable { 0 } else { 3 })
 }

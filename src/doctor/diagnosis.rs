@@ -1,17 +1,17 @@
-//! What was found.
+//! Data model of a diagnosis.
 //!
-//! [`SCHEMA_VERSION`] grows when a field changes its meaning or goes; new fields and new
-//! capabilities may come within a version.
+//! [`SCHEMA_VERSION`] increases when a field or a capability changes its meaning or is removed. New
+//! ones can be added within a version.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The version of the model.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the data model.
+pub const SCHEMA_VERSION: u32 = 2;
 
-/// What this kernel, this user and this sandbox allow.
+/// Diagnosis of this kernel for this user in this sandbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnosis {
     /// [`SCHEMA_VERSION`] of the program that wrote it.
@@ -20,174 +20,176 @@ pub struct Diagnosis {
     pub kernel_release: String,
     /// `uname -v`.
     pub kernel_version: String,
-    /// Whether the server can have a ring as it needs it.
+    /// True if the server can set up a ring with the operations that it needs.
     pub io_uring_usable: bool,
-    /// Why it cannot.
+    /// Reason why it cannot.
     pub obstruction: Option<Obstruction>,
-    /// What can be done, by name: whether a trial of it had the effect that it must have.
+    /// Result of the probe of each capability, by name: true if it had the documented effect.
     pub capabilities: BTreeMap<String, bool>,
-    /// Of those that cannot: why.
-    pub missing: BTreeMap<String, Absence>,
-    /// Settings and limits that a server runs into.
+    /// Reasons for the capabilities that are false.
+    pub missing: BTreeMap<String, MissingReason>,
+    /// Settings and limits that affect a server.
     pub limits: Limits,
-    /// Faults that a kernel of this version is known for. It is advice: a distribution may have
-    /// mended them without another version.
+    /// Known faults of kernels with this version. A distribution may have fixed them without a new
+    /// version.
     pub known_faults: Vec<KnownFault>,
-    /// What `backend = "auto"` takes here.
+    /// The engine that `backend = "auto"` selects here.
     pub auto: AutoChoice,
-    /// What the engine that `auto` takes has to choose from, and what of it is in force.
+    /// Techniques of the engine that `auto` selects.
     pub techniques: Vec<Technique>,
 }
 
-/// Why something cannot be had.
+/// Reason why a capability is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Absence {
-    /// The errno, as in errno(3), where there was one.
+pub struct MissingReason {
+    /// The errno, as in errno(3), of a failed call or operation.
     pub errno: Option<i32>,
-    /// What was refused, or what happened in its place.
+    /// The call or operation that failed, or the unexpected effect.
     pub reason: String,
 }
 
-/// What stands between this process and io_uring.
+/// Reason why this process cannot use io_uring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Obstruction {
-    /// Which of the cases it is.
-    pub case: Case,
-    /// What was refused first, such as `io_uring_setup`.
+    /// Kind of the obstruction.
+    pub kind: ObstructionKind,
+    /// The operation that failed first, such as `io_uring_setup`.
     pub operation: String,
-    /// The errno, as in errno(3), where there was one.
+    /// The errno, as in errno(3), of a failed call or operation.
     pub errno: Option<i32>,
-    /// The cause, in words.
+    /// The cause, for people.
     pub cause: String,
-    /// What can be done about it, in words.
+    /// The remedy, for people.
     pub remedy: String,
 }
 
-/// The ways in which io_uring can be out of reach.
+/// Kind of an [`Obstruction`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Case {
+pub enum ObstructionKind {
     /// `kernel.io_uring_disabled` is 2.
-    SwitchedOff,
+    Disabled,
     /// `kernel.io_uring_disabled` is 1, and this user is neither privileged nor in
     /// `kernel.io_uring_group`.
-    SwitchedOffForUnprivileged,
+    DisabledForUnprivileged,
     /// A seccomp filter forbids one of the three system calls.
     Seccomp,
     /// A security module or a sandbox forbids it.
     SecurityModule,
-    /// The kernel is older than io_uring, or than what the server needs of it.
+    /// The kernel has no io_uring, or too few of its operations for the server.
     OldKernel,
     /// The kernel was built without CONFIG_IO_URING.
     NotBuilt,
-    /// The call is not there, and it cannot be told why.
-    Absent,
-    /// RLIMIT_MEMLOCK has no room for the ring.
+    /// The system call does not exist (ENOSYS), for an unknown reason.
+    Unavailable,
+    /// RLIMIT_MEMLOCK is too low for the ring.
     LockedMemory,
-    /// RLIMIT_NOFILE has no room for the ring.
+    /// RLIMIT_NOFILE is reached.
     OpenFiles,
     /// Anything else.
     Other,
 }
 
-/// Settings and limits; `None` is no limit where the name says limit, and not known elsewhere.
+/// Settings and limits. `None` means unlimited for fields named `limit`, and unknown for others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
-    /// RLIMIT_NOFILE now.
+    /// Soft limit RLIMIT_NOFILE.
     pub open_files_limit: Option<u64>,
-    /// How far a process may raise it.
+    /// Hard limit RLIMIT_NOFILE.
     pub open_files_hard_limit: Option<u64>,
-    /// RLIMIT_MEMLOCK, in bytes.
+    /// Soft limit RLIMIT_MEMLOCK, in bytes.
     pub locked_memory_limit_bytes: Option<u64>,
-    /// How far a process may raise it, in bytes.
+    /// Hard limit RLIMIT_MEMLOCK, in bytes.
     pub locked_memory_hard_limit_bytes: Option<u64>,
-    /// `net.core.somaxconn`: the longest queue of a listener.
+    /// `net.core.somaxconn`: the maximum length of an accept queue.
     pub somaxconn: Option<u64>,
     /// `net.ipv4.tcp_max_syn_backlog`.
     pub tcp_max_syn_backlog: Option<u64>,
     /// `kernel.io_uring_disabled` (Linux 6.6): 0, 1 or 2.
     pub io_uring_disabled: Option<u8>,
-    /// `kernel.io_uring_group` (Linux 6.6): who may have it where that is 1; -1 is nobody.
+    /// `kernel.io_uring_group` (Linux 6.6): the group that may use io_uring if
+    /// `io_uring_disabled` is 1; -1 is no group.
     pub io_uring_group: Option<i64>,
-    /// Whether a seccomp filter watches this process.
+    /// True if this process has a seccomp filter.
     pub seccomp_filter: bool,
 }
 
-/// A fault of kernels of this version.
+/// Known fault of a range of kernel versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KnownFault {
-    /// Which versions have it, in words.
+    /// Affected versions, such as `6.1 to 6.11`.
     pub versions: String,
-    /// What happens.
+    /// Description of the fault.
     pub fault: String,
-    /// How to keep clear of it.
+    /// Workaround or fix.
     pub remedy: String,
-    /// Where it is told.
+    /// Address of the report.
     pub reference: String,
 }
 
-/// What `backend = "auto"` takes.
+/// Selection of `backend = "auto"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AutoChoice {
-    /// The engine, such as `io_uring:tuned`; `None` where none can be had.
+    /// The engine, such as `io_uring:tuned`; `None` if no engine can be opened.
     pub variant: Option<String>,
-    /// Why this one.
+    /// Reason for the selection.
     pub reason: String,
 }
 
-/// A way of the engine's to use what there is.
+/// Technique of the tuned io_uring engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Technique {
-    /// Its name, as the start line of a server has it.
+    /// Name, as in the start line of a server.
     pub name: String,
-    /// The techniques that it does nothing without.
+    /// Techniques that it requires.
     pub needs: Vec<String>,
-    /// Whether it is in force here.
+    /// True if it is in force here.
     pub in_force: bool,
-    /// Why it is in force or not; `None` in results of older programs.
+    /// State; `None` in results of older programs.
     #[serde(default)]
     pub state: Option<TechniqueState>,
-    /// What was refused, where it is missing because of that.
+    /// Error of the engine, if it could not be opened with this technique.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// Whether a technique is in force, and why not.
+/// State of a technique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TechniqueState {
-    /// The server has it unless it is told otherwise.
+    /// On by default and in force.
     InForce,
-    /// It could be had, and is not asked for unless somebody does.
+    /// Available, but off by default.
     OffByDefault,
-    /// It is asked for by default, and what else is in force does the same and more, or leaves it
-    /// nothing to do.
+    /// On by default, but another technique in force makes it unnecessary.
     NotNeeded,
-    /// It cannot be had here.
+    /// Not available on this kernel.
     Missing,
 }
 
 impl TechniqueState {
-    /// For people.
-    pub const fn words(self) -> &'static str {
+    /// Returns the state as text for people.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::InForce => "in force",
             Self::OffByDefault => "off by default",
             Self::NotNeeded => "not needed",
-            Self::Missing => "missing here",
+            Self::Missing => "not available",
         }
     }
 }
 
 impl Diagnosis {
-    /// `io_uring can be used, auto takes io_uring:tuned, 62 of 63 capabilities`.
-    pub fn in_short(&self) -> String {
+    /// Returns a line such as
+    /// `io_uring can be used, auto uses io_uring:tuned, 61 of 62 capabilities`.
+    pub fn summary(&self) -> String {
         let usable = if self.io_uring_usable { "can" } else { "cannot" };
-        let taken = self.auto.variant.as_deref().unwrap_or("nothing");
-        let there = self.capabilities.values().filter(|it| **it).count();
+        let engine = self.auto.variant.as_deref().unwrap_or("nothing");
+        let available = self.capabilities.values().filter(|it| **it).count();
         let all = self.capabilities.len();
-        let mut text =
-            format!("io_uring {usable} be used, auto takes {taken}, {there} of {all} capabilities");
+        let mut text = format!(
+            "io_uring {usable} be used, auto uses {engine}, {available} of {all} capabilities"
+        );
         if let Some(obstruction) = &self.obstruction {
             text += &format!(": {}", obstruction.cause);
         }

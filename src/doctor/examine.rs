@@ -1,4 +1,4 @@
-//! How it is found.
+//! Examination of the system.
 
 use std::fs;
 use std::str::FromStr;
@@ -7,70 +7,69 @@ use ringpoll_backends::capabilities::Capabilities;
 use ringpoll_backends::{BackendError, EngineOptions, ErrorKind, kernel, open};
 use rustix::process::{Resource, getrlimit};
 
-use super::diagnosis::{Absence, AutoChoice, Diagnosis, Limits, Obstruction, SCHEMA_VERSION};
+use super::diagnosis::{AutoChoice, Diagnosis, Limits, MissingReason, Obstruction, SCHEMA_VERSION};
 use super::{kernel_faults, obstruction, techniques};
-use crate::config::automatic;
+use crate::config::start_auto;
 
-/// Asks the kernel everything.
+/// Runs all probes and returns the diagnosis.
 pub fn examine() -> Diagnosis {
     let name = rustix::system::uname();
     let release = name.release().to_string_lossy().into_owned();
-    // First of all: what the rings of the probes have held counts as locked memory until some time
-    // after they are closed, and could keep the server's ring from being made.
-    let choice = choose(&release);
+    // Before the probes: the kernel frees a closed ring later, and until then its memory counts
+    // towards RLIMIT_MEMLOCK and could make the server's ring fail.
+    let auto = open_auto(&release);
     let found = Capabilities::probe();
-    let answers = found.iter().map(|(it, answer)| (it.name.to_owned(), answer.is_ok()));
-    let missing = found.iter().filter_map(|(it, answer)| {
-        let missing = answer.as_ref().err()?;
-        let absence = Absence { errno: missing.errno(), reason: missing.to_string() };
-        Some((it.name.to_owned(), absence))
+    let capabilities = found.iter().map(|(it, result)| (it.name.to_owned(), result.is_ok()));
+    let missing = found.iter().filter_map(|(it, result)| {
+        let error = result.as_ref().err()?;
+        let reason = MissingReason { errno: error.errno(), reason: error.to_string() };
+        Some((it.name.to_owned(), reason))
     });
     Diagnosis {
         schema_version: SCHEMA_VERSION,
         kernel_version: name.version().to_string_lossy().into_owned(),
-        io_uring_usable: choice.in_force.is_some(),
-        obstruction: choice.obstruction,
-        capabilities: answers.collect(),
+        io_uring_usable: auto.in_force.is_some(),
+        obstruction: auto.obstruction,
+        capabilities: capabilities.collect(),
         missing: missing.collect(),
         limits: limits(),
-        known_faults: kernel_faults::of(&release),
-        auto: choice.auto,
-        techniques: choice.in_force.map_or_else(Vec::new, |it| techniques::all(&it)),
+        known_faults: kernel_faults::known_faults(&release),
+        auto: auto.choice,
+        techniques: auto.in_force.map_or_else(Vec::new, |it| techniques::all(&it)),
         kernel_release: release,
     }
 }
 
-/// What `auto` takes.
-struct Choice {
-    auto: AutoChoice,
-    /// The techniques that it has in force, if it is io_uring that it takes.
+/// Result of opening `auto`.
+struct AutoResult {
+    choice: AutoChoice,
+    /// Techniques in force, if the engine uses io_uring.
     in_force: Option<Vec<&'static str>>,
     obstruction: Option<Obstruction>,
 }
 
-/// Lets `auto` choose, as the server does with the queues that it has by default, and gives back
-/// what it took.
-fn choose(release: &str) -> Choice {
+/// Opens `auto` as the server does with its default queue sizes, and closes it.
+fn open_auto(release: &str) -> AutoResult {
     let refusal = |error: BackendError| match error.kind {
         ErrorKind::BackendRefused => Ok(error),
         _ => Err(error),
     };
     let options = EngineOptions::default();
-    match automatic(|variant| open(variant, &options).map(|it| it.techniques()), refusal) {
-        Ok(taken) => {
-            let reason = match &taken.refused {
-                None => "io_uring is allowed, and comes first".to_owned(),
-                Some(error) => format!("io_uring is refused: {error}"),
+    match start_auto(|variant| open(variant, &options).map(|it| it.techniques()), refusal) {
+        Ok(opened) => {
+            let reason = match &opened.refused {
+                None => "io_uring can be used, and is preferred".to_owned(),
+                Some(error) => format!("io_uring is refused: {error:#}"),
             };
-            let variant = Some(taken.variant.name().to_owned());
-            let in_force = taken.variant.is_io_uring().then_some(taken.started);
-            let obstruction = taken.refused.map(|error| obstruction::of(&error, release));
-            Choice { auto: AutoChoice { variant, reason }, in_force, obstruction }
+            let variant = Some(opened.variant.name().to_owned());
+            let in_force = opened.variant.is_io_uring().then_some(opened.started);
+            let obstruction = opened.refused.map(|error| obstruction::explain(&error, release));
+            AutoResult { choice: AutoChoice { variant, reason }, in_force, obstruction }
         }
         Err(error) => {
-            let obstruction = Some(obstruction::of(&error, release));
-            let auto = AutoChoice { variant: None, reason: error.to_string() };
-            Choice { auto, in_force: None, obstruction }
+            let obstruction = Some(obstruction::explain(&error, release));
+            let choice = AutoChoice { variant: None, reason: format!("{error:#}") };
+            AutoResult { choice, in_force: None, obstruction }
         }
     }
 }
@@ -82,14 +81,14 @@ fn limits() -> Limits {
         open_files_hard_limit: files.maximum,
         locked_memory_limit_bytes: memory.current,
         locked_memory_hard_limit_bytes: memory.maximum,
-        somaxconn: number("net/core/somaxconn"),
-        tcp_max_syn_backlog: number("net/ipv4/tcp_max_syn_backlog"),
+        somaxconn: sysctl_value("net/core/somaxconn"),
+        tcp_max_syn_backlog: sysctl_value("net/ipv4/tcp_max_syn_backlog"),
         io_uring_disabled: kernel::io_uring_disabled(),
-        io_uring_group: number("kernel/io_uring_group"),
+        io_uring_group: sysctl_value("kernel/io_uring_group"),
         seccomp_filter: kernel::seccomp_filter(),
     }
 }
 
-fn number<T: FromStr>(sysctl: &str) -> Option<T> {
+fn sysctl_value<T: FromStr>(sysctl: &str) -> Option<T> {
     fs::read_to_string(format!("/proc/sys/{sysctl}")).ok()?.trim().parse().ok()
 }

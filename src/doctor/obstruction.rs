@@ -1,83 +1,90 @@
-//! Why io_uring cannot be had. The kernel's word alone does not tell the cases apart.
+//! Reason why io_uring is unavailable. The errno alone is ambiguous.
 
 use ringpoll_backends::BackendError;
 use ringpoll_backends::kernel::Obstacle;
 
-use super::diagnosis::{Case, Obstruction};
+use super::diagnosis::{Obstruction, ObstructionKind};
 use super::kernel_faults::Release;
-use crate::compare::environment::build_configuration;
+use crate::compare::environment::kernel_build_options;
 
-/// The first release with io_uring.
-const FIRST: Release = Release::new(5, 1, 0);
+/// First release with io_uring.
+const FIRST_RELEASE: Release = Release::new(5, 1, 0);
 
-/// What this refusal means on a kernel of this release.
-pub fn of(error: &BackendError, release: &str) -> Obstruction {
-    let case = case(error, release);
-    let remedy = match case {
-        Case::Seccomp => format!(
-            "{}; `ringpoll doctor --seccomp-profile` prints what has to be added (Docker: \
+/// Explains a refusal by a kernel with this `uname -r`.
+pub fn explain(error: &BackendError, release: &str) -> Obstruction {
+    let kind = classify(error, release);
+    let remedy = match kind {
+        ObstructionKind::Seccomp => format!(
+            "{}; `ringpoll doctor --seccomp-profile` prints the entry to add (Docker: \
              --security-opt seccomp=FILE; systemd: SystemCallFilter=io_uring_setup \
              io_uring_enter io_uring_register)",
             error.remedy
         ),
-        Case::OldKernel => "use Linux 5.10 or later, or an epoll backend".to_owned(),
-        Case::NotBuilt => {
+        ObstructionKind::OldKernel => "use Linux 5.10 or later, or an epoll backend".to_owned(),
+        ObstructionKind::NotBuilt => {
             "use a kernel that was built with CONFIG_IO_URING=y, or an epoll backend".to_owned()
         }
         _ => error.remedy.clone(),
     };
-    let cause = match case {
-        Case::NotBuilt => "this kernel was built without CONFIG_IO_URING".to_owned(),
-        Case::OldKernel if errno(error) == Some(rustix::io::Errno::NOSYS.raw_os_error()) => {
+    let cause = match kind {
+        ObstructionKind::NotBuilt => "this kernel was built without CONFIG_IO_URING".to_owned(),
+        ObstructionKind::OldKernel
+            if errno(error) == Some(rustix::io::Errno::NOSYS.raw_os_error()) =>
+        {
             "this kernel is older than io_uring".to_owned()
         }
         _ => error.cause.clone(),
     };
     let operation = error.operation.clone();
-    Obstruction { case, operation, errno: errno(error), cause, remedy }
+    Obstruction { kind, operation, errno: errno(error), cause, remedy }
 }
 
 fn errno(error: &BackendError) -> Option<i32> {
     error.source.as_ref().and_then(std::io::Error::raw_os_error)
 }
 
-fn case(error: &BackendError, release: &str) -> Case {
+fn classify(error: &BackendError, release: &str) -> ObstructionKind {
     let Some(source) = &error.source else {
-        // A ring was made, and lacks what is needed.
-        return Case::OldKernel;
+        // The ring was set up, but lacks operations that the server needs.
+        return ObstructionKind::OldKernel;
     };
     let too_many_files = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
     if too_many_files.iter().any(|it| Some(it.raw_os_error()) == source.raw_os_error()) {
-        return Case::OpenFiles;
+        return ObstructionKind::OpenFiles;
     }
-    match Obstacle::behind(source) {
-        Obstacle::SwitchedOff => Case::SwitchedOff,
-        Obstacle::SwitchedOffForUnprivileged => Case::SwitchedOffForUnprivileged,
-        Obstacle::Seccomp => Case::Seccomp,
-        Obstacle::SecurityModule => Case::SecurityModule,
-        Obstacle::LockedMemory => Case::LockedMemory,
-        Obstacle::TooOld => Case::OldKernel,
+    match Obstacle::of(source) {
+        Obstacle::Disabled => ObstructionKind::Disabled,
+        Obstacle::DisabledForUnprivileged => ObstructionKind::DisabledForUnprivileged,
+        Obstacle::Seccomp => ObstructionKind::Seccomp,
+        Obstacle::SecurityModule => ObstructionKind::SecurityModule,
+        Obstacle::LockedMemory => ObstructionKind::LockedMemory,
+        Obstacle::TooOld => ObstructionKind::OldKernel,
         absent @ (Obstacle::Absent | Obstacle::AbsentOrSeccomp) => {
             let seccomp = absent == Obstacle::AbsentOrSeccomp;
-            absent_case(Release::parse(release), built_in(release), seccomp)
+            classify_enosys(Release::parse(release), is_built_in(release), seccomp)
         }
-        _ => Case::Other,
+        _ => ObstructionKind::Other,
     }
 }
 
-/// Whether the kernel was built with io_uring, where its configuration can be read.
-fn built_in(release: &str) -> Option<bool> {
-    let options = build_configuration(release)?;
+/// Returns true if the kernel was built with io_uring, or `None` if its configuration cannot be
+/// read.
+fn is_built_in(release: &str) -> Option<bool> {
+    let options = kernel_build_options(release)?;
     Some(options.iter().any(|option| option.name == "CONFIG_IO_URING" && option.value == "y"))
 }
 
-/// A call that is not there.
-fn absent_case(release: Option<Release>, built_in: Option<bool>, seccomp: bool) -> Case {
+/// Classifies ENOSYS.
+fn classify_enosys(
+    release: Option<Release>,
+    built_in: Option<bool>,
+    seccomp: bool,
+) -> ObstructionKind {
     match (release, built_in) {
-        (Some(release), _) if release < FIRST => Case::OldKernel,
-        (_, Some(false)) => Case::NotBuilt,
-        _ if seccomp => Case::Seccomp,
-        _ => Case::Absent,
+        (Some(release), _) if release < FIRST_RELEASE => ObstructionKind::OldKernel,
+        (_, Some(false)) => ObstructionKind::NotBuilt,
+        _ if seccomp => ObstructionKind::Seccomp,
+        _ => ObstructionKind::Unavailable,
     }
 }
 
@@ -86,12 +93,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_that_is_not_there_has_four_causes() {
+    fn enosys_has_four_causes() {
         let [old, new] = ["4.19.0-27-amd64", "6.12.48"].map(Release::parse);
-        assert_eq!(absent_case(old, None, true), Case::OldKernel);
-        assert_eq!(absent_case(new, Some(false), true), Case::NotBuilt);
-        assert_eq!(absent_case(new, Some(true), true), Case::Seccomp);
-        assert_eq!(absent_case(new, None, true), Case::Seccomp);
-        assert_eq!(absent_case(new, Some(true), false), Case::Absent);
+        assert_eq!(classify_enosys(old, None, true), ObstructionKind::OldKernel);
+        assert_eq!(classify_enosys(new, Some(false), true), ObstructionKind::NotBuilt);
+        assert_eq!(classify_enosys(new, Some(true), true), ObstructionKind::Seccomp);
+        assert_eq!(classify_enosys(new, None, true), ObstructionKind::Seccomp);
+        assert_eq!(classify_enosys(new, Some(true), false), ObstructionKind::Unavailable);
     }
 }

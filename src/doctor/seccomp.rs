@@ -1,13 +1,12 @@
-//! What a seccomp profile has to allow.
+//! Seccomp profile that allows io_uring.
 
 use serde_json::{Value, json};
 
-/// The three system calls of io_uring.
+/// System calls of io_uring.
 pub const CALLS: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
 
-/// The entry to be added to the list `syscalls` of a profile as container runtimes read it (the
-/// runtime specification of the Open Container Initiative), in the shape of a profile. Alone it
-/// would forbid everything else, since a profile says what is allowed.
+/// Returns a profile in the format of the OCI runtime specification. Its entry of `syscalls` is
+/// meant to be added to another profile: alone, it forbids all other system calls.
 pub fn profile() -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",

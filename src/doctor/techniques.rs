@@ -1,40 +1,39 @@
-//! How the best io_uring engine uses what there is: which of its techniques it would have in force
-//! here. The engine itself is asked, by opening it, as the server does; there is no list of needs
-//! that could say otherwise.
+//! Techniques of the tuned io_uring engine that are in force here. Found by opening the engine as
+//! the server does: a separate list of requirements could be wrong.
 
 use ringpoll_backends::{BackendError, EngineOptions, ShutdownBy, Techniques, Variant, open};
 
 use super::diagnosis::{Technique, TechniqueState};
 
-/// The engine that has techniques to choose from.
+/// The only engine with techniques.
 const ENGINE: Variant = Variant::IoUringTuned;
 
-/// All its techniques; `in_force` are those that it had when it was opened with its defaults.
+/// Returns all techniques. `in_force` are those of an engine that was opened with its defaults.
 pub fn all(in_force: &[&'static str]) -> Vec<Technique> {
-    let try_out = |techniques: Techniques| {
-        // An end that a system call tells is linked to nothing.
+    let try_open = |techniques: Techniques| {
+        // `linked_close` links the close to the send, which `ShutdownBy::Call` prevents.
         let shutdown = ShutdownBy::Close;
         let options = EngineOptions { techniques, shutdown, ..EngineOptions::default() };
         open(ENGINE, &options).map(|engine| engine.techniques())
     };
-    judge(in_force, &Techniques::default().names(), try_out)
+    classify(in_force, &Techniques::default().names(), try_open)
 }
 
-fn judge(
+fn classify(
     in_force: &[&'static str],
     by_default: &[&'static str],
-    try_out: impl Fn(Techniques) -> Result<Vec<&'static str>, BackendError>,
+    try_open: impl Fn(Techniques) -> Result<Vec<&'static str>, BackendError>,
 ) -> Vec<Technique> {
-    let judge_one = |(name, set): (&'static str, Techniques)| {
+    let classify_one = |(name, set): (&'static str, Techniques)| {
         let needs = set.names().into_iter().filter(|&it| it != name).map(str::to_owned).collect();
         let (state, reason) = if in_force.contains(&name) {
             (TechniqueState::InForce, None)
         } else {
-            match try_out(set) {
-                Ok(taken) if !taken.contains(&name) => (TechniqueState::Missing, None),
+            match try_open(set) {
+                Ok(opened) if !opened.contains(&name) => (TechniqueState::Missing, None),
                 Ok(_) if by_default.contains(&name) => (TechniqueState::NotNeeded, None),
                 Ok(_) => (TechniqueState::OffByDefault, None),
-                Err(error) => (TechniqueState::Missing, Some(error.to_string())),
+                Err(error) => (TechniqueState::Missing, Some(format!("{error:#}"))),
             }
         };
         let is_in_force = state == TechniqueState::InForce;
@@ -46,7 +45,7 @@ fn judge(
             reason,
         }
     };
-    Techniques::each().into_iter().map(judge_one).collect()
+    Techniques::each().into_iter().map(classify_one).collect()
 }
 
 #[cfg(test)]
@@ -60,23 +59,23 @@ mod tests {
     }
 
     #[test]
-    fn a_technique_has_one_of_four_states() {
-        let kernel_lacks = ["bundles", "skip_success"];
-        let try_out = |set: Techniques| {
-            if set.minimum_wait_us > 0 {
+    fn techniques_are_classified_into_four_states() {
+        let kernel_lacks = ["bundles", "cqe_skip_success"];
+        let try_open = |set: Techniques| {
+            if set.min_wait_us > 0 {
                 return Err(BackendError::new(ErrorKind::BackendRefused, "a ring", "no memory"));
             }
             Ok(set.names().into_iter().filter(|it| !kernel_lacks.contains(it)).collect())
         };
-        let by_default = ["deferred_task_run", "cooperative_task_run", "skip_success"];
-        let all = judge(&["deferred_task_run"], &by_default, try_out);
-        assert_eq!(state(&all, "deferred_task_run"), TechniqueState::InForce);
-        assert_eq!(state(&all, "cooperative_task_run"), TechniqueState::NotNeeded);
-        assert_eq!(state(&all, "skip_success"), TechniqueState::Missing);
+        let by_default = ["defer_taskrun", "coop_taskrun", "cqe_skip_success"];
+        let all = classify(&["defer_taskrun"], &by_default, try_open);
+        assert_eq!(state(&all, "defer_taskrun"), TechniqueState::InForce);
+        assert_eq!(state(&all, "coop_taskrun"), TechniqueState::NotNeeded);
+        assert_eq!(state(&all, "cqe_skip_success"), TechniqueState::Missing);
         assert_eq!(state(&all, "bundles"), TechniqueState::Missing);
         assert_eq!(state(&all, "direct_descriptors"), TechniqueState::OffByDefault);
-        assert_eq!(state(&all, "minimum_wait"), TechniqueState::Missing);
-        let refused = all.iter().find(|it| it.name == "minimum_wait").unwrap();
+        assert_eq!(state(&all, "min_wait"), TechniqueState::Missing);
+        let refused = all.iter().find(|it| it.name == "min_wait").unwrap();
         assert!(refused.reason.as_ref().unwrap().contains("no memory"));
         let bundles = all.iter().find(|it| it.name == "bundles").unwrap();
         assert_eq!(bundles.needs, ["multishot_receive", "provided_buffers"]);
