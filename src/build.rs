@@ -1,10 +1,10 @@
-//! Tells the program which commit it was built from, for the environment in its results.
+//! Sets BUILT_FROM_COMMIT, the commit that results name as the program's version.
 
 use std::process::Command;
 
 fn main() {
-    // Whether the tree is clean can change with any of these. A commit is seen in the log: the index
-    // is written anew by the very question below, and all would be built a second time.
+    // Any of these can make the tree dirty. Commits change .git/logs/HEAD. .git/index is not
+    // watched, because `git describe` writes it, which would cause a second build.
     for path in [".git/HEAD", ".git/logs/HEAD", "src", "backends", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }

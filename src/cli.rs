@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and who does it.
+//! The command line: parses it and runs the command.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,10 +9,11 @@ use clap_complete::Shell;
 
 use crate::compare::{self, CompareArguments};
 use crate::config::{self, BackendChoice, FlagSetting, Preset, Sources};
-use crate::console::{say, show};
+use crate::console::{eprint_line, print_text};
 use crate::doctor::{self, DoctorArguments};
 use crate::failure::Failure;
 use crate::load::{self, LoadArguments};
+use crate::manual;
 use crate::report::{self, ReportArguments};
 use crate::serve::{self, StatisticsFormat};
 
@@ -20,14 +21,15 @@ mod config_text;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it did what it was asked for; a server that was told to stop did
-  1  it could not listen on the address, or could not go on
-  2  the command line or the configuration makes no sense
-  3  the kernel refuses the backend that was asked for";
+  0  success; also a server that a signal has stopped
+  1  the command failed, for example because the address is in use
+  2  the command line or the configuration is invalid
+  3  the kernel refuses the chosen backend";
 
-/// One small server with two engines, epoll and io_uring, chosen at startup.
+/// One small server on epoll and io_uring, and the benchmark that compares them.
 #[derive(Debug, Parser)]
-#[command(name = "ringpoll", version, after_help = EXIT_CODES)]
+#[command(name = "ringpoll", version, disable_help_subcommand = true)]
+#[command(after_help = format!("{}\n{EXIT_CODES}", manual::list()))]
 pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -35,65 +37,78 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGINT or SIGTERM; a second one ends it at once.
+    /// Serve until SIGINT or SIGTERM; a second signal stops immediately.
     #[command(after_help = EXIT_CODES, after_long_help = config_text::serve_help(EXIT_CODES))]
     Serve(ServeArguments),
-    /// Put a load on a server, ours or any other, and measure it.
+    /// Generate load on any HTTP server, and measure it.
     #[command(after_help = load::EXIT_CODES)]
     Load(LoadArguments),
-    /// Say which server is better here, by how much, how sure, and why.
+    /// Compare servers: which is better here, by how much, how certain, and why.
     Compare(Box<CompareArguments>),
-    /// Show results of comparisons again, or several of them side by side.
+    /// Show the results of earlier comparisons, or several side by side.
     Report(ReportArguments),
-    /// Say what this kernel, this user and this sandbox allow, and what can be done about the rest.
+    /// Report what this kernel, user and sandbox allow, and how to get the rest.
     #[command(after_help = doctor::EXIT_CODES)]
     Doctor(DoctorArguments),
-    /// Look at the configuration without serving.
-    #[command(subcommand)]
+    /// Show or check the configuration, without serving.
+    #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),
     /// Print a completion script for a shell.
     Completions {
-        /// The shell that it is for.
+        /// The shell.
         shell: Shell,
+    },
+    /// Print a topic of the manual, or the help of a command.
+    #[command(after_help = manual::list())]
+    Help {
+        /// A topic or a command; without one, all are listed.
+        #[arg(value_name = "TOPIC")]
+        words: Vec<String>,
+    },
+    /// Write the man pages of all commands (section 1) and topics (section 7).
+    Man {
+        /// The directory, in which `man1` and `man7` are created.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
     },
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Print every value in force and where it came from; the output is a valid file.
+    /// Print every value, its origin, and whether it is in force; the output is a valid file.
     #[command(mut_arg("stats", |argument| argument.hide(true)))]
     Show(ServeArguments),
-    /// Say whether a file is a valid configuration.
+    /// Check whether a file is a valid configuration.
     Check {
-        /// The file.
+        /// The file to check.
         file: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
 struct ServeArguments {
-    /// Read this file instead of ./config.toml.
+    /// Read this file instead of ./config.toml; `none` reads no file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Start from these values instead of the defaults.
+    /// Set several keys at once; everything else overrides a preset.
     #[arg(long)]
     preset: Option<Preset>,
-    /// The engine: `auto` takes io_uring if the kernel allows it; a name is used or refused.
+    /// The engine: `auto` uses io_uring if the kernel allows it; a named one is used or refused.
     #[arg(long, value_name = "SPEC", value_parser = backend_names())]
     backend: Option<String>,
-    /// Where to listen; port 0 lets the kernel choose.
+    /// Address to listen on; port 0 lets the kernel choose a port.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// How many threads serve, each with its own listener and engine.
+    /// Number of worker threads, each with its own listener and engine.
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// Become this user once everything is set up; only root can.
+    /// Switch to this user after setup; needs root.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Set any key of the configuration; the last one wins, over the flags above too.
+    /// Set any key; the last --set of a key wins, and overrides the flags above.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// How the report at the end is written: text on standard error, json on standard output.
+    /// Format of the report at the end: text on standard error, json on standard output.
     #[arg(long, value_enum, default_value_t = StatisticsFormat::Text, value_name = "FORMAT")]
     stats: StatisticsFormat,
 }
@@ -122,7 +137,7 @@ impl ServeArguments {
             .collect();
         for set in &self.set {
             let Some((key, value)) = set.split_once('=') else {
-                return Err(Failure::Usage(format!("--set: KEY=VALUE is expected, not {set}")));
+                return Err(Failure::Usage(format!("--set: expected KEY=VALUE, not {set}")));
             };
             let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
             flags.push(FlagSetting { flag: "--set", key, value });
@@ -132,12 +147,12 @@ impl ServeArguments {
     }
 }
 
-/// Does what the command line asks for, and says what went wrong on standard error.
+/// Runs the command; reports an error on standard error.
 pub fn main() -> ExitCode {
     match run(CommandLine::parse().command) {
         Ok(code) => code,
         Err(failure) => {
-            say(&failure);
+            eprint_line(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -153,20 +168,47 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Doctor(arguments) => return doctor::doctor(&arguments).map(ExitCode::from),
         Command::Config(ConfigCommand::Show(arguments)) => {
-            show(config_text::shown(&config::load(&arguments.sources()?)?));
+            print_text(config_text::shown(&config::load(&arguments.sources()?)?));
         }
         Command::Config(ConfigCommand::Check { file }) => {
             config::check_file(&file)?;
-            show(format!("{}: valid\n", file.display()));
+            print_text(format!("{}: valid\n", file.display()));
         }
         Command::Completions { shell } => {
-            // Into memory first: the generator panics when its reader goes away.
+            // The generator panics if it cannot write.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "ringpoll", &mut script);
-            show(script);
+            print_text(script);
         }
+        Command::Help { words } => help(&words)?,
+        Command::Man { dir } => manual::write_man_pages(CommandLine::command(), &dir)
+            .map_err(|error| Failure::Run(format!("ringpoll man: {}: {error}", dir.display())))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a topic of the manual, or the help of a command.
+fn help(words: &[String]) -> Result<(), Failure> {
+    if let [word] = words
+        && let Some(topic) = manual::topic(word)
+    {
+        print_text(topic.text);
+        return Ok(());
+    }
+    let command = CommandLine::command();
+    if let Some(word) = words.first()
+        && command.find_subcommand(word).is_none()
+    {
+        let commands: Vec<_> =
+            command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        return Err(Failure::Usage(manual::unknown_topic(word, &commands)));
+    }
+    let words = words.iter().map(String::as_str);
+    match CommandLine::try_parse_from(["ringpoll"].into_iter().chain(words).chain(["--help"])) {
+        Ok(_) => Ok(()),
+        // The help, or a usage error for an unknown subcommand.
+        Err(message) => message.exit(),
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_is_consistent() {
         CommandLine::command().debug_assert();
     }
 }

@@ -1,8 +1,8 @@
-//! The configuration: one table of keys ([`KEYS`]), five layers that can set them, and the typed
-//! [`Config`] that comes out.
+//! The configuration: one table of keys ([`KEYS`]), the layers that set them, and the typed result
+//! ([`Config`]).
 //!
-//! A flag wins over the environment, the environment over the file, the file over the preset, and
-//! the preset over the default. Every value remembers which of them it came from ([`Origin`]).
+//! A flag overrides the environment, the environment overrides the file, the file overrides the
+//! preset, and the preset overrides the default. Every value has its [`Origin`].
 
 mod backend_choice;
 mod environment;
@@ -19,9 +19,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use backend_choice::{Automatic, BackendChoice, automatic};
-pub use environment::variable_of;
+pub use backend_choice::{AutoSelection, BackendChoice, start_auto};
+pub use environment::environment_variable;
 pub use error::ConfigError;
+pub(crate) use error::nearest;
 pub use kind::{DefaultValue, Kind};
 pub use layers::{Layers, Origin, Setting};
 pub use preset::Preset;
@@ -31,84 +32,90 @@ pub use settings::{
 };
 pub use shutdown_choice::ShutdownChoice;
 
-/// The file that is read when no other is named and this one is there.
+/// The file that is read if it exists and `--config` names no other.
 pub const DEFAULT_FILE: &str = "config.toml";
+
+/// The value of `--config` that reads no file. A file of this name is `./none`.
+pub const NO_FILE: &str = "none";
 
 /// Everything that can set a key.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// What the command line sets, in its order.
+    /// Keys that the command line sets, in its order.
     pub flags: Vec<FlagSetting>,
-    /// The environment, of which only `RINGPOLL_*` is looked at.
+    /// The environment; only `RINGPOLL_*` is used.
     pub environment: Vec<(OsString, OsString)>,
-    /// The file that was named; without one, [`DEFAULT_FILE`] is read if it is there.
+    /// The value of `--config`: a file or [`NO_FILE`]. `None`: [`DEFAULT_FILE`], if it exists.
     pub file: Option<PathBuf>,
-    /// The preset that was named.
+    /// The value of `--preset`.
     pub preset: Option<Preset>,
 }
 
-/// One key that the command line sets.
+/// A key that the command line sets.
 #[derive(Clone, Debug)]
 pub struct FlagSetting {
     /// The flag that sets it, such as `--listen`.
     pub flag: &'static str,
     /// The key's full name.
     pub key: String,
-    /// The value, as it was written.
+    /// The value as text.
     pub value: String,
 }
 
-/// A configuration in force.
+/// The result of [`load`].
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The values, typed.
     pub config: Config,
-    /// The same values, each with where it came from.
+    /// The values with their origins.
     pub layers: Layers,
-    /// The file that was read, if one was.
+    /// The file that was read, if any.
     pub file: Option<PathBuf>,
 }
 
-/// Puts the layers on top of each other.
+/// Combines the layers.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place: a file that cannot be read, an unknown key, a
-/// value of the wrong type, an impossible value.
+/// The first problem, with its place: an unreadable file, an unknown key, an invalid value.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut layers = Layers::of_defaults();
+    let mut layers = Layers::defaults();
     if let Some(preset) = sources.preset {
         preset.apply(&mut layers)?;
     }
     let file = match &sources.file {
+        Some(path) if path == Path::new(NO_FILE) => None,
         Some(path) => {
             file::apply(path, &mut layers)?;
             Some(path.clone())
         }
         None => {
             let path = Path::new(DEFAULT_FILE);
-            file::apply_if_there(path, &mut layers)?.then(|| path.to_owned())
+            // It may be the file of another program, which also calls it config.toml.
+            let is_present =
+                file::apply_if_present(path, &mut layers).map_err(ConfigError::in_default_file)?;
+            is_present.then(|| path.to_owned())
         }
     };
     environment::apply(&sources.environment, &mut layers)?;
     for FlagSetting { flag, key, value } in &sources.flags {
         layers.set_text(&Origin::Flag(flag), key, value)?;
     }
-    finish(layers, file)
+    deserialize(layers, file)
 }
 
-/// Reads one file over the defaults, and nothing else.
+/// Checks one file; ignores the environment and the command line.
 ///
 /// # Errors
-/// As [`load`].
+/// See [`load`].
 pub fn check_file(path: &Path) -> Result<Loaded, ConfigError> {
-    let mut layers = Layers::of_defaults();
+    let mut layers = Layers::defaults();
     file::apply(path, &mut layers)?;
-    finish(layers, Some(path.to_owned()))
+    deserialize(layers, Some(path.to_owned()))
 }
 
-fn finish(layers: Layers, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
+fn deserialize(layers: Layers, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
     let config = Config::deserialize(layers.to_table())
-        .map_err(|error| ConfigError::nowhere(error.message()))?;
+        .map_err(|error| ConfigError::without_place(error.message()))?;
     let queues = &config.io_uring;
     let completions = queues.completion_queue_entries;
     if completions != 0 && completions < queues.submission_queue_entries {

@@ -1,4 +1,4 @@
-//! What ends the program other than well, and the exit code that scripts tell it by.
+//! Errors that end the program, and their exit codes.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use ringpoll_backends::{BackendError, ErrorKind};
 
 use crate::config::ConfigError;
 
-/// Why the program ends without having done what it was asked for.
+/// An error that ends the program.
 #[derive(Debug)]
 pub enum Failure {
-    /// It could not start on that address, or could not go on: exit code 1.
+    /// The command failed, for example because the address is in use: exit code 1.
     Run(String),
-    /// The command line or the configuration makes no sense: exit code 2.
+    /// The command line or the configuration is invalid: exit code 2.
     Usage(String),
-    /// The kernel refuses the backend that was asked for: exit code 3.
+    /// The kernel refuses the chosen backend: exit code 3.
     BackendRefused(String),
 }
 
 impl Failure {
-    /// The exit code: 1, 2 or 3.
+    /// Returns the exit code: 1, 2 or 3.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Run(_) => 1,
@@ -29,7 +29,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// One line without a newline.
+    /// Writes one line without a newline.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(message) | Self::Usage(message) | Self::BackendRefused(message) => {
@@ -49,7 +49,7 @@ impl From<ConfigError> for Failure {
 
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
-        let message = format!("ringpoll: {error}");
+        let message = format!("ringpoll: {error:#}");
         match error.kind {
             ErrorKind::BackendRefused => Self::BackendRefused(message),
             ErrorKind::Usage => Self::Usage(message),

@@ -1,4 +1,21 @@
-//! The program `ringpoll`; all of it is in the library of the same name.
+//! The program `ringpoll`. Its modules are compiled as a library only so that tests can use them;
+//! the server engines are the crate `ringpoll_backends`.
+//!
+//! # The map
+//!
+//! - `cli.rs`, `cli/`: the command line. Start here: it calls one module for each command.
+//! - `serve.rs`, `serve/`: `ringpoll serve`: workers, signals, privileges, the report.
+//! - `load.rs`, `load/`: `ringpoll load`: the load generator.
+//! - `compare.rs`, `compare/`: `ringpoll compare`: the experiment, its statistics and verdicts.
+//! - `report.rs`, `report/`: `ringpoll report`: result files, as tables and as a page.
+//! - `doctor.rs`, `doctor/`: `ringpoll doctor`: what this kernel, user and sandbox allow.
+//! - `manual.rs`, `manual/`: `ringpoll help TOPIC` and `ringpoll man`: the manual.
+//! - `config.rs`, `config/`: the configuration: keys, layers, errors.
+//! - `print.rs`, `print/`: requests on standard output, without blocking.
+//! - `output_file.rs`: files that commands write.
+//! - `console.rs`: messages on the terminal.
+//! - `failure.rs`: errors and exit codes.
+//! - `build.rs`: the commit in the version.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,7 @@
-//! Serving: workers are started, run until a signal, and reported on.
+//! `ringpoll serve`: starts the workers, runs them until a signal, and reports.
 
 mod descriptors;
+mod in_force;
 mod pinning;
 mod privileges;
 mod report;
@@ -16,49 +17,50 @@ use std::time::Duration;
 use clap::ValueEnum;
 use ringpoll_backends::{Stop, Variant};
 
-use crate::config::{BackendChoice, Config, Loaded, automatic};
-use crate::console::say;
+use crate::config::{BackendChoice, Config, Loaded, start_auto};
+use crate::console::eprint_line;
 use crate::failure::Failure;
 use crate::print::StandardOutput;
 
-pub use descriptors::connections_in_force;
+use descriptors::max_connections;
+pub use in_force::InForce;
 use report::RunReport;
 use worker_plan::WorkerPlan;
-use workers::{StartError, Team};
+use workers::{StartError, WorkerPool};
 
-/// How long a report waits for whoever reads standard output.
-const REPORT_PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time for writing the report to standard output.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How the report at the end is written.
+/// The format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatisticsFormat {
-    /// Lines for people, on standard error.
+    /// Text, on standard error.
     Text,
     /// One JSON object, on standard output.
     Json,
 }
 
-/// Serves until a signal asks for the stop, and reports what was done.
+/// Serves until a signal requests the stop, and reports.
 ///
 /// # Errors
-/// When a worker cannot start, the backend that was asked for is refused, or a worker ends with
-/// an error; in this last case what was done is reported all the same.
+/// A worker cannot start, the chosen backend is refused, or a worker ends with an error; only in
+/// the last case is there a report.
 pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failure> {
     let config = &loaded.config;
     let stop = Stop::new()?;
-    signals::watch(stop.clone(), config.server.drain_timeout_ms)
+    signals::stop_on_signal(stop.clone(), config.server.drain_timeout_ms)
         .map_err(|error| run_failure("signals", &error))?;
     descriptors::raise_limit(config);
     let output = standard_output(config)
-        .map_err(|error| run_failure("standard output cannot be made not to wait", &error))?;
+        .map_err(|error| run_failure("standard output cannot be made non-blocking", &error))?;
     let plan = Arc::new(WorkerPlan::new(config.clone(), stop, Arc::clone(&output))?);
 
-    let team = start(&plan, config.backend)?;
-    // What needs privileges has been done: the ports are bound, and the rings have their memory.
-    privileges::give_up(&config.server.user)?;
-    say(start_line(&team, loaded));
+    let pool = start(&plan, config.backend)?;
+    // Privileges are no longer needed: the ports are bound, and the rings have their memory.
+    privileges::drop_privileges(&config.server.user)?;
+    eprint_line(start_line(&pool, loaded));
     privileges::warn_if_root();
-    let run = team.run();
+    let run = pool.run();
 
     let report = RunReport {
         backend: run.variant,
@@ -66,20 +68,22 @@ pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failur
         techniques: &run.techniques,
         reports: &run.reports,
     };
-    // Every worker and its printer are gone, so nobody else holds it.
+    // All workers and their printers have ended, so this is the last user of the output.
     let output = std::mem::replace(
         &mut *output.lock().unwrap_or_else(PoisonError::into_inner),
-        StandardOutput::as_it_is(),
+        StandardOutput::unchanged(),
     );
     let last = match statistics {
         StatisticsFormat::Text => String::new(),
         StatisticsFormat::Json => report.json(),
     };
-    if let Err(error) = output.finish(last.as_bytes(), REPORT_PATIENCE) {
-        say(format_args!("ringpoll: standard output did not take everything: {error}"));
+    if let Err(error) = output.finish(last.as_bytes(), REPORT_TIMEOUT) {
+        eprint_line(format_args!(
+            "ringpoll: not all output could be written to standard output: {error}"
+        ));
     }
     if statistics == StatisticsFormat::Text {
-        say(report.text());
+        eprint_line(report.text());
     }
     run.failure.map_or(Ok(()), Err)
 }
@@ -90,37 +94,39 @@ fn run_failure(what: &str, error: &io::Error) -> Failure {
 
 fn standard_output(config: &Config) -> io::Result<Arc<Mutex<StandardOutput>>> {
     let output = if config.server.print_requests {
-        StandardOutput::without_waiting(config.limits.print_line_bytes)?
+        StandardOutput::nonblocking(config.limits.print_line_bytes)?
     } else {
-        StandardOutput::as_it_is()
+        StandardOutput::unchanged()
     };
     Ok(Arc::new(Mutex::new(output)))
 }
 
-/// Starts the workers on the engine that was asked for. Only `auto` may take another, and says
-/// so.
-fn start(plan: &Arc<WorkerPlan>, choice: BackendChoice) -> Result<Team, Failure> {
+/// Starts the workers on the chosen engine. Only `auto` falls back, and reports it.
+fn start(plan: &Arc<WorkerPlan>, choice: BackendChoice) -> Result<WorkerPool, Failure> {
     match choice {
-        BackendChoice::Named(variant) => Ok(Team::start(plan, variant)?),
+        BackendChoice::Named(variant) => Ok(WorkerPool::start(plan, variant)?),
         BackendChoice::Auto => {
-            let taken = automatic(|variant| Team::start(plan, variant), StartError::refusal)?;
+            let taken =
+                start_auto(|variant| WorkerPool::start(plan, variant), StartError::refusal)?;
             if let Some(refused) = taken.refused {
-                say(format_args!("backend auto takes epoll, since io_uring is refused: {refused}"));
+                eprint_line(format_args!(
+                    "backend auto uses epoll, because io_uring is refused: {refused:#}"
+                ));
             }
             Ok(taken.started)
         }
     }
 }
 
-/// `listening on 127.0.0.1:8080 · epoll, level triggered · 1 worker`, and the techniques in force
-/// where there are any to choose from.
-fn start_line(team: &Team, loaded: &Loaded) -> String {
-    let workers = workers_in_words(loaded.config.server.workers);
-    let mut line = format!("listening on {} · {} · {workers}", team.address(), team.engine());
-    if !team.techniques().is_empty() {
-        line += &format!(" · {}", team.techniques().join(", "));
-    } else if team.variant() == Variant::IoUringTuned {
-        // It is the same as its mirror then, which nobody would guess from its name.
+/// Returns `listening on 127.0.0.1:8080 · epoll, level-triggered · 1 worker`, with the techniques
+/// in force and the configuration file, if any.
+fn start_line(pool: &WorkerPool, loaded: &Loaded) -> String {
+    let workers = worker_count(loaded.config.server.workers);
+    let mut line = format!("listening on {} · {} · {workers}", pool.address(), pool.engine());
+    if !pool.techniques().is_empty() {
+        line += &format!(" · {}", pool.techniques().join(", "));
+    } else if pool.variant() == Variant::IoUringTuned {
+        // It then works like io_uring:single_shot, which its name does not show.
         line += " · no techniques in force";
     }
     if let Some(file) = &loaded.file {
@@ -129,6 +135,6 @@ fn start_line(team: &Team, loaded: &Loaded) -> String {
     line
 }
 
-fn workers_in_words(workers: usize) -> String {
+fn worker_count(workers: usize) -> String {
     if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") }
 }

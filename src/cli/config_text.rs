@@ -1,38 +1,42 @@
-//! The configuration as text: what `config show` prints, and what `serve --help` says of it.
+//! The configuration as text, for `config show` and `serve --help`.
 
 use std::fmt::Write;
 
 use toml::Value;
 
 use crate::config::{KEYS, Loaded, Setting};
-use crate::serve::connections_in_force;
+use crate::serve::InForce;
 
 const PRECEDENCE: &str = "\
-Every key of the configuration, with its default. A flag (--set server.backlog=16) wins over the
-environment (RINGPOLL_SERVER_BACKLOG=16), the environment over the file, the file over the
-preset, and the preset over the default. `ringpoll config show` prints the values in force.";
+Configuration keys:
+  A flag (--set server.backlog=16) overrides the environment
+  (RINGPOLL_SERVER_BACKLOG=16), the environment overrides the file, the
+  file overrides the preset, and the preset overrides the defaults below.
+  `ringpoll config show` prints the values in force.";
 
-/// Every key with its value and its origin, as lines of a valid file.
+/// Returns every key with its value and origin, as lines of a valid file. Comments tell which
+/// values are not in force here.
 pub(super) fn shown(loaded: &Loaded) -> String {
     let assignment = |setting: &Setting| format!("{} = {}", setting.key.name, setting.value);
     let width = loaded.layers.iter().map(|setting| assignment(setting).len()).max().unwrap_or(0);
+    let in_force = InForce::new(&loaded.config);
     let mut text = String::new();
     for setting in loaded.layers.iter() {
         let _ = write!(text, "{:width$}  # {}", assignment(setting), setting.origin);
-        if setting.key.name == "limits.connections" && loaded.config.limits.connections == 0 {
-            let _ = write!(text, "; here that is {}", connections_in_force(&loaded.config));
+        if let Some(note) = in_force.note(setting) {
+            let _ = write!(text, "; {note}");
         }
         text.push('\n');
     }
     text
 }
 
-/// What stands below the flags in the long help of `serve`.
+/// Returns the end of the long help of `serve`: all keys and the exit codes.
 pub(super) fn serve_help(exit_codes: &str) -> String {
     let mut text = format!("{PRECEDENCE}\n\n");
     for key in KEYS {
         let _ = writeln!(text, "  {} = {}", key.name, Value::from(key.default));
-        for line in wrapped(&key.meaning(), 88) {
+        for line in wrapped(&key.description(), 66) {
             let _ = writeln!(text, "      {line}");
         }
     }
@@ -40,7 +44,7 @@ pub(super) fn serve_help(exit_codes: &str) -> String {
     text
 }
 
-/// Lines of at most `width` characters, broken between words.
+/// Breaks text between words into lines of at most `width` bytes.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

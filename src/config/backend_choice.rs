@@ -1,68 +1,68 @@
-//! Which engine was asked for.
+//! The choice of an engine by name, or `auto`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use ringpoll_backends::{BackendError, Variant};
+use ringpoll_backends::{BackendError, ParseVariantError, Variant};
 use serde::Deserialize;
 
 /// The value of the key `backend` and of `--backend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum BackendChoice {
-    /// io_uring where the kernel allows it, otherwise epoll. Nothing else falls back.
+    /// io_uring if the kernel allows it, otherwise epoll. Only this choice falls back.
     Auto,
-    /// This one or none.
+    /// This engine, or an error.
     Named(Variant),
 }
 
 impl BackendChoice {
-    /// Every word that names one, in the order in which they are offered.
+    /// Returns every valid name, in the order of `--help`.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ["auto", "epoll", "io_uring"].into_iter().chain(Variant::ALL.iter().map(|it| it.name()))
     }
 }
 
-/// What became of `auto`.
-pub struct Automatic<T> {
-    /// The engine that was taken.
+/// The engine that `auto` selected.
+pub struct AutoSelection<T> {
+    /// The selected engine.
     pub variant: Variant,
-    /// What starting it gave.
+    /// The value that `start` returned for it.
     pub started: T,
-    /// Why io_uring was not, if it was not.
+    /// The reason why io_uring was refused, if it was.
     pub refused: Option<BackendError>,
 }
 
-/// `auto`: io_uring, and epoll where that is refused. `refusal` says whether an error of `start` is
-/// a refusal, and hands back all others.
+/// Starts io_uring, or epoll if io_uring is refused. `refusal` separates refusals from other errors
+/// of `start`.
 ///
 /// # Errors
-/// Whatever `start` fails with, unless it is io_uring that is refused.
-pub fn automatic<T, E: From<BackendError>>(
+/// The error of `start`, except a refusal of io_uring.
+pub fn start_auto<T, E: From<BackendError>>(
     mut start: impl FnMut(Variant) -> Result<T, E>,
     refusal: impl FnOnce(E) -> Result<BackendError, E>,
-) -> Result<Automatic<T>, E> {
-    let variant = "io_uring".parse()?;
+) -> Result<AutoSelection<T>, E> {
+    let variant = Variant::IoUringTuned;
     let refused = match start(variant) {
-        Ok(started) => return Ok(Automatic { variant, started, refused: None }),
+        Ok(started) => return Ok(AutoSelection { variant, started, refused: None }),
         Err(error) => Some(refusal(error)?),
     };
-    let variant = "epoll".parse()?;
-    Ok(Automatic { variant, started: start(variant)?, refused })
+    let variant = Variant::EpollTuned;
+    Ok(AutoSelection { variant, started: start(variant)?, refused })
 }
 
 impl FromStr for BackendChoice {
-    type Err = BackendError;
+    type Err = ParseVariantError;
 
-    fn from_str(name: &str) -> Result<Self, BackendError> {
+    fn from_str(name: &str) -> Result<Self, ParseVariantError> {
         if name == "auto" { Ok(Self::Auto) } else { name.parse().map(Self::Named) }
     }
 }
 
 impl TryFrom<String> for BackendChoice {
-    type Error = BackendError;
+    type Error = ParseVariantError;
 
-    fn try_from(name: String) -> Result<Self, BackendError> {
+    fn try_from(name: String) -> Result<Self, ParseVariantError> {
         name.parse()
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_that_is_offered_is_taken() {
+    fn every_offered_name_can_be_parsed() {
         for name in BackendChoice::names() {
             assert!(name.parse::<BackendChoice>().is_ok(), "{name}");
         }

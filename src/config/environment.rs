@@ -1,4 +1,4 @@
-//! The layer of the environment: `RINGPOLL_SERVER_LISTEN` is `server.listen`.
+//! Values from the environment: `RINGPOLL_SERVER_LISTEN` sets `server.listen`.
 
 use std::ffi::OsString;
 
@@ -7,8 +7,11 @@ use super::{ConfigError, KEYS, Layers, Origin};
 
 const PREFIX: &str = "RINGPOLL_";
 
-/// The variable that sets the key of this name.
-pub fn variable_of(key: &str) -> String {
+/// Selects the form of the test suites, which start this program in their environment.
+const TEST_FORM: &str = "RINGPOLL_TESTS";
+
+/// Returns the name of the variable that sets a key.
+pub fn environment_variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
@@ -19,12 +22,12 @@ pub(super) fn apply(
     let mut ours: Vec<_> = environment
         .iter()
         .map(|(variable, value)| (variable.to_string_lossy().into_owned(), value))
-        .filter(|(variable, _)| variable.starts_with(PREFIX))
+        .filter(|(variable, _)| variable.starts_with(PREFIX) && variable != TEST_FORM)
         .collect();
-    // The environment has no order of its own, and which error comes first should not vary.
+    // The environment has no order; sorted, the first error is always the same.
     ours.sort();
     for (variable, value) in ours {
-        let Some(key) = KEYS.iter().find(|key| variable_of(key.name) == variable) else {
+        let Some(key) = KEYS.iter().find(|key| environment_variable(key.name) == variable) else {
             return Err(unknown(&variable));
         };
         let Some(value) = value.to_str() else {
@@ -36,7 +39,7 @@ pub(super) fn apply(
 }
 
 fn unknown(variable: &str) -> ConfigError {
-    let known = KEYS.iter().map(|key| variable_of(key.name));
+    let known = KEYS.iter().map(|key| environment_variable(key.name));
     let hint = nearest(variable, known).map(|name| format!("; did you mean {name}?"));
     ConfigError::new(variable, format!("unknown variable{}", hint.unwrap_or_default()))
 }
@@ -48,10 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_has_a_variable_of_its_own() {
-        let variables: BTreeSet<_> = KEYS.iter().map(|key| variable_of(key.name)).collect();
+    fn variables_of_keys_are_unique() {
+        let variables: BTreeSet<_> =
+            KEYS.iter().map(|key| environment_variable(key.name)).collect();
         assert_eq!(variables.len(), KEYS.len());
         let queue = "RINGPOLL_IO_URING_SUBMISSION_QUEUE_ENTRIES";
         assert!(variables.contains(queue), "{variables:?}");
+    }
+
+    #[test]
+    fn form_of_the_tests_is_not_a_setting() {
+        let environment = [(TEST_FORM, "full"), ("RINGPOLL_SERVER_BACKLOG", "7")];
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        let mut layers = Layers::defaults();
+        apply(&environment, &mut layers).expect("only the backlog is a setting");
+        let unknown = [("RINGPOLL_TESTING".into(), "full".into())];
+        assert!(apply(&unknown, &mut layers).is_err());
     }
 }

@@ -1,10 +1,10 @@
-//! What is wrong with a configuration, and where.
+//! Errors of the configuration, with their place.
 
 use std::fmt;
 
-use super::{KEYS, Origin};
+use super::{DEFAULT_FILE, KEYS, NO_FILE, Origin};
 
-/// One problem, in one line that starts with its place, as compilers write it.
+/// A problem in one line that starts with its place, as in messages of compilers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     place: Option<String>,
@@ -16,12 +16,23 @@ impl ConfigError {
         Self { place: Some(place.into()), problem: problem.into() }
     }
 
-    pub(super) fn nowhere(problem: impl Into<String>) -> Self {
+    pub(super) fn without_place(problem: impl Into<String>) -> Self {
         Self { place: None, problem: problem.into() }
     }
 
     pub(super) fn at(origin: &Origin, problem: impl Into<String>) -> Self {
         Self { place: origin.place(), problem: problem.into() }
+    }
+
+    /// Adds which file was read, why, and the way to ignore it.
+    pub(super) fn in_default_file(mut self) -> Self {
+        let path = std::path::absolute(DEFAULT_FILE).unwrap_or_else(|_| DEFAULT_FILE.into());
+        self.problem += &format!(
+            " (this is {}, which is read because it is ./{DEFAULT_FILE} of the current folder; \
+             --config {NO_FILE} ignores it, --config FILE reads another)",
+            path.display()
+        );
+        self
     }
 
     pub(super) fn unknown_key(origin: &Origin, name: &str) -> Self {
@@ -43,20 +54,20 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The known name that `name` was most likely meant to be; `None` if it is like none of them.
-pub(super) fn nearest<S: AsRef<str>>(name: &str, known: impl Iterator<Item = S>) -> Option<S> {
-    // Found by trial: one or two slips in a name stay above it, other words stay below.
-    const ALIKE: f64 = 0.7;
+/// Returns the known name that is most similar to `name`; `None` if none is similar enough.
+pub(crate) fn nearest<S: AsRef<str>>(name: &str, known: impl Iterator<Item = S>) -> Option<S> {
+    // Found by trial: names with one or two typing errors are above it, other words below.
+    const MIN_SIMILARITY: f64 = 0.7;
     let last_part = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     known
         .map(|candidate| {
             let whole = strsim::normalized_damerau_levenshtein(name, candidate.as_ref());
-            // A key that was put under the wrong table is still the same key.
+            // The key may be in the wrong table.
             let last = (last_part(name), last_part(candidate.as_ref()));
             let last = strsim::normalized_damerau_levenshtein(&last.0, &last.1);
             (whole.max(last * 0.99), candidate)
         })
-        .filter(|&(likeness, _)| likeness >= ALIKE)
+        .filter(|&(likeness, _)| likeness >= MIN_SIMILARITY)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
 }
@@ -66,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_key_is_found_through_slips_and_under_the_wrong_table() {
+    fn nearest_key_is_found_despite_typing_errors_and_wrong_tables() {
         let nearest = |name| nearest(name, KEYS.iter().map(|key| key.name));
         assert_eq!(nearest("server.backlg"), Some("server.backlog"));
         assert_eq!(nearest("backlog"), Some("server.backlog"));

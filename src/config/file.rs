@@ -1,4 +1,4 @@
-//! The layer of a file: TOML, in which every key knows its line.
+//! Values from a TOML file, each with its line.
 
 use std::io;
 use std::path::Path;
@@ -9,24 +9,24 @@ use toml::{Spanned, Value};
 
 use super::{ConfigError, KEYS, Layers, Origin};
 
-/// One key of a file, before anybody has asked whether it is known.
+/// A key of a file, known or not.
 struct Entry<'file> {
     name: String,
     value: Spanned<DeValue<'file>>,
-    /// Where its name stands, in bytes from the beginning.
+    /// Offset of its name in the file, in bytes.
     start: usize,
 }
 
-/// Sets what the file says.
+/// Sets the keys of a file.
 pub(super) fn apply(path: &Path, layers: &mut Layers) -> Result<(), ConfigError> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-    set_all(path, &bytes, layers)
+    apply_bytes(path, &bytes, layers)
 }
 
-/// The same, and false, if there is no such file.
-pub(super) fn apply_if_there(path: &Path, layers: &mut Layers) -> Result<bool, ConfigError> {
+/// Sets the keys of a file if it exists; returns false if it does not.
+pub(super) fn apply_if_present(path: &Path, layers: &mut Layers) -> Result<bool, ConfigError> {
     match std::fs::read(path) {
-        Ok(bytes) => set_all(path, &bytes, layers).map(|()| true),
+        Ok(bytes) => apply_bytes(path, &bytes, layers).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(unreadable(path, &error)),
     }
@@ -36,7 +36,7 @@ fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
     ConfigError::new(path.display().to_string(), format!("cannot be read: {error}"))
 }
 
-fn set_all(path: &Path, bytes: &[u8], layers: &mut Layers) -> Result<(), ConfigError> {
+fn apply_bytes(path: &Path, bytes: &[u8], layers: &mut Layers) -> Result<(), ConfigError> {
     let origin = |start: usize| Origin::File {
         path: path.display().to_string(),
         line: 1 + bytes[..start.min(bytes.len())].iter().filter(|&&byte| byte == b'\n').count(),
@@ -55,7 +55,7 @@ fn set_all(path: &Path, bytes: &[u8], layers: &mut Layers) -> Result<(), ConfigE
     Ok(())
 }
 
-/// All keys with their full names, in the order in which they stand in the file.
+/// Returns all keys with their full names, in the order of the file.
 fn entries(table: DeTable<'_>) -> Vec<Entry<'_>> {
     let mut found = Vec::new();
     collect(table, "", &mut found);
@@ -70,7 +70,7 @@ fn collect<'file>(table: DeTable<'file>, prefix: &str, found: &mut Vec<Entry<'fi
         let span = value.span();
         let is_section = KEYS.iter().any(|key| key.name.starts_with(&format!("{name}.")));
         match value.into_inner() {
-            // An unknown table is unknown as a whole only if there is no key to name in it.
+            // For an unknown table the error names its first key, or the table if it is empty.
             DeValue::Table(inner) if is_section || !inner.is_empty() && !is_key(&name) => {
                 collect(inner, &format!("{name}."), found);
             }

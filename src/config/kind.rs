@@ -1,4 +1,4 @@
-//! What a key can hold.
+//! The types and bounds of values.
 
 use std::net::SocketAddr;
 
@@ -6,14 +6,14 @@ use toml::Value;
 
 use super::BackendChoice;
 
-/// A default value, written so that the table of keys can be a constant.
+/// A default value. Unlike [`Value`] it can be part of a constant.
 #[derive(Clone, Copy, Debug)]
 pub enum DefaultValue {
     /// A string.
     Text(&'static str),
     /// A whole number.
     Number(i64),
-    /// true or false.
+    /// A boolean.
     Switch(bool),
 }
 
@@ -38,44 +38,42 @@ pub enum Kind {
     Text,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// true or false.
+    /// A boolean.
     Switch,
     /// A whole number.
     Number {
         /// The smallest value.
-        least: i64,
+        min: i64,
         /// The largest value.
-        most: i64,
+        max: i64,
     },
     /// A power of two.
     PowerOfTwo {
-        /// Whether 0 is a value as well.
+        /// True if 0 is valid as well.
         or_zero: bool,
         /// The largest value.
-        most: i64,
+        max: i64,
     },
 }
 
 impl Kind {
-    /// Whether `value` has the type and lies within the bounds.
+    /// Returns true if `value` has the type and is within the bounds.
     pub fn accepts(self, value: &Value) -> bool {
         match (self, value) {
             (Self::Backend, Value::String(name)) => name.parse::<BackendChoice>().is_ok(),
             (Self::Address, Value::String(address)) => address.parse::<SocketAddr>().is_ok(),
             (Self::OneOf(words), Value::String(word)) => words.contains(&word.as_str()),
             (Self::Switch, Value::Boolean(_)) | (Self::Text, Value::String(_)) => true,
-            (Self::Number { least, most }, Value::Integer(number)) => {
-                (least..=most).contains(number)
-            }
-            (Self::PowerOfTwo { or_zero, most }, &Value::Integer(number)) => {
+            (Self::Number { min, max }, Value::Integer(number)) => (min..=max).contains(number),
+            (Self::PowerOfTwo { or_zero, max }, &Value::Integer(number)) => {
                 (number == 0 && or_zero)
-                    || (1..=most).contains(&number) && number.unsigned_abs().is_power_of_two()
+                    || (1..=max).contains(&number) && number.unsigned_abs().is_power_of_two()
             }
             _ => false,
         }
     }
 
-    /// What a value must be, to follow "must be".
+    /// Returns a description of valid values that completes "must be …".
     pub fn expectation(self) -> String {
         match self {
             Self::Backend => {
@@ -85,17 +83,17 @@ impl Kind {
             Self::Text => "text".into(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
             Self::Switch => "true or false".into(),
-            Self::Number { least, most } => format!("a whole number from {least} to {most}"),
-            Self::PowerOfTwo { or_zero, most } => {
+            Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::PowerOfTwo { or_zero, max } => {
                 let zero = if or_zero { "0 or " } else { "" };
-                format!("{zero}a power of two up to {most}")
+                format!("{zero}a power of two up to {max}")
             }
         }
     }
 
-    /// Reads a value from a flag or the environment, where everything is text. What is not of
-    /// this kind stays text, for [`Kind::accepts`] to refuse.
-    pub fn read(self, text: &str) -> Value {
+    /// Parses a value of a flag or of the environment. Text that cannot be parsed is returned as a
+    /// string, which [`Kind::accepts`] refuses.
+    pub fn parse(self, text: &str) -> Value {
         let as_text = || Value::from(text);
         match self {
             Self::Backend | Self::Address | Self::Text | Self::OneOf(_) => as_text(),
@@ -112,16 +110,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_belong_to_the_kind() {
-        let entries = Kind::PowerOfTwo { or_zero: false, most: 32_768 };
+    fn values_out_of_bounds_are_refused() {
+        let entries = Kind::PowerOfTwo { or_zero: false, max: 32_768 };
         for (number, accepted) in
             [(0, false), (1, true), (3, false), (256, true), (32_768, true), (65_536, false)]
         {
             assert_eq!(entries.accepts(&Value::from(number)), accepted, "{number}");
         }
         assert!(!entries.accepts(&Value::from(i64::MIN)));
-        assert!(!Kind::Switch.accepts(&Kind::Switch.read("yes")));
-        assert!(Kind::Address.accepts(&Kind::Address.read("[::1]:0")));
-        assert!(!Kind::Address.accepts(&Kind::Address.read("localhost")));
+        assert!(!Kind::Switch.accepts(&Kind::Switch.parse("yes")));
+        assert!(Kind::Address.accepts(&Kind::Address.parse("[::1]:0")));
+        assert!(!Kind::Address.accepts(&Kind::Address.parse("localhost")));
     }
 }

@@ -1,4 +1,4 @@
-//! The values of all keys, each with where it came from, as one layer after the other sets them.
+//! The values of all keys and the layer that set each.
 
 use std::fmt;
 
@@ -7,28 +7,28 @@ use toml::{Table, Value};
 use super::error::ConfigError;
 use super::{KEYS, Key, Preset};
 
-/// Which layer set a value.
+/// The layer that set a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody did.
+    /// The table of keys.
     Default,
     /// A preset.
     Preset(Preset),
     /// A line of a file.
     File {
-        /// The file, as it was named.
+        /// The path, as the user named it.
         path: String,
-        /// The line, from 1 on.
+        /// The line, from 1.
         line: usize,
     },
     /// An environment variable.
     Environment(String),
-    /// A flag of the command line.
+    /// A command-line flag.
     Flag(&'static str),
 }
 
 impl Origin {
-    /// How an error names the place; `None` where nobody wrote anything.
+    /// Returns the place for an error; `None` for a default.
     pub(super) fn place(&self) -> Option<String> {
         match self {
             Self::Default => None,
@@ -53,14 +53,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One key's value in force.
+/// One key with its value.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The key.
     pub key: &'static Key,
-    /// Its value, of the key's kind.
+    /// A value that the key's kind accepts.
     pub value: Value,
-    /// Who set it.
+    /// The layer that set the value.
     pub origin: Origin,
 }
 
@@ -71,22 +71,22 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// The lowest layer.
-    pub fn of_defaults() -> Self {
+    /// Returns every key at its default.
+    pub fn defaults() -> Self {
         let setting =
             |key: &'static Key| Setting { key, value: key.default.into(), origin: Origin::Default };
         Self { settings: KEYS.iter().map(setting).collect() }
     }
 
-    /// Every key with its value and its origin.
+    /// Returns every key with its value and origin.
     pub fn iter(&self) -> impl Iterator<Item = &Setting> {
         self.settings.iter()
     }
 
-    /// Sets a key, over whatever the layers below said.
+    /// Sets a key; overrides earlier layers.
     ///
     /// # Errors
-    /// When the key is unknown, or the value is not one of its kind.
+    /// An unknown key, or a value that its kind does not accept.
     pub fn set(&mut self, origin: &Origin, name: &str, value: Value) -> Result<(), ConfigError> {
         let setting = self.find(origin, name)?;
         if !setting.key.kind.accepts(&value) {
@@ -99,12 +99,12 @@ impl Layers {
         Ok(())
     }
 
-    /// The same for a value that is only known as text.
+    /// Parses `text` as the key's kind and sets the key.
     ///
     /// # Errors
     /// As [`Layers::set`].
     pub fn set_text(&mut self, origin: &Origin, name: &str, text: &str) -> Result<(), ConfigError> {
-        let value = self.find(origin, name)?.key.kind.read(text);
+        let value = self.find(origin, name)?.key.kind.parse(text);
         self.set(origin, name, value)
     }
 
@@ -115,7 +115,7 @@ impl Layers {
             .ok_or_else(|| ConfigError::unknown_key(origin, name))
     }
 
-    /// An error of several keys together: its place is that of the first that somebody set.
+    /// Returns an error about several keys, at the place of the first that is not a default.
     pub(super) fn error_at(&self, names: &[&str], problem: String) -> ConfigError {
         let origins = names.iter().filter_map(|&name| {
             self.iter().find(|setting| setting.key.name == name).map(|setting| &setting.origin)
@@ -124,7 +124,7 @@ impl Layers {
         ConfigError::at(set.unwrap_or(&Origin::Default), problem)
     }
 
-    /// The values as the tables of a file.
+    /// Returns the values as the table of a TOML file.
     pub(super) fn to_table(&self) -> Table {
         let mut root = Table::new();
         for Setting { key, value, .. } in self.iter() {
@@ -137,7 +137,7 @@ impl Layers {
                         .entry(section)
                         .or_insert_with(|| Value::Table(Table::new()))
                         .as_table_mut()
-                        .expect("no key of the table is a section as well");
+                        .expect("no key has the name of a section");
                     section.insert(name.to_owned(), value.clone());
                 }
             }
@@ -146,7 +146,7 @@ impl Layers {
     }
 }
 
-/// A value as an error shows it.
+/// Formats a value for an error.
 fn shown(value: &Value) -> String {
     match value {
         Value::Table(_) => "a table".to_owned(),

@@ -1,4 +1,4 @@
-//! Named sets of values, above the defaults and below everything else.
+//! Named sets of values, which override only the defaults.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use super::{ConfigError, DefaultValue, Layers, Origin};
 /// A set of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// What the documents do: every address, backlog 1, requests printed as they are, no
-    /// deadlines, a close at once.
-    Documents,
+    /// The behaviour of the reference programs: all addresses, backlog 1, requests printed
+    /// unescaped, no deadlines, no lingering close.
+    Reference,
 }
 
 impl Preset {
-    /// The keys that it sets.
+    /// Returns the keys that it sets, with their values.
     pub const fn settings(self) -> &'static [(&'static str, DefaultValue)] {
         match self {
-            Self::Documents => &[
+            Self::Reference => &[
                 ("backend", Text("epoll:level")),
                 ("server.listen", Text("0.0.0.0:8080")),
                 ("server.backlog", Number(1)),
@@ -35,7 +35,7 @@ impl Preset {
                 ("deadlines.send_timeout_ms", Number(0)),
                 ("deadlines.idle_timeout_ms", Number(0)),
                 ("deadlines.linger_timeout_ms", Number(0)),
-                ("deadlines.life_timeout_ms", Number(0)),
+                ("deadlines.connection_lifetime_ms", Number(0)),
             ],
         }
     }
@@ -51,7 +51,7 @@ impl Preset {
 impl fmt::Display for Preset {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Documents => formatter.write_str("documents"),
+            Self::Reference => formatter.write_str("reference"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The one table of keys. What stands here is the type that the program uses, the default, the
-//! bounds, and the line that `config.toml`, `--help` and this documentation say about it.
+//! The one table of keys: type, default, bounds, and the documentation that `config.toml`, `--help`
+//! and rustdoc show.
 
 use std::net::SocketAddr;
 
@@ -15,16 +15,16 @@ use super::{BackendChoice, ShutdownChoice};
 pub struct Key {
     /// The full name: `server.listen`.
     pub name: &'static str,
-    /// What it can hold.
+    /// The type and bounds of its values.
     pub kind: Kind,
-    /// What it holds when nobody sets it.
+    /// The value if no layer sets it.
     pub default: DefaultValue,
     lines: &'static [&'static str],
 }
 
 impl Key {
-    /// What it is for, in a sentence or two.
-    pub fn meaning(&self) -> String {
+    /// Returns its documentation as one line.
+    pub fn description(&self) -> String {
         self.lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
     }
 }
@@ -43,7 +43,7 @@ macro_rules! settings {
             }
         )+
     ) => {
-        /// Every key, in the order in which they are shown.
+        /// Every key, in the order in which `config show` prints them.
         pub const KEYS: &[Key] = &[
             Key {
                 name: stringify!($key),
@@ -59,7 +59,7 @@ macro_rules! settings {
             },)+)+
         ];
 
-        /// The values in force, typed.
+        /// The values of all keys, typed.
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Config {
@@ -80,171 +80,178 @@ macro_rules! settings {
 }
 
 const MIB: i64 = 1024 * 1024;
-const MICROSECONDS: Kind = Kind::Number { least: 0, most: 1_000_000 };
-/// The techniques of io_uring:tuned that measured best.
+const MICROSECONDS: Kind = Kind::Number { min: 0, max: 1_000_000 };
+/// The default techniques of io_uring:tuned.
 const DEFAULT: Techniques = Techniques::BEST;
-const TIME_MS: Kind = Kind::Number { least: 0, most: u32::MAX as i64 };
+const TIME_MS: Kind = Kind::Number { min: 0, max: u32::MAX as i64 };
 
 settings! {
-    /// The engine that serves. `auto` takes io_uring where the kernel allows it, otherwise epoll,
-    /// and says so; any other word is that engine or an error.
+    /// The engine that serves. `auto` uses io_uring if the kernel allows it, otherwise epoll, and
+    /// reports which; any other name is used or refused.
     backend: BackendChoice = Text("auto"), Kind::Backend;
 
-    /// Where connections come from, and what becomes of them.
+    /// The listener, the response, and how connections are treated.
     server: ServerSettings {
-        /// Address and port to listen on; port 0 lets the kernel choose one.
+        /// Address and port to listen on; port 0 lets the kernel choose a free port.
         listen: SocketAddr = Text("127.0.0.1:8080"), Kind::Address;
-        /// Threads, each with a listener and an engine of its own.
-        workers: usize = Number(1), Kind::Number { least: 1, most: 1024 };
-        /// Whether each worker stays on one processor of those that the process may use.
+        /// Worker threads, each with its own listener (SO_REUSEPORT) and engine.
+        workers: usize = Number(1), Kind::Number { min: 1, max: 1024 };
+        /// Pins each worker to one of the CPUs that the process may use.
         pin_workers: bool = Switch(false), Kind::Switch;
-        /// The user, by name, that a server started by root becomes once it listens and has its
-        /// engines; empty stays who it is.
+        /// Name of the user to switch to when the server listens and its engines are set up; needs
+        /// root. Empty: no switch.
         user: String = Text(""), Kind::Text;
-        /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
-        backlog: u32 = Number(4096), Kind::Number { least: 1, most: i32::MAX as i64 };
-        /// Length of the body of every response. 13 is `Hello, world!`; any other length repeats
-        /// or cuts it.
-        response_body_bytes: usize = Number(13), Kind::Number { least: 0, most: 1024 * MIB };
-        /// The file, read at startup, that is the body of every response; empty takes
-        /// response_body_bytes.
+        /// Connections that may wait to be accepted (listen(2)); the kernel caps it at
+        /// net.core.somaxconn.
+        backlog: u32 = Number(4096), Kind::Number { min: 1, max: i32::MAX as i64 };
+        /// Length of the response body. 13 is `Hello, world!`; other lengths repeat it or cut it.
+        response_body_bytes: usize = Number(13), Kind::Number { min: 0, max: 1024 * MIB };
+        /// File whose content, read once at startup, is the response body. Empty:
+        /// response_body_bytes applies.
         response_file: String = Text(""), Kind::Text;
-        /// Whether connections persist: HTTP/1.1, with one request behind the other. If not, each
-        /// is closed behind its answer, whatever was asked.
+        /// Keeps connections open between requests (HTTP/1.1, with pipelining). If false, each
+        /// connection is closed after one response, whatever the request says.
         keep_alive: bool = Switch(false), Kind::Switch;
-        /// keep_alive: the answer to the last of so many requests on a connection says that
-        /// nothing follows; 0 is no limit.
-        requests_per_connection: u64 = Number(0), Kind::Number { least: 0, most: u32::MAX as i64 };
-        /// The kernel's send buffer of each connection; 0 leaves it to the kernel.
-        send_buffer_bytes: u32 = Number(0), Kind::Number { least: 0, most: 1024 * MIB };
-        /// Whether the end of the stream leaves in the segment of the answer's last bytes
-        /// (MSG_MORE), which saves two segments of ten.
+        /// keep_alive: requests per connection; the response to the last one has
+        /// `Connection: close`. 0: no limit.
+        requests_per_connection: u64 = Number(0), Kind::Number { min: 0, max: u32::MAX as i64 };
+        /// Size of each connection's send buffer in the kernel (SO_SNDBUF). 0: the kernel chooses.
+        send_buffer_bytes: u32 = Number(0), Kind::Number { min: 0, max: 1024 * MIB };
+        /// Sends the FIN in the segment that has the end of the response (MSG_MORE), which saves
+        /// two segments per connection.
         send_more: bool = Switch(true), Kind::Switch;
-        /// For how many seconds a connection may keep silent before it is there to be accepted
-        /// (TCP_DEFER_ACCEPT); 0 does not wait for its first bytes. A stop does not know of those
-        /// who are still silent.
-        defer_accept_s: u32 = Number(0), Kind::Number { least: 0, most: 3600 };
-        /// Whether the first bytes of a request are acknowledged before they are answered, as is
-        /// the kernel's habit (TCP_QUICKACK). If not, the answer acknowledges them. That saves a
-        /// segment, but no time: over loopback it costs the server some 3 %. And whoever sends a
-        /// request in pieces may wait up to 40 ms for the next to leave.
+        /// Seconds for which the kernel waits for a connection's first bytes before it can be
+        /// accepted (TCP_DEFER_ACCEPT). 0: no wait. A stop does not see connections that have sent
+        /// nothing yet.
+        defer_accept_s: u32 = Number(0), Kind::Number { min: 0, max: 3600 };
+        /// Acknowledges the first bytes of a request at once, as the kernel does by default
+        /// (TCP_QUICKACK). If false, the response carries the acknowledgement, which saves a
+        /// segment; but a client that sends a request in pieces may have to wait for a delayed ACK
+        /// before its next piece is sent.
         quick_ack: bool = Switch(true), Kind::Switch;
-        /// Whether small answers leave at once, also when earlier ones have not been acknowledged
+        /// Sends small segments at once, even if earlier ones are not acknowledged yet
         /// (TCP_NODELAY).
         no_delay: bool = Switch(true), Kind::Switch;
-        /// The most that one receive can bring.
-        receive_buffer_bytes: usize = Number(1024), Kind::Number { least: 1, most: 16 * MIB };
-        /// Whether every request is printed to standard output. What nobody reads in time is
-        /// dropped and counted.
+        /// Maximum number of bytes that one receive returns.
+        receive_buffer_bytes: usize = Number(1024), Kind::Number { min: 1, max: 16 * MIB };
+        /// Prints every request to standard output. Requests are dropped, and counted, if the
+        /// reader is too slow.
         print_requests: bool = Switch(false), Kind::Switch;
-        /// Whether printed control bytes and bytes beyond ASCII are written as \xNN, newlines
-        /// excepted; if not, only what is not valid UTF-8 is.
+        /// Prints control bytes and non-ASCII bytes as \xNN, except newlines. If false, only
+        /// invalid UTF-8 is printed so.
         escape_prints: bool = Switch(true), Kind::Switch;
-        /// Whether what the peer still sends after its answer is read and thrown away before the
-        /// connection is closed, so that no reset can destroy the answer.
+        /// Reads and discards what the peer still sends after the response, before the close.
+        /// Otherwise a reset could destroy the response (RFC 9112, section 9.6).
         lingering_close: bool = Switch(true), Kind::Switch;
-        /// The most that is thrown away in a lingering close.
-        lingering_close_bytes: usize = Number(65_536), Kind::Number { least: 1, most: 1024 * MIB };
-        /// How long a stop waits for those who are being served.
+        /// Maximum number of bytes that a lingering close discards.
+        lingering_close_bytes: usize = Number(65_536), Kind::Number { min: 1, max: 1024 * MIB };
+        /// Time that a stop gives to the requests in progress.
         drain_timeout_ms: u64 = Number(10_000), TIME_MS;
     }
 
-    /// Bounds on everything that could grow.
+    /// Bounds on everything that can grow.
     limits: LimitSettings {
-        /// Connections at the same time, of all workers together. 0 is 10,000, or as many as the
-        /// limit of descriptors has room for when 32, and 4 for each further worker, are kept.
-        connections: usize = Number(0), Kind::Number { least: 0, most: 1 << 24 };
-        /// The longest request head, its end included; a longer one is answered with 431.
-        request_head_bytes: usize = Number(8192), Kind::Number { least: 2, most: 16 * MIB };
-        /// keep_alive: the longest body of a request, which is skipped; a longer one is answered
-        /// with 413.
-        request_body_bytes: u64 = Number(1_048_576), Kind::Number { least: 0, most: i64::MAX };
-        /// The most that is taken from one connection before the others have their turn.
-        turn_bytes: usize = Number(16_384), Kind::Number { least: 1, most: 16 * MIB };
-        /// The longest text that is printed of one request; a longer one is cut.
-        print_line_bytes: usize = Number(16_384), Kind::Number { least: 64, most: 16 * MIB };
+        /// Concurrent connections of all workers together. 0: 10,000, or what the limit of open
+        /// files allows after 32 descriptors, and 4 for each further worker, are reserved.
+        connections: usize = Number(0), Kind::Number { min: 0, max: 1 << 24 };
+        /// Maximum length of a request head, including the empty line; a longer one gets status
+        /// 431.
+        request_head_bytes: usize = Number(8192), Kind::Number { min: 2, max: 16 * MIB };
+        /// keep_alive: maximum length of a request body, which is discarded; a longer one gets
+        /// status 413.
+        request_body_bytes: u64 = Number(1_048_576), Kind::Number { min: 0, max: i64::MAX };
+        /// Maximum number of bytes read from one connection before the others are served.
+        read_budget_bytes: usize = Number(16_384), Kind::Number { min: 1, max: 16 * MIB };
+        /// Maximum number of bytes printed per request; the rest is cut.
+        print_line_bytes: usize = Number(16_384), Kind::Number { min: 64, max: 16 * MIB };
     }
 
-    /// How long a connection may take; 0 is for ever.
+    /// Deadlines of a connection; 0: none.
     deadlines: DeadlineSettings {
         /// From the first byte of a request to the end of its head.
         request_head_timeout_ms: u64 = Number(10_000), TIME_MS;
-        /// For the peer to take some of its answer.
+        /// Time in which the peer must receive some more of the response.
         send_timeout_ms: u64 = Number(30_000), TIME_MS;
-        /// For the first byte of a request.
+        /// From the accept to the first byte of the request.
         idle_timeout_ms: u64 = Number(15_000), TIME_MS;
-        /// For the peer to close, once it has been told that nothing follows.
+        /// lingering_close: from the end of the response to the peer's close.
         linger_timeout_ms: u64 = Number(2_000), TIME_MS;
-        /// keep_alive: for the first byte of another request.
+        /// keep_alive: from a response to the first byte of the next request.
         keep_alive_timeout_ms: u64 = Number(15_000), TIME_MS;
-        /// keep_alive: from the end of a request's head to that of its body.
+        /// keep_alive: from the end of a request's head to the end of its body.
         request_body_timeout_ms: u64 = Number(30_000), TIME_MS;
-        /// For all of it together. A connection that persists is told with its next answer that
-        /// nothing follows, and has the same time once more.
-        life_timeout_ms: u64 = Number(300_000), TIME_MS;
+        /// For the connection as a whole. With keep_alive its next response has
+        /// `Connection: close`, and the connection then has the same time once more.
+        connection_lifetime_ms: u64 = Number(300_000), TIME_MS;
     }
 
-    /// What only the epoll engines use.
+    /// Options of the epoll engines.
     epoll: EpollSettings {
-        /// The most events that one wait can bring.
-        events_per_wait: usize = Number(1023), Kind::Number { least: 1, most: 65_536 };
-        /// epoll:tuned: for how long it looks again and again before it sleeps, which burns the
-        /// processor; 0 is not at all.
+        /// Maximum number of events that one epoll_wait returns.
+        events_per_wait: usize = Number(1023), Kind::Number { min: 1, max: 65_536 };
+        /// epoll:tuned: time to poll for events before the server sleeps, which keeps a CPU busy.
+        /// 0: none.
         busy_poll_us: u32 = Number(0), MICROSECONDS;
-        /// epoll:tuned: who tells the peer that nothing follows: `call` is shutdown(2); `close`
-        /// leaves it to the close, where that follows at once and all has been read.
+        /// epoll:tuned: `call` ends the stream with shutdown(2); `close` leaves that to close(2),
+        /// if it follows at once and all received data has been read.
         shutdown: ShutdownChoice = Text("call"), Kind::OneOf(&["call", "close"]);
     }
 
-    /// What only the io_uring engines use.
+    /// Options of the io_uring engines.
     io_uring: IoUringSettings {
-        /// Room for submissions; a power of two.
+        /// Submission queue entries (SQEs); a power of two.
         submission_queue_entries: u32 = Number(256),
-            Kind::PowerOfTwo { or_zero: false, most: 32_768 };
-        /// Room for completions; a power of two, or 0 for 2,048 or twice the submissions, whichever
-        /// is more.
+            Kind::PowerOfTwo { or_zero: false, max: 32_768 };
+        /// Completion queue entries (CQEs); a power of two. 0: 2,048, or twice the submission queue
+        /// entries, whichever is more.
         completion_queue_entries: u32 = Number(0),
-            Kind::PowerOfTwo { or_zero: true, most: 65_536 };
-        /// io_uring:tuned, as all that follows: completions are made when the server waits for
-        /// them, and at no other time.
-        deferred_task_run: bool = Switch(DEFAULT.deferred_task_run), Kind::Switch;
-        /// Completions do not interrupt the server; where the kernel has no deferred_task_run.
-        cooperative_task_run: bool = Switch(DEFAULT.cooperative_task_run), Kind::Switch;
-        /// One ACCEPT brings all connections, as long as there is plenty of room.
+            Kind::PowerOfTwo { or_zero: true, max: 65_536 };
+        /// io_uring:tuned, like all options below: runs completion work only when the server waits
+        /// for completions (IORING_SETUP_DEFER_TASKRUN).
+        defer_taskrun: bool = Switch(DEFAULT.defer_taskrun), Kind::Switch;
+        /// Does not interrupt the server to run completion work (IORING_SETUP_COOP_TASKRUN); used
+        /// if defer_taskrun is not in force.
+        coop_taskrun: bool = Switch(DEFAULT.coop_taskrun), Kind::Switch;
+        /// One ACCEPT accepts all connections, as long as enough connection slots are free.
         multishot_accept: bool = Switch(DEFAULT.multishot_accept), Kind::Switch;
-        /// One RECV brings all that comes on a connection that is received from more than once;
-        /// it needs provided_buffers.
+        /// One RECV receives all data of a connection that receives more than once; needs
+        /// provided_buffers.
         multishot_receive: bool = Switch(DEFAULT.multishot_receive), Kind::Switch;
-        /// Receive buffers that all connections share; a power of two, or 0 for one each.
+        /// Receive buffers that all connections share (IORING_REGISTER_PBUF_RING); a power of two.
+        /// 0: one buffer for each connection.
         provided_buffers: u16 = Number(DEFAULT.provided_buffers as i64),
-            Kind::PowerOfTwo { or_zero: true, most: 32_768 };
-        /// One receive may fill several provided buffers.
+            Kind::PowerOfTwo { or_zero: true, max: 32_768 };
+        /// One receive can fill several provided buffers (IORING_RECVSEND_BUNDLE); needs
+        /// multishot_receive.
         bundles: bool = Switch(DEFAULT.bundles), Kind::Switch;
-        /// Connections are entries of the ring's own table and no descriptors.
+        /// Connections are slots of the ring's direct descriptor table, not file descriptors.
         direct_descriptors: bool = Switch(DEFAULT.direct_descriptors), Kind::Switch;
-        /// What is part of a chain says nothing when it succeeds.
-        skip_success: bool = Switch(DEFAULT.skip_success), Kind::Switch;
-        /// What follows the answer is submitted with it, where the ring or the close tells the
-        /// peer that nothing follows.
+        /// Linked operations before the last post no CQE if they succeed (IOSQE_CQE_SKIP_SUCCESS);
+        /// needs linked_close.
+        cqe_skip_success: bool = Switch(DEFAULT.cqe_skip_success), Kind::Switch;
+        /// Submits the operations that follow the response linked to its SEND (IOSQE_IO_LINK), if
+        /// shutdown is `ring` or `close`.
         linked_close: bool = Switch(DEFAULT.linked_close), Kind::Switch;
-        /// The ring is named by an index and not looked up as a descriptor.
+        /// Registers the ring's descriptor, so that the kernel finds the ring by an index
+        /// (IORING_REGISTER_RING_FDS).
         registered_ring: bool = Switch(DEFAULT.registered_ring), Kind::Switch;
-        /// The submission queue has no second array of indices.
-        no_submission_queue_array: bool = Switch(DEFAULT.no_submission_queue_array), Kind::Switch;
-        /// How long a wait goes on for more completions; 0 ends it with the first.
-        minimum_wait_us: u32 = Number(DEFAULT.minimum_wait_us as i64), MICROSECONDS;
-        /// From how many bytes on an answer is sent from where it stands; 0 is never.
-        zero_copy_send_bytes: usize = Number(DEFAULT.zero_copy_send_bytes as i64),
-            Kind::Number { least: 0, most: 1024 * MIB };
-        /// A kernel thread looks for submissions, and burns a processor.
-        submission_queue_polling: bool = Switch(DEFAULT.submission_queue_polling), Kind::Switch;
-        /// For how long it looks again and again before it sleeps, which burns the processor; 0 is
-        /// not at all.
+        /// Sets up the submission queue without the array of indices (IORING_SETUP_NO_SQARRAY).
+        no_sqarray: bool = Switch(DEFAULT.no_sqarray), Kind::Switch;
+        /// Time for which a wait goes on for more completions. 0: it ends with the first.
+        min_wait_us: u32 = Number(DEFAULT.min_wait_us as i64), MICROSECONDS;
+        /// Sends responses of at least this length without copying them (IORING_OP_SEND_ZC). 0:
+        /// never.
+        send_zc_min_bytes: usize = Number(DEFAULT.send_zc_min_bytes as i64),
+            Kind::Number { min: 0, max: 1024 * MIB };
+        /// A kernel thread polls the submission queue (IORING_SETUP_SQPOLL), which keeps a CPU
+        /// busy.
+        sqpoll: bool = Switch(DEFAULT.sqpoll), Kind::Switch;
+        /// Time to poll for completions before the server sleeps, which keeps a CPU busy. 0: none.
         busy_poll_us: u32 = Number(0), MICROSECONDS;
-        /// Who tells the peer that nothing follows: `ring` is IORING_OP_SHUTDOWN, which costs a
-        /// worker thread; `call` is shutdown(2); `close` leaves it to the close, where that
-        /// follows at once and all has been read.
-        shutdown: ShutdownChoice = Text("call"), Kind::OneOf(&["ring", "call", "close"]);
+        /// `ring` ends the stream with IORING_OP_SHUTDOWN, which the kernel runs on a worker
+        /// thread; `call` with shutdown(2); `close` leaves that to the close, if it follows at once
+        /// and all received data has been read.
+        shutdown: ShutdownChoice = Text("call"), Kind::OneOf(&["call", "ring", "close"]);
     }
 }
 
@@ -254,18 +261,18 @@ mod tests {
     use crate::config::{Layers, Preset};
 
     #[test]
-    fn defaults_are_of_their_kind_and_make_a_configuration() {
+    fn defaults_have_their_kind_and_deserialize() {
         for key in KEYS {
             assert!(key.kind.accepts(&key.default.into()), "{}", key.name);
         }
-        let config = Config::deserialize(Layers::of_defaults().to_table()).unwrap();
+        let config = Config::deserialize(Layers::defaults().to_table()).unwrap();
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.server.backlog, 4096);
         assert!(!config.server.print_requests);
     }
 
     #[test]
-    fn presets_set_known_keys_to_possible_values() {
-        Preset::Documents.apply(&mut Layers::of_defaults()).unwrap();
+    fn presets_set_known_keys_to_valid_values() {
+        Preset::Reference.apply(&mut Layers::defaults()).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Who tells the peer that nothing follows.
+//! The operation that ends the stream.
 
 use ringpoll_backends::ShutdownBy;
 use serde::Deserialize;
@@ -7,11 +7,11 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShutdownChoice {
-    /// The ring.
+    /// IORING_OP_SHUTDOWN.
     Ring,
     /// shutdown(2).
     Call,
-    /// The close.
+    /// The close ends it.
     Close,
 }
 

@@ -1,32 +1,32 @@
-//! Root no longer than it is needed.
+//! Drops root privileges after setup.
 
 use nix::unistd::{Uid, User, initgroups, setresgid, setresuid};
 use std::ffi::CString;
 
-use crate::console::say;
+use crate::console::eprint_line;
 use crate::failure::Failure;
 
-/// Becomes the user of that name, for good and on every thread; an empty name stays who it is.
+/// Switches all threads to the user of that name, permanently; an empty name changes nothing.
 ///
 /// # Errors
-/// When there is no such user, or the process may not become it.
-pub(super) fn give_up(name: &str) -> Result<(), Failure> {
+/// The user does not exist, or the process may not switch to it.
+pub(super) fn drop_privileges(name: &str) -> Result<(), Failure> {
     if name.is_empty() {
         return Ok(());
     }
     let user = User::from_name(name)
         .map_err(|error| failure(name, &error.to_string()))?
         .ok_or_else(|| Failure::Usage(format!("server.user: there is no user {name}")))?;
-    become_user(&user).map_err(|error| failure(name, &error.to_string()))?;
-    // Groups first and the user last, since from there on nothing of it can be done; and then
-    // it is tried, since a server that only believes to be unprivileged is worse than none.
+    switch_user(&user).map_err(|error| failure(name, &error.to_string()))?;
+    // `switch_user` sets groups first, because the new user may not. Then verify that root cannot
+    // be regained: a server that wrongly reports dropped privileges is worse than none.
     if !user.uid.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok() {
-        return Err(failure(name, "root could be had back"));
+        return Err(failure(name, "the process can still become root again"));
     }
     Ok(())
 }
 
-fn become_user(user: &User) -> nix::Result<()> {
+fn switch_user(user: &User) -> nix::Result<()> {
     let name = CString::new(user.name.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
     initgroups(&name, user.gid)?;
     setresgid(user.gid, user.gid, user.gid)?;
@@ -34,12 +34,12 @@ fn become_user(user: &User) -> nix::Result<()> {
 }
 
 fn failure(name: &str, problem: &str) -> Failure {
-    Failure::Run(format!("ringpoll: becoming the user {name}: {problem}"))
+    Failure::Run(format!("ringpoll: switching to the user {name}: {problem}"))
 }
 
-/// Says so if everything that a peer could make of the server would be done as root.
+/// Warns if the server runs as root.
 pub(super) fn warn_if_root() {
     if nix::unistd::geteuid().is_root() {
-        say("warning: serving as root; --user NAME becomes somebody else once it listens");
+        eprint_line("warning: serving as root; --user NAME drops privileges after setup");
     }
 }

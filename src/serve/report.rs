@@ -1,23 +1,23 @@
-//! What was done, for people and for machines.
+//! The report of a run, as text and as JSON.
 
 use std::fmt::Write;
 
 use ringpoll_backends::{Counters, Report, Variant};
 use serde_json::{Map, Value, json};
 
-use super::workers_in_words;
+use super::worker_count;
 
 /// The reports of all workers of one run.
 pub(super) struct RunReport<'run> {
     pub(super) backend: Variant,
     pub(super) engine: &'static str,
-    /// What was in force of the techniques that can be chosen.
+    /// The techniques in force.
     pub(super) techniques: &'run [&'static str],
     pub(super) reports: &'run [Report],
 }
 
-/// The counters that are shown first, zero or not, under the names that people use.
-const FIRST: [(&str, &str); 4] = [
+/// Counters that the text shows first, even if zero, each with its name there.
+const SUMMARY_COUNTERS: [(&str, &str); 4] = [
     ("accepted", "connections"),
     ("requests", "requests"),
     ("received_bytes", "received_bytes"),
@@ -33,28 +33,28 @@ impl RunReport<'_> {
         total
     }
 
-    /// A line for each counter that is not zero, all workers together; no newline at the end.
+    /// Returns one line per non-zero counter, summed over the workers; no final newline.
     pub(super) fn text(&self) -> String {
         let total = self.total();
-        let mut text = format!("{} · {}", self.engine, workers_in_words(self.reports.len()));
-        for (counter, name) in FIRST {
+        let mut text = format!("{} · {}", self.engine, worker_count(self.reports.len()));
+        for (counter, name) in SUMMARY_COUNTERS {
             let value = total.iter().find(|&(name, _)| name == counter).map_or(0, |it| it.1);
             line(&mut text, name, value);
         }
         line(&mut text, "system_calls_per_request", ratio(total.system_calls_per_request()));
-        let answered = total.answered.max(1) as f64;
+        let responses = total.responses.max(1) as f64;
         for (name, count) in total.system_calls.iter() {
-            line(&mut text, &format!("  {name}"), ratio(Some(count as f64 / answered)));
+            line(&mut text, &format!("  {name}"), ratio(Some(count as f64 / responses)));
         }
         line(&mut text, "events_per_wait", ratio(total.events_per_wait()));
-        let shown = |name: &str| FIRST.iter().any(|&(counter, _)| counter == name);
+        let shown = |name: &str| SUMMARY_COUNTERS.iter().any(|&(counter, _)| counter == name);
         for (name, value) in total.iter().filter(|&(name, value)| value > 0 && !shown(name)) {
             line(&mut text, name, value);
         }
         text
     }
 
-    /// One object, with a newline at the end.
+    /// Returns one JSON object and a newline.
     pub(super) fn json(&self) -> String {
         let object = json!({
             "backend": self.backend.name(),
@@ -100,16 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_without_requests_has_a_report_too() {
+    fn run_without_requests_has_a_report() {
         let reports = [Report::default(), Report::default()];
         let run = RunReport {
             backend: Variant::EpollLevel,
-            engine: "epoll, level triggered",
+            engine: "epoll, level-triggered",
             techniques: &[],
             reports: &reports,
         };
         let text = run.text();
-        assert!(text.starts_with("epoll, level triggered · 2 workers\n"), "{text}");
+        assert!(text.starts_with("epoll, level-triggered · 2 workers\n"), "{text}");
         assert!(text.contains("requests"), "{text}");
         let json: Value = serde_json::from_str(&run.json()).unwrap();
         assert_eq!(json["each_worker"][1]["requests"], 0);

@@ -1,4 +1,4 @@
-//! The bytes that answer every request.
+//! The response to every request.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,13 +8,13 @@ use crate::failure::Failure;
 
 const BODY: &[u8] = b"Hello, world!";
 
-/// The longest body that a file may be: what a key of the configuration can ask for as well.
-const LONGEST_BODY_BYTES: u64 = 1024 * 1024 * 1024;
+/// The maximum of `server.response_body_bytes`, which also limits files.
+const MAX_BODY_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// The response of the documents, with the body that was asked for.
+/// Returns the response of the reference programs with the configured body.
 ///
 /// # Errors
-/// When its file cannot be read, or is too long.
+/// The file cannot be read, or is too long.
 pub(super) fn response(settings: &ServerSettings) -> Result<Vec<u8>, Failure> {
     if settings.response_file.is_empty() {
         let body_bytes = settings.response_body_bytes;
@@ -30,10 +30,10 @@ fn read(path: &str) -> Result<Vec<u8>, Failure> {
     let problem = |what: &str| Failure::Usage(format!("server.response_file: {path}: {what}"));
     let mut body = Vec::new();
     File::open(path)
-        // One byte more than may be, to tell; what never ends is not read to its end.
-        .and_then(|file| file.take(LONGEST_BODY_BYTES + 1).read_to_end(&mut body))
+        // One byte more shows that it is too long; endless files such as /dev/zero end too.
+        .and_then(|file| file.take(MAX_BODY_BYTES + 1).read_to_end(&mut body))
         .map_err(|error| problem(&error.to_string()))?;
-    if body.len() as u64 > LONGEST_BODY_BYTES {
+    if body.len() as u64 > MAX_BODY_BYTES {
         return Err(problem("it is longer than 1 GiB"));
     }
     Ok(body)
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_the_body_as_it_is() {
+    fn file_content_is_the_body() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("body");
         let mut settings = load(&Sources::default()).unwrap().config.server;
@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn thirteen_bytes_are_the_documents_response() {
+    fn thirteen_bytes_are_the_reference_response() {
         let response = response(13);
         assert_eq!(response.len(), 114);
         assert!(response.ends_with(b"Content-Length: 13\r\n\r\nHello, world!"));
     }
 
     #[test]
-    fn other_lengths_repeat_and_cut_it() {
+    fn other_lengths_repeat_or_cut_the_body() {
         assert!(response(0).ends_with(b"Content-Length: 0\r\n\r\n"));
         assert!(response(15).ends_with(b"Content-Length: 15\r\n\r\nHello, world!He"));
     }

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks for the stop, the second is the end.
+//! SIGINT and SIGTERM: the first requests a graceful stop, the second kills the process.
 
 use std::io;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use crate::console::say;
+use crate::console::eprint_line;
 
-const STOPPING: [i32; 2] = [SIGINT, SIGTERM];
+const STOP_SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
-/// Watches from now on, on a thread of its own. SIGHUP is left as it was.
+/// Handles the signals from now on, on a separate thread. SIGHUP is unchanged.
 ///
 /// # Errors
-/// When the process is out of descriptors or threads.
-pub(super) fn watch(stop: Stop, drain_timeout_ms: u64) -> io::Result<()> {
+/// The process is out of descriptors or threads.
+pub(super) fn stop_on_signal(stop: Stop, drain_timeout_ms: u64) -> io::Result<()> {
     let once = Arc::new(AtomicBool::new(false));
-    for signal in STOPPING {
-        // In this order: the first signal finds the flag down and raises it, the second finds it
-        // up and ends the process right in the handler, whatever the threads are doing.
+    for signal in STOP_SIGNALS {
+        // Handlers run in this order: the first signal finds the flag false and sets it; the
+        // second finds it true and kills the process in the handler, whatever the threads do.
         flag::register_conditional_default(signal, Arc::clone(&once))?;
         flag::register(signal, Arc::clone(&once))?;
     }
-    let mut signals = Signals::new(STOPPING)?;
+    let mut signals = Signals::new(STOP_SIGNALS)?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if signals.forever().next().is_some() {
             stop.request();
-            say(format_args!(
-                "stopping, after {drain_timeout_ms} ms at the latest; a second signal ends it now"
+            eprint_line(format_args!(
+                "stopping within {drain_timeout_ms} ms; a second signal stops immediately"
             ));
         }
     })?;

@@ -1,4 +1,4 @@
-//! What all workers have in common, and how one of them is made from it.
+//! The configuration and data that all workers share, and the setup of a worker.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -6,40 +6,39 @@ use std::time::Duration;
 
 use ringpoll_backends::{
     Backend, BackendError, Closing, DeadlineLengths, EngineOptions, KeepAlive, Limits,
-    ListenOptions, Listener, Replies, Report, Stop, Techniques, Variant, Worker, open,
+    ListenOptions, Listener, Report, Responses, Stop, Techniques, Variant, Worker, open,
 };
 
 use super::response::response;
-use super::{connections_in_force, pinning};
+use super::{max_connections, pinning};
 use crate::config::{Config, IoUringSettings};
 use crate::failure::Failure;
 use crate::print::{Escaping, RequestPrinter, StandardOutput};
 
-/// The configuration, and what the workers share.
+/// The configuration and the data that the workers share.
 pub(super) struct WorkerPlan {
     pub(super) config: Config,
     pub(super) stop: Stop,
     connections_each: usize,
     response: Arc<[u8]>,
-    /// Where connections persist, their answers.
-    replies: Option<Arc<Replies>>,
+    keep_alive_responses: Option<Arc<Responses>>,
     output: Arc<Mutex<StandardOutput>>,
 }
 
-/// A worker that listens and has its engine. It belongs to the thread that made it.
-pub(super) struct Ready {
+/// A worker that listens and has its engine. It must run on the thread that prepared it.
+pub(super) struct PreparedWorker {
     pub(super) address: SocketAddr,
     backend: Box<dyn Backend>,
     worker: Worker,
 }
 
-impl Ready {
-    /// How the start line names the engine.
+impl PreparedWorker {
+    /// Returns the engine's name for the start line.
     pub(super) fn engine(&self) -> &'static str {
         self.backend.name()
     }
 
-    /// The techniques in force.
+    /// Returns the techniques in force.
     pub(super) fn techniques(&self) -> Vec<&'static str> {
         self.backend.techniques()
     }
@@ -52,53 +51,50 @@ impl Ready {
 
 impl WorkerPlan {
     /// # Errors
-    /// When the file of the response cannot be read, or is too long.
+    /// The response file cannot be read, or is too long.
     pub(super) fn new(
         config: Config,
         stop: Stop,
         output: Arc<Mutex<StandardOutput>>,
     ) -> Result<Self, Failure> {
         let response: Arc<[u8]> = response(&config.server)?.into();
-        let replies = match config.server.keep_alive {
-            true => Some(Arc::new(Replies::new(Arc::clone(&response))?)),
+        let keep_alive_responses = match config.server.keep_alive {
+            true => Some(Arc::new(Responses::new(Arc::clone(&response))?)),
             false => None,
         };
         Ok(Self {
-            connections_each: connections_in_force(&config).div_ceil(config.server.workers),
+            connections_each: max_connections(&config).div_ceil(config.server.workers),
             response,
-            replies,
+            keep_alive_responses,
             config,
             stop,
             output,
         })
     }
 
-    /// Makes the worker of that index, on the thread that will run it.
+    /// Prepares the worker of that index, on the thread that will run it.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the engine is refused.
+    /// Listening on the address fails, or the engine is refused.
     pub(super) fn prepare(
         &self,
         index: usize,
         variant: Variant,
         address: SocketAddr,
-    ) -> Result<Ready, BackendError> {
+    ) -> Result<PreparedWorker, BackendError> {
         if self.config.server.pin_workers {
-            pinning::pin_to(index)?;
+            pinning::pin_to_cpu(index)?;
         }
         let shared = self.config.server.workers > 1;
         let listener = Listener::bind(&self.listen_options(address, shared))?;
         let address = listener.local_address().unwrap_or(address);
-        let backend = open(variant, &self.engine_options(variant))?;
-        Ok(Ready { address, backend, worker: self.worker(listener) })
+        let backend = open(variant, &engine_options(&self.config, variant))?;
+        Ok(PreparedWorker { address, backend, worker: self.worker(listener) })
     }
 
-    /// Finds out whether another server listens on `address`, where `SO_REUSEPORT` would share
-    /// its connections with us instead of failing.
-    pub(super) fn check_that_nobody_listens(
-        &self,
-        address: SocketAddr,
-    ) -> Result<(), BackendError> {
+    /// Fails if another server listens on `address`: with `SO_REUSEPORT` the bind would succeed,
+    /// and both would get a share of the connections.
+    pub(super) fn check_address_is_free(&self, address: SocketAddr) -> Result<(), BackendError> {
         Listener::check_address(&self.listen_options(address, false))
     }
 
@@ -115,24 +111,6 @@ impl WorkerPlan {
         }
     }
 
-    fn engine_options(&self, variant: Variant) -> EngineOptions {
-        let Config { epoll, io_uring, .. } = &self.config;
-        let completions = io_uring.completion_queue_entries;
-        let (busy_poll_us, shutdown) = if variant.is_io_uring() {
-            (io_uring.busy_poll_us, io_uring.shutdown)
-        } else {
-            (epoll.busy_poll_us, epoll.shutdown)
-        };
-        EngineOptions {
-            events_per_wait: epoll.events_per_wait,
-            submission_queue_entries: io_uring.submission_queue_entries,
-            completion_queue_entries: (completions > 0).then_some(completions),
-            busy_poll_us,
-            shutdown: shutdown.into(),
-            techniques: techniques(io_uring),
-        }
-    }
-
     fn worker(&self, listener: Listener) -> Worker {
         let Config { server, limits, .. } = &self.config;
         let mut worker = Worker::new(listener, self.stop.clone(), Arc::clone(&self.response));
@@ -140,14 +118,14 @@ impl WorkerPlan {
             connections: self.connections_each,
             request_head_bytes: limits.request_head_bytes,
             receive_buffer_bytes: server.receive_buffer_bytes,
-            turn_bytes: limits.turn_bytes,
+            read_budget_bytes: limits.read_budget_bytes,
         };
         worker.deadlines = self.deadlines();
         if server.lingering_close {
             worker.closing = Closing::Lingering { bytes: server.lingering_close_bytes };
         }
-        worker.keep_alive = self.replies.as_ref().map(|replies| KeepAlive {
-            replies: Arc::clone(replies),
+        worker.keep_alive = self.keep_alive_responses.as_ref().map(|responses| KeepAlive {
+            responses: Arc::clone(responses),
             requests_per_connection: server.requests_per_connection,
             request_body_bytes: limits.request_body_bytes,
         });
@@ -168,13 +146,13 @@ impl WorkerPlan {
             linger: Duration::from_millis(deadlines.linger_timeout_ms),
             keep_alive: Duration::from_millis(deadlines.keep_alive_timeout_ms),
             request_body: Duration::from_millis(deadlines.request_body_timeout_ms),
-            life: Duration::from_millis(deadlines.life_timeout_ms),
+            lifetime: Duration::from_millis(deadlines.connection_lifetime_ms),
         }
     }
 
     fn printer(&self) -> RequestPrinter {
         let escaping = if self.config.server.escape_prints {
-            Escaping::ControlAndBeyondAscii
+            Escaping::ControlAndNonAscii
         } else {
             Escaping::InvalidUtf8
         };
@@ -183,21 +161,40 @@ impl WorkerPlan {
     }
 }
 
+/// Returns the configured options of an engine.
+pub(super) fn engine_options(config: &Config, variant: Variant) -> EngineOptions {
+    let Config { epoll, io_uring, .. } = config;
+    let completions = io_uring.completion_queue_entries;
+    let (busy_poll_us, shutdown) = if variant.is_io_uring() {
+        (io_uring.busy_poll_us, io_uring.shutdown)
+    } else {
+        (epoll.busy_poll_us, epoll.shutdown)
+    };
+    EngineOptions {
+        events_per_wait: epoll.events_per_wait,
+        submission_queue_entries: io_uring.submission_queue_entries,
+        completion_queue_entries: (completions > 0).then_some(completions),
+        busy_poll_us,
+        shutdown: shutdown.into(),
+        techniques: techniques(io_uring),
+    }
+}
+
 fn techniques(settings: &IoUringSettings) -> Techniques {
     Techniques {
-        deferred_task_run: settings.deferred_task_run,
-        cooperative_task_run: settings.cooperative_task_run,
+        defer_taskrun: settings.defer_taskrun,
+        coop_taskrun: settings.coop_taskrun,
         multishot_accept: settings.multishot_accept,
         multishot_receive: settings.multishot_receive,
         provided_buffers: settings.provided_buffers,
         bundles: settings.bundles,
         direct_descriptors: settings.direct_descriptors,
-        skip_success: settings.skip_success,
+        cqe_skip_success: settings.cqe_skip_success,
         linked_close: settings.linked_close,
         registered_ring: settings.registered_ring,
-        no_submission_queue_array: settings.no_submission_queue_array,
-        minimum_wait_us: settings.minimum_wait_us,
-        zero_copy_send_bytes: settings.zero_copy_send_bytes,
-        submission_queue_polling: settings.submission_queue_polling,
+        no_sqarray: settings.no_sqarray,
+        min_wait_us: settings.min_wait_us,
+        send_zc_min_bytes: settings.send_zc_min_bytes,
+        sqpoll: settings.sqpoll,
     }
 }

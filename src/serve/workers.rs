@@ -1,4 +1,4 @@
-//! Starting all workers or none, and running them to the end.
+//! Starts all workers or none, and runs them until the stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,38 +7,38 @@ use std::thread::{self, JoinHandle};
 
 use ringpoll_backends::{BackendError, ErrorKind, Report, Stop, Variant};
 
-use super::worker_plan::{Ready, WorkerPlan};
+use super::worker_plan::{PreparedWorker, WorkerPlan};
 use crate::failure::Failure;
 
-/// All workers, listening and with their engines, but not yet serving.
-pub(super) struct Team {
+/// All workers: they listen and have their engines, but do not serve yet.
+pub(super) struct WorkerPool {
     variant: Variant,
     engine: &'static str,
     techniques: Vec<&'static str>,
     address: SocketAddr,
-    /// One worker needs no thread of its own: it is the documents' shape, and what a tracer of
-    /// the program's first thread sees.
-    on_this_thread: Option<Ready>,
-    on_threads: Vec<Started>,
+    /// A single worker runs on the main thread, as in the reference programs, so that a tracer of
+    /// the main thread sees its system calls.
+    on_this_thread: Option<PreparedWorker>,
+    on_threads: Vec<WorkerThread>,
 }
 
-/// A worker on its thread, which waits for the word to serve.
-struct Started {
-    /// Dropped without the word, it ends the thread.
-    go: Sender<()>,
+/// A worker thread that waits for the message to serve.
+struct WorkerThread {
+    /// Starts the worker; ends the thread if it is dropped without a message.
+    start: Sender<()>,
     thread: JoinHandle<Option<Result<Report, BackendError>>>,
 }
 
-/// Why a team did not start.
+/// An error that prevents the start.
 pub(super) enum StartError {
-    /// A worker could not listen or have its engine.
+    /// A worker cannot listen, or its engine is refused.
     Backend(BackendError),
     /// The process is out of threads, or a worker panicked.
     Thread(String),
 }
 
 impl StartError {
-    /// The refusal of a backend, or any other error as it was.
+    /// Returns the error of a refused backend; other errors are returned unchanged.
     pub(super) fn refusal(self) -> Result<BackendError, Self> {
         match self {
             Self::Backend(error) if error.kind == ErrorKind::BackendRefused => Ok(error),
@@ -62,33 +62,33 @@ impl From<StartError> for Failure {
     }
 }
 
-/// What a team did.
-pub(super) struct Run {
+/// The result of a run.
+pub(super) struct PoolOutcome {
     pub(super) variant: Variant,
     pub(super) engine: &'static str,
     pub(super) techniques: Vec<&'static str>,
     pub(super) address: SocketAddr,
-    /// Of each worker that came to its end, in their order.
+    /// The reports of the workers that ended without an error, in their order.
     pub(super) reports: Vec<Report>,
-    /// The first thing that went wrong.
+    /// The first error.
     pub(super) failure: Option<Failure>,
 }
 
-/// Asks the others to stop when a worker ends, for whatever reason: a server that has lost one of
-/// its workers would leave the connections of that listener waiting for ever.
-struct StopTogether(Stop);
+/// Requests the stop of all workers when one ends or panics: otherwise connections that the kernel
+/// assigns to its listener would never be accepted.
+struct StopOnDrop(Stop);
 
-impl Drop for StopTogether {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.request();
     }
 }
 
-impl Team {
-    /// Starts as many workers as the configuration says, all of them on `variant`, or none.
+impl WorkerPool {
+    /// Starts the configured number of workers on `variant`, or none.
     pub(super) fn start(plan: &Arc<WorkerPlan>, variant: Variant) -> Result<Self, StartError> {
         let address = plan.config.server.listen;
-        let mut team = Self {
+        let mut pool = Self {
             variant,
             engine: "",
             techniques: Vec::new(),
@@ -99,48 +99,48 @@ impl Team {
         let workers = plan.config.server.workers;
         if workers == 1 {
             let ready = plan.prepare(0, variant, address)?;
-            (team.engine, team.address) = (ready.engine(), ready.address);
-            team.techniques = ready.techniques();
-            team.on_this_thread = Some(ready);
-            return Ok(team);
+            (pool.engine, pool.address) = (ready.engine(), ready.address);
+            pool.techniques = ready.techniques();
+            pool.on_this_thread = Some(ready);
+            return Ok(pool);
         }
-        // A port that the kernel chooses is nobody else's.
+        // A port that the kernel chooses is free.
         if address.port() != 0 {
-            plan.check_that_nobody_listens(address)?;
+            plan.check_address_is_free(address)?;
         }
-        match (0..workers).try_for_each(|index| team.add(plan, index)) {
-            Ok(()) => Ok(team),
+        match (0..workers).try_for_each(|index| pool.add(plan, index)) {
+            Ok(()) => Ok(pool),
             Err(error) => {
-                team.dismiss();
+                pool.abort();
                 Err(error)
             }
         }
     }
 
-    /// Starts one more worker, on the address of those before it, and waits until it is ready.
+    /// Starts one more worker on the same address, and waits until it is ready.
     fn add(&mut self, plan: &Arc<WorkerPlan>, index: usize) -> Result<(), StartError> {
-        let (go, word) = channel();
-        let (tell, told) = channel();
+        let (start, on_start) = channel();
+        let (ready_sender, on_ready) = channel();
         let (variant, address, plan) = (self.variant, self.address, Arc::clone(plan));
         let work = move || {
             let ready = match plan.prepare(index, variant, address) {
                 Ok(ready) => ready,
                 Err(error) => {
-                    let _ = tell.send(Err(error));
+                    let _ = ready_sender.send(Err(error));
                     return None;
                 }
             };
-            tell.send(Ok((ready.engine(), ready.techniques(), ready.address))).ok()?;
-            word.recv().ok()?;
-            let _stop_together = StopTogether(plan.stop.clone());
+            ready_sender.send(Ok((ready.engine(), ready.techniques(), ready.address))).ok()?;
+            on_start.recv().ok()?;
+            let _stop_on_drop = StopOnDrop(plan.stop.clone());
             Some(ready.run())
         };
         let thread = thread::Builder::new()
             .name(format!("worker {index}"))
             .spawn(work)
             .map_err(|error| StartError::Thread(format!("ringpoll: worker {index}: {error}")))?;
-        self.on_threads.push(Started { go, thread });
-        match told.recv() {
+        self.on_threads.push(WorkerThread { start, thread });
+        match on_ready.recv() {
             Ok(ready) => {
                 (self.engine, self.techniques, self.address) = ready?;
                 Ok(())
@@ -150,41 +150,47 @@ impl Team {
     }
 
     /// Ends the workers that are ready, and waits until their listeners are closed.
-    fn dismiss(self) {
-        for Started { go, thread } in self.on_threads {
-            drop(go);
+    fn abort(self) {
+        for WorkerThread { start, thread } in self.on_threads {
+            drop(start);
             let _ = thread.join();
         }
     }
 
-    /// How the start line names the engine.
+    /// Returns the engine's name for the start line.
     pub(super) fn engine(&self) -> &'static str {
         self.engine
     }
 
-    /// Which engine they run.
+    /// Returns the engine of all workers.
     pub(super) fn variant(&self) -> Variant {
         self.variant
     }
 
-    /// The techniques in force, the same for all of them.
+    /// Returns the techniques in force, which are equal for all workers.
     pub(super) fn techniques(&self) -> &[&'static str] {
         &self.techniques
     }
 
-    /// Where they listen; the port is the real one.
+    /// Returns the address of the listeners, with the port that the kernel chose.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Lets them serve, and waits until all have come to their end.
-    pub(super) fn run(self) -> Run {
+    /// Serves, and waits until all workers have ended.
+    pub(super) fn run(self) -> PoolOutcome {
         let Self { variant, engine, techniques, address, on_this_thread, on_threads } = self;
         for started in &on_threads {
-            let _ = started.go.send(());
+            let _ = started.start.send(());
         }
-        let mut run =
-            Run { variant, engine, techniques, address, reports: Vec::new(), failure: None };
+        let mut run = PoolOutcome {
+            variant,
+            engine,
+            techniques,
+            address,
+            reports: Vec::new(),
+            failure: None,
+        };
         if let Some(ready) = on_this_thread {
             run.add(ready.run());
         }
@@ -198,12 +204,12 @@ impl Team {
     }
 }
 
-impl Run {
+impl PoolOutcome {
     fn add(&mut self, result: Result<Report, BackendError>) {
         match result {
             Ok(report) => self.reports.push(report),
             Err(error) => {
-                self.fail(Failure::Run(format!("ringpoll: serving {}: {error}", self.address)));
+                self.fail(Failure::Run(format!("ringpoll: serving {}: {error:#}", self.address)));
             }
         }
     }
@@ -214,5 +220,5 @@ impl Run {
 }
 
 fn panicked(index: usize) -> String {
-    format!("ringpoll: worker {index} panicked; this is a fault of the program")
+    format!("ringpoll: worker {index} panicked; this is a bug in ringpoll, please report it")
 }

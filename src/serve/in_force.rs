@@ -1,0 +1,149 @@
+//! The settings that have no effect, because of another setting or of this machine.
+
+use ringpoll_backends::{BackendError, ErrorKind, Variant, open};
+use toml::Value;
+
+use super::max_connections;
+use super::worker_plan::engine_options;
+use crate::config::{BackendChoice, Config, Setting, ShutdownChoice, start_auto};
+
+/// The server that [`serve`](super::serve) would start here.
+pub struct InForce<'config> {
+    config: &'config Config,
+    engine: Variant,
+    /// The techniques in force, or the reason why the kernel refuses the engine.
+    techniques: Result<Vec<&'static str>, BackendError>,
+}
+
+impl<'config> InForce<'config> {
+    /// Opens the engine once, to see which techniques the kernel supports.
+    pub fn new(config: &'config Config) -> Self {
+        let open = |variant: Variant| {
+            open(variant, &engine_options(config, variant)).map(|engine| engine.techniques())
+        };
+        let refusal = |error: BackendError| match error.kind {
+            ErrorKind::BackendRefused => Ok(error),
+            _ => Err(error),
+        };
+        let (engine, techniques) = match config.backend {
+            BackendChoice::Named(variant) => (variant, open(variant)),
+            BackendChoice::Auto => match start_auto(open, refusal) {
+                Ok(selected) => (selected.variant, Ok(selected.started)),
+                Err(error) => (Variant::IoUringTuned, Err(error)),
+            },
+        };
+        Self { config, engine, techniques }
+    }
+
+    /// Returns a note on a setting whose value is not what is in force here.
+    pub fn note(&self, setting: &Setting) -> Option<String> {
+        let config = self.config;
+        match setting.key.name {
+            "backend" => match (&self.techniques, config.backend) {
+                (Err(error), _) => Some(format!("refused here: {error:#}").replace('\n', " ")),
+                (Ok(_), BackendChoice::Auto) => Some(format!("here that is {}", self.engine)),
+                (Ok(_), BackendChoice::Named(_)) => None,
+            },
+            "limits.connections" if config.limits.connections == 0 => {
+                Some(format!("here that is {}", max_connections(config)))
+            }
+            name => self.cause(name, &setting.value).map(|cause| format!("not in force: {cause}")),
+        }
+    }
+
+    /// Returns the reason why a key has no effect; `None` if it has one, or turns something off.
+    fn cause(&self, key: &str, value: &Value) -> Option<String> {
+        if *value == Value::from(false) || *value == Value::from(0) {
+            return None;
+        }
+        let server = &self.config.server;
+        let cause = match key {
+            "server.requests_per_connection"
+            | "limits.request_body_bytes"
+            | "deadlines.keep_alive_timeout_ms"
+            | "deadlines.request_body_timeout_ms"
+                if !server.keep_alive =>
+            {
+                "server.keep_alive = false"
+            }
+            "server.lingering_close_bytes" | "deadlines.linger_timeout_ms"
+                if !server.lingering_close =>
+            {
+                "server.lingering_close = false"
+            }
+            "server.escape_prints" | "limits.print_line_bytes" if !server.print_requests => {
+                "server.print_requests = false"
+            }
+            "server.response_body_bytes" if !server.response_file.is_empty() => {
+                "server.response_file is set"
+            }
+            _ => match key.split_once('.') {
+                Some(("epoll" | "io_uring", _)) if !self.engine_uses(key) => {
+                    return Some(match self.config.backend {
+                        BackendChoice::Auto => {
+                            format!("backend = \"auto\" is {} here", self.engine)
+                        }
+                        BackendChoice::Named(_) => format!("backend = \"{}\"", self.engine),
+                    });
+                }
+                Some(("io_uring", name)) => return self.technique_cause(name),
+                _ => return None,
+            },
+        };
+        Some(cause.to_owned())
+    }
+
+    fn engine_uses(&self, key: &str) -> bool {
+        match key {
+            "epoll.events_per_wait" => !self.engine.is_io_uring(),
+            "io_uring.submission_queue_entries" | "io_uring.completion_queue_entries" => {
+                self.engine.is_io_uring()
+            }
+            key if key.starts_with("epoll.") => self.engine == Variant::EpollTuned,
+            _ => self.engine == Variant::IoUringTuned,
+        }
+    }
+
+    /// Returns the reason why a technique that is on is not in force.
+    fn technique_cause(&self, key: &str) -> Option<String> {
+        let Ok(techniques) = &self.techniques else { return None };
+        // `min_wait` is the technique of the key `min_wait_us`.
+        let is_in_force = |key: &str| techniques.iter().any(|name| key.starts_with(name));
+        let (server, io_uring) = (&self.config.server, &self.config.io_uring);
+        let needs_link = matches!(key, "linked_close" | "cqe_skip_success");
+        let cause = match key {
+            "busy_poll_us"
+            | "shutdown"
+            | "submission_queue_entries"
+            | "completion_queue_entries" => return None,
+            "cqe_skip_success" if !io_uring.linked_close => "io_uring.linked_close = false",
+            // The engine has these in force, but never finds anything to link to a response.
+            _ if needs_link && server.keep_alive => {
+                "server.keep_alive = true leaves nothing to link"
+            }
+            _ if needs_link
+                && io_uring.shutdown == ShutdownChoice::Close
+                && server.lingering_close =>
+            {
+                "server.lingering_close = true leaves nothing to link"
+            }
+            _ if is_in_force(key) => return None,
+            _ if needs_link && io_uring.shutdown == ShutdownChoice::Call => {
+                "io_uring.shutdown = \"call\" leaves nothing to link"
+            }
+            _ if needs_link && io_uring.submission_queue_entries < 3 => {
+                "io_uring.submission_queue_entries is less than 3"
+            }
+            "defer_taskrun" | "coop_taskrun" if is_in_force("sqpoll") => "io_uring.sqpoll = true",
+            "coop_taskrun" if is_in_force("defer_taskrun") => {
+                "io_uring.defer_taskrun = true replaces it"
+            }
+            "multishot_receive" | "bundles" if io_uring.provided_buffers == 0 => {
+                "io_uring.provided_buffers = 0"
+            }
+            "bundles" if !io_uring.multishot_receive => "io_uring.multishot_receive = false",
+            _ => "the kernel does not support it, or does not allow it here",
+        };
+        Some(cause.to_owned())
+    }
+}
