@@ -1,17 +1,17 @@
-//! `config.toml` says what the code says.
+//! `config.toml` agrees with the table of keys.
 
 use std::fs;
 
 use ringpoll::config::KEYS;
 use toml::{Table, Value};
 
-use crate::program::{printed, ringpoll};
+use crate::program::{ringpoll, stdout_of};
 
 fn config_file() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml")).unwrap()
 }
 
-/// The file with the # taken away in front of every key, as its first lines say.
+/// Returns the file with the # removed before every key.
 fn with_all_keys_set() -> String {
     let is_key = |line: &str| line.strip_prefix('#').is_some_and(|it| !it.starts_with([' ', '#']));
     config_file().lines().fold(String::new(), |text, line| {
@@ -26,7 +26,7 @@ fn value_of<'table>(table: &'table Table, key: &str) -> Option<&'table Value> {
 }
 
 #[test]
-fn it_holds_every_key_at_its_default_and_no_other() {
+fn file_has_exactly_the_known_keys_with_their_defaults() {
     let table: Table = with_all_keys_set().parse().unwrap();
     for key in KEYS {
         assert_eq!(value_of(&table, key.name), Some(&key.default.into()), "{}", key.name);
@@ -36,13 +36,13 @@ fn it_holds_every_key_at_its_default_and_no_other() {
 }
 
 #[test]
-fn the_comment_above_each_key_is_its_meaning() {
+fn comment_above_each_key_is_its_documentation() {
     let text = with_all_keys_set();
     for key in KEYS {
         let name = key.name.rsplit('.').next().unwrap();
         let assignment = format!("{name} = {}", Value::from(key.default));
         let lines: Vec<_> = text.lines().collect();
-        // Two sections may have keys of the same name.
+        // Search in the key's section: epoll and io_uring have keys of the same name.
         let section = key.name.split_once('.').map(|(section, _)| format!("[{section}]"));
         let begins = section.and_then(|it| lines.iter().position(|&line| line == it));
         let begins = begins.unwrap_or(0);
@@ -55,18 +55,18 @@ fn the_comment_above_each_key_is_its_meaning() {
             .into_iter()
             .rev()
             .collect();
-        assert_eq!(comment.join(" "), key.meaning(), "{}", key.name);
+        assert_eq!(comment.join(" "), key.description(), "{}", key.name);
     }
 }
 
 #[test]
-fn it_changes_nothing_as_it_is_and_is_valid_with_all_keys_set() {
+fn file_sets_nothing_and_is_valid_with_all_keys_set() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
     let run = |arguments: &[&str]| {
-        printed(&ringpoll(arguments).current_dir(directory.path()).output().unwrap())
+        stdout_of(&ringpoll(arguments).current_dir(directory.path()).output().unwrap())
     };
-    let preset = ["config", "show", "--preset", "documents"];
+    let preset = ["config", "show", "--preset", "reference"];
     let without_a_file = run(&preset);
     fs::write(&file, config_file()).unwrap();
     assert_eq!(run(&preset), without_a_file);

@@ -1,34 +1,35 @@
-//! Where a value comes from, and what is said about one that makes no sense.
+//! Layers of the configuration, `config show`, and errors.
 
 use std::fs;
+use std::process::Stdio;
 
-use crate::program::{complaint, printed, ringpoll};
+use crate::program::{Server, ringpoll, stderr_of_failure, stdout_of};
 
-/// The line of `config show` about that key.
+/// Returns the line of `config show` for a key.
 fn line_about<'text>(shown: &'text str, key: &str) -> &'text str {
     let line = shown.lines().find(|line| line.starts_with(&format!("{key} = ")));
     line.unwrap_or_else(|| panic!("{key} is not in\n{shown}"))
 }
 
-/// Value and origin, with one space between the two.
+/// Returns the line of a key with one space before the comment.
 fn shown_for(shown: &str, key: &str) -> String {
     let (assignment, origin) = line_about(shown, key).split_once('#').unwrap();
     format!("{} #{origin}", assignment.trim_end())
 }
 
 #[test]
-fn each_layer_wins_over_those_below_it() {
+fn each_layer_overrides_the_ones_below() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
     let backlog = |preset: &[&str], variable: Option<&str>, flags: &[&str]| {
         let mut command = ringpoll(&[&["config", "show"], preset, flags].concat());
         command.current_dir(directory.path());
         command.envs(variable.map(|value| ("RINGPOLL_SERVER_BACKLOG", value)));
-        shown_for(&printed(&command.output().unwrap()), "server.backlog")
+        shown_for(&stdout_of(&command.output().unwrap()), "server.backlog")
     };
-    let preset = &["--preset", "documents"];
+    let preset = &["--preset", "reference"];
     assert_eq!(backlog(&[], None, &[]), "server.backlog = 4096 # default");
-    assert_eq!(backlog(preset, None, &[]), "server.backlog = 1 # preset documents");
+    assert_eq!(backlog(preset, None, &[]), "server.backlog = 1 # preset reference");
     fs::write(&file, "# mine\n[server]\nbacklog = 2\n").unwrap();
     assert_eq!(backlog(preset, None, &[]), "server.backlog = 2 # file config.toml:3");
     let variable = Some("3");
@@ -41,42 +42,43 @@ fn each_layer_wins_over_those_below_it() {
 }
 
 #[test]
-fn flags_of_their_own_set_their_keys() {
+fn named_flags_set_their_keys() {
     let arguments =
         ["--backend", "epoll:edge", "--listen", "[::1]:0", "--workers", "3", "--stats", "json"];
     let command = &[&["config", "show"], &arguments[..]].concat();
-    let shown = printed(&ringpoll(command).output().unwrap());
+    let shown = stdout_of(&ringpoll(command).output().unwrap());
     assert_eq!(shown_for(&shown, "backend"), "backend = \"epoll:edge\" # flag --backend");
     assert_eq!(shown_for(&shown, "server.listen"), "server.listen = \"[::1]:0\" # flag --listen");
     assert_eq!(shown_for(&shown, "server.workers"), "server.workers = 3 # flag --workers");
 }
 
 #[test]
-fn a_named_file_is_read_in_place_of_the_one_that_lies_there() {
+fn named_file_is_read_instead_of_the_default_file() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("config.toml"), "server.backlog = 1\n").unwrap();
     fs::write(directory.path().join("other.toml"), "server.workers = 2\n").unwrap();
     let mut command = ringpoll(&["config", "show", "--config", "other.toml"]);
-    let shown = printed(&command.current_dir(directory.path()).output().unwrap());
+    let shown = stdout_of(&command.current_dir(directory.path()).output().unwrap());
     assert_eq!(shown_for(&shown, "server.workers"), "server.workers = 2 # file other.toml:1");
     assert_eq!(shown_for(&shown, "server.backlog"), "server.backlog = 4096 # default");
 }
 
 #[test]
-fn what_is_shown_is_a_valid_file_with_the_same_values() {
+fn output_of_config_show_is_a_valid_file_with_the_same_values() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = ["config", "show", "--preset", "documents", "--workers", "2"];
-    let shown = printed(&ringpoll(&arguments).output().unwrap());
+    let arguments = ["config", "show", "--preset", "reference", "--workers", "2"];
+    let shown = stdout_of(&ringpoll(&arguments).output().unwrap());
     fs::write(directory.path().join("config.toml"), &shown).unwrap();
     let mut again = ringpoll(&["config", "show"]);
-    let again = printed(&again.current_dir(directory.path()).output().unwrap());
+    let again = stdout_of(&again.current_dir(directory.path()).output().unwrap());
     let values = |text: &str| text.parse::<toml::Table>().unwrap();
     assert_eq!(values(&shown), values(&again));
 }
 
 #[test]
-fn the_preset_is_what_the_documents_do() {
-    let shown = printed(&ringpoll(&["config", "show", "--preset", "documents"]).output().unwrap());
+fn preset_reference_sets_what_the_reference_programs_do() {
+    let shown =
+        stdout_of(&ringpoll(&["config", "show", "--preset", "reference"]).output().unwrap());
     for assignment in [
         "backend = \"epoll:level\"",
         "server.listen = \"0.0.0.0:8080\"",
@@ -93,15 +95,15 @@ fn the_preset_is_what_the_documents_do() {
         "deadlines.send_timeout_ms = 0",
         "deadlines.idle_timeout_ms = 0",
         "deadlines.linger_timeout_ms = 0",
-        "deadlines.life_timeout_ms = 0",
+        "deadlines.connection_lifetime_ms = 0",
     ] {
         let key = assignment.split(" = ").next().unwrap();
-        assert_eq!(shown_for(&shown, key), format!("{assignment} # preset documents"));
+        assert_eq!(shown_for(&shown, key), format!("{assignment} # preset reference"));
     }
-    assert_eq!(shown.matches("# preset documents").count(), 16);
+    assert_eq!(shown.matches("# preset reference").count(), 16);
 }
 
-/// A file, and all that is said about it.
+/// Files with the message about each.
 const BAD_FILES: &[(&str, &str)] = &[
     (
         "# a\n\n[server]\nworkers = 2\n\n# b\nbacklg = 3\n",
@@ -159,20 +161,164 @@ const BAD_FILES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_wrong_file_is_one_error_with_its_line() {
+fn invalid_file_is_one_error_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     for (text, error) in BAD_FILES {
         fs::write(directory.path().join("config.toml"), text).unwrap();
-        for arguments in [&["serve"][..], &["config", "show"], &["config", "check", "config.toml"]]
+        for arguments in
+            [&["serve", "--config", "config.toml"][..], &["config", "check", "config.toml"]]
         {
-            let said = complaint(ringpoll(arguments).current_dir(directory.path()), 2);
-            assert_eq!(said, format!("{error}\n"), "{text}");
+            let message = stderr_of_failure(ringpoll(arguments).current_dir(directory.path()), 2);
+            assert_eq!(message, format!("{error}\n"), "{text}");
+        }
+        for arguments in [&["serve"][..], &["config", "show"]] {
+            let message = stderr_of_failure(ringpoll(arguments).current_dir(directory.path()), 2);
+            assert!(message.starts_with(error), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
         }
     }
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_one_error_with_its_line() {
+fn config_file_of_another_program_is_explained_and_can_be_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let in_directory = |arguments: &[&str]| {
+        let mut command = ringpoll(arguments);
+        command.current_dir(directory.path());
+        command
+    };
+    fs::write(directory.path().join("config.toml"), "[package]\nname = \"other\"\n").unwrap();
+    let file = directory.path().canonicalize().unwrap().join("config.toml");
+    let expected = format!(
+        "config.toml:2: unknown key package.name (this is {}, which is read because it is \
+         ./config.toml of the current folder; --config none ignores it, --config FILE reads \
+         another)\n",
+        file.display()
+    );
+    let comparison = ["compare", "epoll", "epoll", "--blocks", "1"];
+    for arguments in [&["serve"][..], &["config", "show"], &comparison] {
+        assert!(stderr_of_failure(&mut in_directory(arguments), 2).contains(&expected));
+    }
+    let none = ["config", "show", "--config", "none"];
+    let shown = stdout_of(&in_directory(&none).output().unwrap());
+    assert_eq!(shown_for(&shown, "server.backlog"), "server.backlog = 4096 # default");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--config", "none"];
+    let server = Server::start_as(in_directory(&serve).stdout(Stdio::null()));
+    assert!(!server.start_line.contains("config"), "{}", server.start_line);
+
+    fs::write(directory.path().join("none"), "server.backlog = 7\n").unwrap();
+    let shown = stdout_of(&in_directory(&none).output().unwrap());
+    assert_eq!(shown_for(&shown, "server.backlog"), "server.backlog = 4096 # default");
+    let named = ["config", "show", "--config", "./none"];
+    let shown = stdout_of(&in_directory(&named).output().unwrap());
+    assert_eq!(shown_for(&shown, "server.backlog"), "server.backlog = 7 # file ./none:1");
+}
+
+#[test]
+fn comparison_with_config_none_ignores_the_file_of_another_program() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("config.toml"), "[package]\nname = \"other\"\n").unwrap();
+    let arguments = ["compare", "epoll", "epoll", "--config", "none", "--load", "churn"];
+    let short = ["--blocks", "1", "--round", "20ms", "--warm-up", "5ms", "--budget", "5s"];
+    let mut command = ringpoll(&[&arguments[..], &short].concat());
+    let output = command.current_dir(directory.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Settings, a key, and the end of its line in `config show`.
+const NOT_IN_FORCE: &[(&[&str], &str, &str)] = &[
+    (
+        &["backend=io_uring"],
+        "io_uring.linked_close",
+        "# default; not in force: io_uring.shutdown = \"call\" leaves nothing to link",
+    ),
+    (
+        &["backend=io_uring"],
+        "io_uring.cqe_skip_success",
+        "# default; not in force: io_uring.shutdown = \"call\" leaves nothing to link",
+    ),
+    (
+        &["backend=io_uring", "io_uring.shutdown=close"],
+        "io_uring.linked_close",
+        "# default; not in force: server.lingering_close = true leaves nothing to link",
+    ),
+    (
+        &["backend=io_uring", "io_uring.shutdown=ring", "server.keep_alive=true"],
+        "io_uring.linked_close",
+        "# default; not in force: server.keep_alive = true leaves nothing to link",
+    ),
+    (
+        &["backend=io_uring", "io_uring.shutdown=ring", "io_uring.linked_close=false"],
+        "io_uring.cqe_skip_success",
+        "# default; not in force: io_uring.linked_close = false",
+    ),
+    (&["backend=io_uring", "io_uring.shutdown=ring"], "io_uring.linked_close", "# default"),
+    (
+        &["backend=io_uring", "io_uring.provided_buffers=0"],
+        "io_uring.multishot_receive",
+        "# default; not in force: io_uring.provided_buffers = 0",
+    ),
+    (
+        &["backend=io_uring:single_shot"],
+        "io_uring.multishot_accept",
+        "# default; not in force: backend = \"io_uring:single_shot\"",
+    ),
+    (&["backend=io_uring:single_shot"], "io_uring.submission_queue_entries", "# default"),
+    (
+        &["backend=epoll:level"],
+        "io_uring.submission_queue_entries",
+        "# default; not in force: backend = \"epoll:level\"",
+    ),
+    (
+        &["backend=epoll:level"],
+        "epoll.shutdown",
+        "# default; not in force: backend = \"epoll:level\"",
+    ),
+    (&["backend=epoll:level"], "epoll.events_per_wait", "# default"),
+    (
+        &["backend=epoll"],
+        "deadlines.keep_alive_timeout_ms",
+        "# default; not in force: server.keep_alive = false",
+    ),
+    (
+        &["backend=epoll", "server.lingering_close=false", "deadlines.linger_timeout_ms=5"],
+        "deadlines.linger_timeout_ms",
+        "# flag --set; not in force: server.lingering_close = false",
+    ),
+];
+
+#[test]
+fn config_show_tells_which_values_are_not_in_force() {
+    for (settings, key, end) in NOT_IN_FORCE {
+        let mut command = ringpoll(&["config", "show"]);
+        settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
+        let shown = stdout_of(&command.output().unwrap());
+        let line = line_about(&shown, key);
+        assert!(line.ends_with(end), "{settings:?}: {line}");
+        shown.parse::<toml::Table>().unwrap();
+    }
+}
+
+#[test]
+fn techniques_that_config_show_has_in_force_are_those_of_the_start_line() {
+    for shutdown in ["call", "ring"] {
+        let settings = ["--backend", "io_uring", "--set", &format!("io_uring.shutdown={shutdown}")];
+        let shown =
+            stdout_of(&ringpoll(&[&["config", "show"], &settings[..]].concat()).output().unwrap());
+        let server = Server::start(&settings);
+        let techniques: Vec<_> =
+            server.start_line.split(" · ").nth(3).unwrap().split(", ").collect();
+        for key in ["defer_taskrun", "coop_taskrun", "linked_close", "cqe_skip_success", "bundles"]
+        {
+            let line = line_about(&shown, &format!("io_uring.{key}"));
+            let is_in_force = line.contains(" = true") && !line.contains("not in force");
+            assert_eq!(techniques.contains(&key), is_in_force, "{line}\n{}", server.start_line);
+        }
+    }
+}
+
+#[test]
+fn file_that_is_not_toml_is_one_error_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     let files: [(&[u8], usize); 4] = [
         (b"[server]\nworkers = = 2\n", 2),
@@ -183,24 +329,24 @@ fn a_file_that_is_no_toml_is_one_error_with_its_line() {
     for (bytes, line) in files {
         fs::write(directory.path().join("config.toml"), bytes).unwrap();
         let mut command = ringpoll(&["config", "check", "config.toml"]);
-        let said = complaint(command.current_dir(directory.path()), 2);
-        assert!(said.starts_with(&format!("config.toml:{line}: ")), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let message = stderr_of_failure(command.current_dir(directory.path()), 2);
+        assert!(message.starts_with(&format!("config.toml:{line}: ")), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
     }
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn missing_file_is_named() {
     let error = "nowhere.toml: cannot be read: No such file or directory (os error 2)\n";
     for arguments in
         [&["serve", "--config", "nowhere.toml"][..], &["config", "check", "nowhere.toml"]]
     {
-        assert_eq!(complaint(&mut ringpoll(arguments), 2), error);
+        assert_eq!(stderr_of_failure(&mut ringpoll(arguments), 2), error);
     }
 }
 
 #[test]
-fn a_wrong_variable_is_named() {
+fn invalid_variable_is_named() {
     for (variable, value, error) in [
         (
             "RINGPOLL_SERVER_LISTE",
@@ -220,19 +366,19 @@ fn a_wrong_variable_is_named() {
              epoll:edge, epoll:tuned, io_uring:single_shot, io_uring:tuned, not \"\"",
         ),
     ] {
-        let said = complaint(ringpoll(&["serve"]).env(variable, value), 2);
-        assert_eq!(said, format!("{error}\n"));
+        let message = stderr_of_failure(ringpoll(&["serve"]).env(variable, value), 2);
+        assert_eq!(message, format!("{error}\n"));
     }
 }
 
 #[test]
-fn a_wrong_flag_is_named() {
+fn invalid_flag_is_named() {
     for (arguments, error) in [
         (
             ["--set", "server.backlg=1"],
             "--set: unknown key server.backlg; did you mean server.backlog?",
         ),
-        (["--set", "server.backlog"], "--set: KEY=VALUE is expected, not server.backlog"),
+        (["--set", "server.backlog"], "--set: expected KEY=VALUE, not server.backlog"),
         (
             ["--workers", "0"],
             "--workers: server.workers must be a whole number from 1 to 1024, not 0",
@@ -243,13 +389,13 @@ fn a_wrong_flag_is_named() {
              [::1]:8080, not \"8080\"",
         ),
     ] {
-        let said = complaint(ringpoll(&["serve"]).args(arguments), 2);
-        assert_eq!(said, format!("{error}\n"));
+        let message = stderr_of_failure(ringpoll(&["serve"]).args(arguments), 2);
+        assert_eq!(message, format!("{error}\n"));
     }
 }
 
 #[test]
-fn unknown_words_of_the_command_line_are_errors_of_usage() {
+fn unknown_arguments_are_usage_errors() {
     for arguments in [
         &["serve", "--backend", "kqueue"][..],
         &["serve", "--preset", "none"],
@@ -257,6 +403,6 @@ fn unknown_words_of_the_command_line_are_errors_of_usage() {
         &["fly"],
         &[],
     ] {
-        complaint(&mut ringpoll(arguments), 2);
+        stderr_of_failure(&mut ringpoll(arguments), 2);
     }
 }

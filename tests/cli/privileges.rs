@@ -1,10 +1,12 @@
-//! Root no longer than it is needed. Only root can show it: anybody else is told so by name.
+//! Dropping root privileges. Needs root: otherwise each test is skipped with a message.
 
 use std::fs;
 
 use ringpoll_backends::Variant;
 
-use crate::program::{Server, complaint, ringpoll};
+use crate::program::{Server, ringpoll, stderr_of_failure};
+
+const USER: &str = "daemon";
 
 fn is_root(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
@@ -15,7 +17,7 @@ fn is_root(test: &str) -> bool {
     root
 }
 
-/// The `Uid:` and `Gid:` lines of each of its threads, without repetitions.
+/// Returns the distinct `Uid:`, `Gid:` and `Groups:` lines of all threads of a process.
 fn identities(process: u32) -> Vec<String> {
     let mut identities = Vec::new();
     for thread in fs::read_dir(format!("/proc/{process}/task")).unwrap() {
@@ -31,16 +33,16 @@ fn identities(process: u32) -> Vec<String> {
 }
 
 #[test]
-fn every_thread_becomes_the_user_and_still_serves() {
-    if !is_root("every_thread_becomes_the_user_and_still_serves") {
+fn every_thread_switches_to_the_user_and_serves() {
+    if !is_root("every_thread_switches_to_the_user_and_serves") {
         return;
     }
-    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-    let (uid, gid) = (nobody.uid, nobody.gid);
+    let user = nix::unistd::User::from_name(USER).unwrap().unwrap();
+    let (uid, gid) = (user.uid, user.gid);
     for variant in Variant::ALL {
-        let arguments = ["--backend", variant.name(), "--workers", "2", "--user", "nobody"];
+        let arguments = ["--backend", variant.name(), "--workers", "2", "--user", USER];
         let server = Server::start(&arguments);
-        server.ask_for_hello();
+        server.request_hello();
         let expected = format!(
             "Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{gid}"
         );
@@ -51,8 +53,8 @@ fn every_thread_becomes_the_user_and_still_serves() {
 }
 
 #[test]
-fn serving_as_root_is_warned_of() {
-    if !is_root("serving_as_root_is_warned_of") {
+fn serving_as_root_prints_a_warning() {
+    if !is_root("serving_as_root_prints_a_warning") {
         return;
     }
     let ended = Server::start(&[]).stop();
@@ -60,8 +62,9 @@ fn serving_as_root_is_warned_of() {
 }
 
 #[test]
-fn a_user_that_does_not_exist_is_refused() {
-    let user = "nobody-of-that-name";
-    let said = complaint(&mut ringpoll(&["serve", "--listen", "127.0.0.1:0", "--user", user]), 2);
-    assert_eq!(said, format!("server.user: there is no user {user}\n"));
+fn unknown_user_is_a_usage_error() {
+    let user = "no-such-user";
+    let message =
+        stderr_of_failure(&mut ringpoll(&["serve", "--listen", "127.0.0.1:0", "--user", user]), 2);
+    assert_eq!(message, format!("server.user: there is no user {user}\n"));
 }

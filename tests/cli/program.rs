@@ -1,4 +1,4 @@
-//! Runs the program, waits for it by what it says, and always ends what it started.
+//! Runs the program and waits for its messages; guards kill and reap what they started.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-/// Longer than anything takes on a busy machine; who waits so long hangs.
-const PATIENCE_S: i64 = 60;
+/// Longer than any event takes on a busy machine.
+const EVENT_TIMEOUT_S: i64 = 60;
 
-/// The program, far from any configuration of whoever runs the tests.
+/// Returns a command of the program without the configuration of the user who runs the tests.
 pub(crate) fn ringpoll(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
     command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
@@ -24,36 +24,36 @@ pub(crate) fn ringpoll(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a run that must succeed printed.
-pub(crate) fn printed_by(arguments: &[&str]) -> String {
-    printed(&ringpoll(arguments).output().unwrap())
+/// Returns the standard output of a command that must succeed.
+pub(crate) fn run(arguments: &[&str]) -> String {
+    stdout_of(&ringpoll(arguments).output().unwrap())
 }
 
-/// The same of a run that is over.
-pub(crate) fn printed(output: &Output) -> String {
+/// Returns the standard output of a command that must have succeeded.
+pub(crate) fn stdout_of(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", output.status);
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What a run that must fail with that exit code said.
-pub(crate) fn complaint(command: &mut Command, exit_code: i32) -> String {
+/// Returns the standard error of a command that must fail with that exit code.
+pub(crate) fn stderr_of_failure(command: &mut Command, exit_code: i32) -> String {
     let output = command.output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(exit_code), "{errors}");
-    assert_eq!(output.stdout, b"", "a run that fails prints nothing for its users");
+    assert_eq!(output.stdout, b"", "a failed command prints nothing to standard output");
     errors
 }
 
-/// A server that listens. It is killed and reaped when dropped.
+/// A server that listens. It is killed and reaped on drop.
 pub(crate) struct Server {
-    /// What it said before the start line.
-    pub(crate) before: Vec<String>,
+    /// Lines on standard error before the start line.
+    pub(crate) lines_before_start: Vec<String>,
     /// `listening on …`.
     pub(crate) start_line: String,
-    /// Where, from the start line.
+    /// The address in the start line.
     pub(crate) address: SocketAddr,
-    /// What it prints, if nobody else was given it.
+    /// Standard output, if it is a pipe.
     pub(crate) stdout: Option<ChildStdout>,
     child: Child,
     stderr: BufReader<ChildStderr>,
@@ -63,7 +63,7 @@ pub(crate) struct Server {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
-    /// What it said after the last line that was read.
+    /// Standard error after the last line that was read.
     pub(crate) stderr: String,
 }
 
@@ -79,9 +79,9 @@ impl Server {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let stdout = child.stdout.take();
-        // The guard comes first: what follows may panic.
+        // The guard is made first, because reading may panic.
         let mut server = Self {
-            before: Vec::new(),
+            lines_before_start: Vec::new(),
             start_line: String::new(),
             address: ([0, 0, 0, 0], 0).into(),
             stdout,
@@ -95,39 +95,39 @@ impl Server {
                 server.start_line = line;
                 return server;
             }
-            server.before.push(line);
+            server.lines_before_start.push(line);
         }
     }
 
-    /// The next line on standard error, without its newline.
+    /// Reads the next line of standard error, without its newline.
     pub(crate) fn read_line(&mut self) -> String {
         if self.stderr.buffer().is_empty() {
-            wait_for(self.stderr.get_ref());
+            wait_until_readable(self.stderr.get_ref());
         }
         let mut line = String::new();
         self.stderr.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "it ended instead of saying something: {:?}", self.before);
+        assert!(!line.is_empty(), "it ended without a further line: {:?}", self.lines_before_start);
         line.trim_end().to_owned()
     }
 
-    /// Sends a request and returns the whole answer.
-    pub(crate) fn ask(&self, request: &[u8]) -> Vec<u8> {
+    /// Sends a request and returns the whole response.
+    pub(crate) fn request(&self, request: &[u8]) -> Vec<u8> {
         let mut client = self.connect();
         client.write_all(request).unwrap();
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).unwrap();
-        answer
+        let mut response = Vec::new();
+        client.read_to_end(&mut response).unwrap();
+        response
     }
 
-    /// A short request, which must be answered.
-    pub(crate) fn ask_for_hello(&self) {
-        let answer = String::from_utf8(self.ask(b"GET / HTTP/1.0\r\n\r\n")).unwrap();
-        assert!(answer.ends_with("\r\n\r\nHello, world!"), "{answer}");
+    /// Sends a short request and checks the response.
+    pub(crate) fn request_hello(&self) {
+        let response = String::from_utf8(self.request(b"GET / HTTP/1.0\r\n\r\n")).unwrap();
+        assert!(response.ends_with("\r\n\r\nHello, world!"), "{response}");
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.address).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(PATIENCE_S as u64))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(EVENT_TIMEOUT_S as u64))).unwrap();
         client
     }
 
@@ -135,9 +135,9 @@ impl Server {
         kill_process(self.process(), signal).unwrap();
     }
 
-    /// Waits for the end, which somebody has asked for.
+    /// Waits for the end of a server that has been signalled.
     pub(crate) fn wait(mut self) -> Ended {
-        wait_for(&pidfd_open(self.process(), PidfdFlags::empty()).unwrap());
+        wait_until_readable(&pidfd_open(self.process(), PidfdFlags::empty()).unwrap());
         let status = self.child.wait().unwrap();
         let (mut stdout, mut stderr) = (String::new(), String::new());
         self.stderr.read_to_string(&mut stderr).unwrap();
@@ -147,7 +147,7 @@ impl Server {
         Ended { status, stdout, stderr }
     }
 
-    /// Asks for the stop and waits for the end, which must be a good one.
+    /// Sends SIGTERM and waits for the end, which must be successful.
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::TERM);
         let ended = self.wait();
@@ -166,15 +166,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail after `wait`, which has reaped it.
+        // Both fail if `wait` has reaped it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Waits until there is something to read, or the other end is gone.
-pub(crate) fn wait_for(descriptor: &impl AsFd) {
-    let patience = Timespec { tv_sec: PATIENCE_S, tv_nsec: 0 };
-    let ready = poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&patience)).unwrap();
-    assert_eq!(ready, 1, "nothing came for {PATIENCE_S} s");
+/// Waits until the descriptor is readable or the other end is closed.
+pub(crate) fn wait_until_readable(descriptor: &impl AsFd) {
+    let timeout = Timespec { tv_sec: EVENT_TIMEOUT_S, tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timeout)).unwrap();
+    assert_eq!(ready, 1, "not readable for {EVENT_TIMEOUT_S} s");
 }

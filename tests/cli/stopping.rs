@@ -1,4 +1,4 @@
-//! The start line, the signals, the report.
+//! The start line, signals, and the report.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,23 +11,23 @@ use serde_json::Value;
 use crate::program::{Server, ringpoll};
 
 #[test]
-fn the_start_line_says_where_and_with_what() {
+fn start_line_has_address_engine_and_workers() {
     for (variant, engine) in [
-        ("epoll:level", "epoll, level triggered"),
-        ("epoll:edge", "epoll, edge triggered"),
+        ("epoll:level", "epoll, level-triggered"),
+        ("epoll:edge", "epoll, edge-triggered"),
         ("io_uring:single_shot", "io_uring, single shot"),
     ] {
         let server = Server::start(&["--backend", variant]);
         let address = server.address;
         assert_ne!(address.port(), 0);
         assert_eq!(server.start_line, format!("listening on {address} · {engine} · 1 worker"));
-        assert_eq!(server.before, [""; 0]);
-        server.ask_for_hello();
+        assert_eq!(server.lines_before_start, [""; 0]);
+        server.request_hello();
     }
 }
 
 #[test]
-fn the_start_line_names_the_file() {
+fn start_line_names_the_configuration_file() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("config.toml"), "backend = \"epoll\"\n").unwrap();
     let mut command = ringpoll(&["serve", "--listen", "127.0.0.1:0"]);
@@ -36,25 +36,25 @@ fn the_start_line_names_the_file() {
 }
 
 #[test]
-fn the_response_is_the_documents_or_as_long_as_asked() {
+fn response_is_that_of_the_reference_programs_or_as_long_as_configured() {
     let server = Server::start(&[]);
-    let answer = server.ask(b"GET / HTTP/1.0\r\n\r\n");
+    let response = server.request(b"GET / HTTP/1.0\r\n\r\n");
     let expected = "HTTP/1.0 200 OK\r\nDate: Mon, 1 Jan 1996 01:01:01 GMT\r\n\
                     Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
-    assert_eq!(String::from_utf8(answer).unwrap(), expected);
+    assert_eq!(String::from_utf8(response).unwrap(), expected);
     let server = Server::start(&["--set", "server.response_body_bytes=100000"]);
-    let answer = String::from_utf8(server.ask(b"GET / HTTP/1.0\r\n\r\n")).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let response = String::from_utf8(server.request(b"GET / HTTP/1.0\r\n\r\n")).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.ends_with("Content-Length: 100000"), "{head}");
     assert_eq!(body.len(), 100_000);
 }
 
 #[test]
-fn either_signal_stops_it_well_and_it_reports() {
+fn sigint_and_sigterm_stop_gracefully_with_a_report() {
     for variant in Variant::ALL {
         for signal in [Signal::INT, Signal::TERM] {
             let server = Server::start(&["--backend", variant.name()]);
-            server.ask_for_hello();
+            server.request_hello();
             server.signal(signal);
             let ended = server.wait();
             assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
@@ -68,17 +68,17 @@ fn either_signal_stops_it_well_and_it_reports() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_stops_immediately() {
     for variant in Variant::ALL {
         let no_end = ["server.drain_timeout_ms=600000", "deadlines.request_head_timeout_ms=0"];
         let arguments = ["--backend", variant.name(), "--set", no_end[0], "--set", no_end[1]];
         let mut server = Server::start(&arguments);
-        // Somebody who has begun to ask is waited for.
+        // The server waits for a client that has sent part of a request.
         let mut client = server.connect();
         client.write_all(b"GET").unwrap();
-        server.ask_for_hello();
+        server.request_hello();
         server.signal(Signal::INT);
-        while !server.read_line().starts_with("stopping, ") {}
+        while !server.read_line().starts_with("stopping within ") {}
         server.signal(Signal::TERM);
         let ended = server.wait();
         assert_eq!(ended.status.signal(), Some(Signal::TERM.as_raw()), "{}", ended.status);
@@ -86,11 +86,11 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn the_report_is_for_machines_too() {
+fn report_can_be_json() {
     let requests = 5;
     let server = Server::start(&["--backend", "epoll:level", "--stats", "json"]);
     for _ in 0..requests {
-        server.ask_for_hello();
+        server.request_hello();
     }
     let ended = server.stop();
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -108,10 +108,11 @@ fn the_report_is_for_machines_too() {
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn address_in_use_is_named() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = crate::program::complaint(&mut ringpoll(&["serve", "--listen", &address]), 1);
-    assert!(said.starts_with(&format!("ringpoll: listen on {address}: ")), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let message =
+        crate::program::stderr_of_failure(&mut ringpoll(&["serve", "--listen", &address]), 1);
+    assert!(message.starts_with(&format!("ringpoll: listen on {address}: ")), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
 }

@@ -1,35 +1,33 @@
-//! What is open, in this process and in others.
+//! Open descriptors and connections, of this process and of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::mem::size_of;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::wait_until;
 
-/// Descriptors and what each of them is, such as `socket:[4711]`.
-pub(crate) type Descriptors = BTreeMap<RawFd, String>;
+/// Open descriptors with the targets of their links in proc(5), such as `socket:[4711]`.
+pub type Descriptors = BTreeMap<RawFd, String>;
 
-/// All that the process of that id has open.
-pub(crate) fn descriptors_of(process: u32) -> Descriptors {
-    let links = fs::read_dir(format!("/proc/{process}/fd")).expect("a process of ours");
+/// Returns the open descriptors of a process.
+pub fn descriptors_of(process: u32) -> Descriptors {
+    let links = fs::read_dir(format!("/proc/{process}/fd")).expect("a child process");
     let descriptor = |link: fs::DirEntry| {
         let number = link.file_name().to_str()?.parse().ok()?;
-        // What was closed meanwhile is not open.
-        let what = fs::read_link(link.path()).ok()?;
-        Some((number, what.to_string_lossy().into_owned()))
+        // A descriptor that was closed meanwhile has no link any more.
+        let target = fs::read_link(link.path()).ok()?;
+        Some((number, target.to_string_lossy().into_owned()))
     };
     links.filter_map(|link| descriptor(link.ok()?)).collect()
 }
 
-/// How many sockets of this process are bound to that IPv4 port: a server's listener, and the
-/// connections at their server's end. Whatever other tests have open meanwhile does not count.
-pub(crate) fn sockets_on_port(port: u16) -> usize {
+/// Counts the sockets of this process that are bound to an IPv4 port: the listener of a server, and
+/// the server's end of its connections. Sockets of other tests do not count.
+pub fn sockets_on_port(port: u16) -> usize {
     let links = fs::read_dir("/proc/self/fd").expect("a process has descriptors");
     let number = |link: fs::DirEntry| link.file_name().to_str()?.parse().ok();
     links.filter_map(|link| number(link.ok()?)).filter(|&it| local_port(it) == Some(port)).count()
@@ -39,16 +37,16 @@ fn local_port(descriptor: RawFd) -> Option<u16> {
     // SAFETY: all-zero bytes are a valid sockaddr_in.
     let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_in>() as u32;
-    // SAFETY: both pointers live through the call, and the length says how much room there is. The
-    // descriptor is only asked: where its owner closes it meanwhile, the call fails.
+    // SAFETY: both pointers are valid during the call, and the length is the size of the buffer. If
+    // the owner closes the descriptor meanwhile, the call fails.
     let result =
         unsafe { libc::getsockname(descriptor, (&raw mut address).cast(), &raw mut length) };
     let is_ipv4 = result == 0 && i32::from(address.sin_family) == libc::AF_INET;
     is_ipv4.then(|| u16::from_be(address.sin_port))
 }
 
-/// Raises the soft limit of descriptors to what a test needs.
-pub(crate) fn raise_descriptor_limit(needed: u64) {
+/// Raises the soft limit of descriptors to `needed` if it is lower.
+pub fn raise_descriptor_limit(needed: u64) {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return;
@@ -59,28 +57,25 @@ pub(crate) fn raise_descriptor_limit(needed: u64) {
     });
 }
 
-/// How many connections to that address the server's process holds a descriptor of. One that it
-/// has closed may still have bytes on their way, but no inode any more (proc(5), net/tcp).
-pub(crate) fn connections_held(address: SocketAddr) -> usize {
+/// Counts the connections to `address` that the server has not closed. A closed one may still have
+/// data in flight, but no longer an inode (proc(5), net/tcp).
+pub fn open_connections(address: SocketAddr) -> usize {
     const LISTEN: &str = "0A";
-    let SocketAddr::V4(address) = address else { panic!("an address of net/tcp") };
+    let SocketAddr::V4(address) = address else { panic!("net/tcp lists IPv4 only") };
     let ip = u32::from_ne_bytes(address.ip().octets());
     let local = format!("{ip:08X}:{:04X}", address.port());
-    let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("net/tcp");
-    let is_held = |line: &&str| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        fields[1] == local && fields[3] != LISTEN && fields[9] != "0"
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("/proc is mounted");
+    let open_peer = |line: &str| {
+        let (_, fields) = line.split_once(": ")?;
+        let mut fields = fields.strip_prefix(&local)?.split_whitespace();
+        let (peer, state, inode) = (fields.next()?, fields.next()?, fields.nth(5)?);
+        (state != LISTEN && inode != "0").then(|| peer.to_owned())
     };
-    table.lines().skip(1).filter(is_held).count()
+    // The table is not a snapshot: a line can occur twice while other sockets change.
+    table.lines().filter_map(open_peer).collect::<HashSet<_>>().len()
 }
 
-/// Waits until it is so many. The table is the whole machine's, so it is not read all the time.
-pub(crate) fn wait_until_held(address: SocketAddr, count: usize) {
-    wait_until(&format!("{count} connections are held"), || {
-        let is_so = connections_held(address) == count;
-        if !is_so {
-            thread::sleep(Duration::from_millis(20));
-        }
-        is_so
-    });
+/// Waits until `count` connections are open.
+pub fn wait_for_open_connections(address: SocketAddr, count: usize) {
+    wait_until(&format!("{count} connections are open"), || open_connections(address) == count);
 }

@@ -1,4 +1,4 @@
-//! The program itself, serving in a process of its own for as long as the guard lives.
+//! `ringpoll serve` as a child process, which is killed when the guard is dropped.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -9,55 +9,51 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Descriptors, PATIENCE, descriptors_of, wait_until};
+use super::{Descriptors, EVENT_TIMEOUT, descriptors_of, wait_until};
 
-pub(crate) struct ServerProcess {
-    pub(crate) address: SocketAddr,
-    /// `listening on 127.0.0.1:8080 · epoll, level triggered · 1 worker`
-    pub(crate) start_line: String,
+pub struct ServerProcess {
+    pub address: SocketAddr,
+    /// `listening on 127.0.0.1:8080 · epoll, level-triggered · 1 worker`
+    pub start_line: String,
     child: Child,
-    /// Read all the time, so that the program never waits for a reader.
+    /// Joins the thread that drains the pipe, so that the program never blocks on it.
     stdout: Option<JoinHandle<String>>,
     stderr: Receiver<String>,
 }
 
-/// What is left of a program that has come to its end.
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    /// What came behind the start line.
-    pub(crate) stderr: Vec<String>,
+/// Status and output of a server that has exited.
+pub struct ServerOutput {
+    pub status: ExitStatus,
+    pub stdout: String,
+    /// Lines after the start line.
+    pub stderr: Vec<String>,
 }
 
-impl Ended {
-    /// The report for machines: the last line of standard output.
-    pub(crate) fn report(&self) -> Value {
+impl ServerOutput {
+    /// Parses the JSON report: the last line of standard output.
+    pub fn report(&self) -> Value {
         let last = self.stdout.lines().last().unwrap_or_default();
         serde_json::from_str(last).unwrap_or_else(|error| panic!("no report: {error}: {last}"))
     }
 }
 
 impl ServerProcess {
-    /// Starts `ringpoll serve` with a report for machines, on a port of the kernel's choice
-    /// unless the arguments say otherwise, and waits until it listens. Nothing but the arguments
-    /// configures it.
-    pub(crate) fn start(arguments: &[impl AsRef<str>]) -> Self {
+    /// Starts `ringpoll serve --stats json` and waits until it listens: on a port that the kernel
+    /// chooses, unless `arguments` contain `--listen`. Environment variables do not configure it.
+    pub fn start(arguments: &[impl AsRef<str>]) -> Self {
         Self::start_with(arguments, |_| {})
     }
 
-    /// The same, with a say in how the process is made.
-    pub(crate) fn start_with(
-        arguments: &[impl AsRef<str>],
-        configure: impl FnOnce(&mut Command),
-    ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
+    /// Starts the server after `configure` has changed the command.
+    pub fn start_with(arguments: &[impl AsRef<str>], configure: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(crate::program());
         command
             .args(["serve", "--stats", "json"])
             .args(arguments.iter().map(AsRef::as_ref))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .current_dir(env!("CARGO_TARGET_TMPDIR"));
+            .current_dir(std::env::temp_dir());
         if !arguments.iter().any(|argument| argument.as_ref() == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -67,10 +63,10 @@ impl ServerProcess {
             }
         }
         configure(&mut command);
-        Self::listening(command.spawn().expect("the program has been built"))
+        Self::from_child(command.spawn().expect("the program has been built"))
     }
 
-    fn listening(mut child: Child) -> Self {
+    fn from_child(mut child: Child) -> Self {
         let mut out = child.stdout.take().expect("it is piped");
         let stdout = thread::spawn(move || {
             let mut text = Vec::new();
@@ -78,9 +74,9 @@ impl ServerProcess {
             String::from_utf8_lossy(&text).into_owned()
         });
         let errors = BufReader::new(child.stderr.take().expect("it is piped"));
-        let (tell, stderr) = channel();
+        let (sender, stderr) = channel();
         thread::spawn(move || {
-            errors.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+            errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let mut process = Self {
             address: SocketAddr::from(([0; 4], 0)),
@@ -89,68 +85,67 @@ impl ServerProcess {
             stdout: Some(stdout),
             stderr,
         };
-        process.wait_for_the_start_line();
+        process.read_start_line();
         process
     }
 
-    fn wait_for_the_start_line(&mut self) {
-        let mut said = Vec::new();
-        while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
+    fn read_start_line(&mut self) {
+        let mut lines = Vec::new();
+        while let Ok(line) = self.stderr.recv_timeout(EVENT_TIMEOUT) {
             if let Some(rest) = line.strip_prefix("listening on ") {
                 let address = rest.split(" · ").next().expect("a split has a first part");
                 self.address = address.parse().expect("the start line begins with the address");
                 self.start_line = line;
                 return;
             }
-            said.push(line);
+            lines.push(line);
         }
-        panic!("it does not listen; it said: {said:?}");
+        panic!("the server does not listen; its standard error: {lines:?}");
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has open just now.
-    pub(crate) fn descriptors(&self) -> Descriptors {
+    /// Returns its open descriptors.
+    pub fn descriptors(&self) -> Descriptors {
         descriptors_of(self.id())
     }
 
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends `signal` to the process.
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it has not been waited for");
     }
 
-    /// Whether its first thread, which serves where there is one worker, is stopped, as SIGSTOP
-    /// does it.
-    pub(crate) fn is_held(&self) -> bool {
+    /// Returns whether SIGSTOP has stopped its main thread, which is the only worker by default.
+    pub fn is_suspended(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("a child");
-        // The state follows the name, which stands in parentheses (proc_pid_stat(5)).
+        // The state follows the name, which is in parentheses (proc_pid_stat(5)).
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// Asks it to stop, by SIGTERM, and waits for its end.
-    pub(crate) fn stopped(self) -> Ended {
+    /// Sends SIGTERM and waits for the exit.
+    pub fn stop_and_wait(self) -> ServerOutput {
         self.signal(Signal::TERM);
-        self.ended()
+        self.wait()
     }
 
-    /// Waits for its end.
-    pub(crate) fn ended(mut self) -> Ended {
+    /// Waits for the exit.
+    pub fn wait(mut self) -> ServerOutput {
         let mut status = None;
-        wait_until("the program ends", || {
+        wait_until("the program exits", || {
             status = self.child.try_wait().expect("a child of ours");
             status.is_some()
         });
-        let stdout = self.stdout.take().expect("it ends once").join().expect("no panic");
+        let stdout = self.stdout.take().expect("it is joined once").join().expect("no panic");
         let stderr = self.stderr.iter().collect();
-        Ended { status: status.expect("it has ended"), stdout, stderr }
+        ServerOutput { status: status.expect("it has exited"), stdout, stderr }
     }
 }
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,11 +1,11 @@
-//! Each gate that a real server, or a real machine, can be made to close.
+//! Gates that a real server or a real machine can trigger.
 
 use ringpoll::report::result::{
     ComparisonResult, Gate, GateEffect, GateKind, Metric, Outcome, Verdict,
 };
 
-use crate::peer;
 use crate::program::Comparison;
+use crate::test_server;
 
 fn gate(result: &ComparisonResult, kind: GateKind) -> &Gate {
     let gates = &result.experiments[0].gates;
@@ -13,19 +13,19 @@ fn gate(result: &ComparisonResult, kind: GateKind) -> &Gate {
 }
 
 #[test]
-fn wrong_bytes_make_a_run_invalid() {
-    let wrong = peer::arm("wrong");
-    let result = Comparison::of(&["epoll:level", &wrong]).run().result();
+fn wrong_bytes_invalidate_the_experiment() {
+    let wrong = test_server::arm("wrong");
+    let result = Comparison::churn(&["epoll:level", &wrong]).run().result();
     let gate = gate(&result, GateKind::WrongBytes);
     assert_eq!((gate.effect, &gate.arms[..]), (GateEffect::Invalid, &[1][..]));
     assert_eq!(result.outcome, Outcome::Invalid);
-    assert!(result.sentence.starts_with("Invalid: "), "{}", result.sentence);
+    assert!(result.conclusion.starts_with("Invalid: "), "{}", result.conclusion);
 }
 
 #[test]
-fn a_queue_that_overflows_makes_a_run_invalid() {
-    let slow = peer::arm("slow_to_accept");
-    let result = Comparison::of(&["epoll:level", &slow])
+fn accept_queue_overflow_invalidates_the_experiment() {
+    let slow = test_server::arm("slow_to_accept");
+    let result = Comparison::churn(&["epoll:level", &slow])
         .with(["--blocks", "1", "--rate", "300"])
         .run()
         .result();
@@ -34,43 +34,43 @@ fn a_queue_that_overflows_makes_a_run_invalid() {
 }
 
 #[test]
-fn a_server_without_room_is_not_judged() {
-    let result = Comparison::of(&["epoll:level", "epoll:edge,limits.connections=2"])
+fn server_at_its_connection_limit_is_not_compared() {
+    let result = Comparison::churn(&["epoll:level", "epoll:edge,limits.connections=2"])
         .with(["--connections", "64"])
         .run()
         .result();
-    let gate = gate(&result, GateKind::BuffersRanOut);
-    assert_eq!((gate.effect, &gate.arms[..]), (GateEffect::NotJudgeable, &[1][..]));
+    let gate = gate(&result, GateKind::OutOfBuffers);
+    assert_eq!((gate.effect, &gate.arms[..]), (GateEffect::NotCompared, &[1][..]));
     let metrics = &result.experiments[0].comparisons[0].metrics;
-    assert!(metrics.iter().all(|metric| metric.verdict == Verdict::NotJudgeable));
+    assert!(metrics.iter().all(|metric| metric.verdict == Verdict::NotCompared));
 }
 
 #[test]
-fn on_one_core_only_cpu_is_judged() {
-    let result = Comparison::of(&["epoll:level", "epoll:edge"])
+fn only_cpu_is_compared_on_a_shared_core() {
+    let result = Comparison::churn(&["epoll:level", "epoll:edge"])
         .with(["--server-cpus", "0", "--client-cpus", "0", "--rate", "300"])
         .run()
         .result();
     let gate = gate(&result, GateKind::SharedCore);
-    assert_eq!(gate.effect, GateEffect::NotJudgeable);
+    assert_eq!(gate.effect, GateEffect::NotCompared);
     let metrics = &result.experiments[0].comparisons[0].metrics;
     for metric in metrics {
-        let clocked =
+        let depends_on_time =
             matches!(metric.metric, Metric::Throughput | Metric::LatencyP50 | Metric::LatencyP99);
-        if clocked {
-            assert_eq!(metric.verdict, Verdict::NotJudgeable, "{metric:?}");
+        if depends_on_time {
+            assert_eq!(metric.verdict, Verdict::NotCompared, "{metric:?}");
         }
     }
-    assert!(result.method.placement.shared);
+    assert!(result.method.cpu_placement.shares_core);
 }
 
 #[test]
-fn a_rate_that_nobody_can_follow_is_not_judged() {
-    let result = Comparison::of(&["epoll:level", "epoll:edge"])
+fn unreachable_rate_is_not_compared() {
+    let result = Comparison::churn(&["epoll:level", "epoll:edge"])
         .with(["--blocks", "1", "--rate", "1000000"])
         .run()
         .result();
-    let gate = gate(&result, GateKind::RateNotKept);
-    assert_eq!(gate.remedy, "--rate 700000");
+    let gate = gate(&result, GateKind::RateNotReached);
+    assert_eq!(gate.remedy, "Try --rate 700000.");
     assert!(matches!(result.outcome, Outcome::Inconclusive | Outcome::Invalid));
 }

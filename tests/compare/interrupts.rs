@@ -1,14 +1,14 @@
-//! Ctrl-C ends a comparison with what it has so far.
+//! Ctrl-C ends a comparison with the rounds measured so far.
 
 use std::fs;
 
-use ringpoll::report::result::Ended;
+use ringpoll::report::result::StopReason;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::wait_until;
 use crate::program::Comparison;
+use common::wait_until;
 
-/// The processes that the process of this id has started.
+/// Returns the IDs of the child processes.
 fn children_of(process: u32) -> Vec<u32> {
     let path = format!("/proc/{process}/task/{process}/children");
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -16,15 +16,15 @@ fn children_of(process: u32) -> Vec<u32> {
 }
 
 #[test]
-fn an_interrupted_comparison_judges_what_it_has_and_leaves_nobody_behind() {
-    let mut comparison = Comparison::of(&["epoll:level", "epoll:edge"])
+fn interrupted_comparison_has_a_result_and_leaves_no_processes() {
+    let mut comparison = Comparison::churn(&["epoll:level", "epoll:edge"])
         .with(["--blocks", "1000", "--budget", "100s"]);
     let child = comparison.command.spawn().expect("the program starts");
     let process = child.id();
     let mut servers = Vec::new();
-    // Two to be introduced, four of the calibration, three for each heat: the second block has
-    // begun.
-    wait_until("rounds are run", || {
+    // Two servers for the probes, four for the calibration, and three for each batch: the second
+    // block has started.
+    wait_until("rounds are measured", || {
         servers.extend(children_of(process));
         servers.sort_unstable();
         servers.dedup();
@@ -32,9 +32,9 @@ fn an_interrupted_comparison_judges_what_it_has_and_leaves_nobody_behind() {
     });
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     let output = child.wait_with_output().expect("it ends");
-    let compared = comparison.ended(output);
-    let result = compared.result();
-    assert_eq!(result.experiments[0].ended, Ended::Interrupted);
+    let finished = comparison.finished(output);
+    let result = finished.result();
+    assert_eq!(result.experiments[0].stop_reason, StopReason::Interrupted);
     assert!(!result.experiments[0].rounds.is_empty());
     for server in servers {
         let status = fs::read_to_string(format!("/proc/{server}/comm")).unwrap_or_default();

@@ -1,28 +1,28 @@
-//! What a result says, and what the program makes of it.
+//! The content of a result, and the outputs and exit codes of the program.
 
 use std::collections::BTreeSet;
 
-use ringpoll::compare::schedule::{Entrant, Heat, Schedule};
-use ringpoll::compare::summary::histogram_of;
+use ringpoll::compare::schedule::{Batch, Instance, Schedule};
+use ringpoll::compare::summary::decode_histogram;
 use ringpoll::report::result::{
-    ArmKind, GateKind, Metric, Outcome, Point, SCHEMA_VERSION, Verdict,
+    ArmKind, GateKind, LoadLevel, Metric, Outcome, SCHEMA_VERSION, Verdict,
 };
 
 use crate::program::Comparison;
 
-/// Another program, which happens to be ours.
+/// Returns an arm that runs ringpoll as another program.
 fn other_program() -> String {
     let program = env!("CARGO_BIN_EXE_ringpoll");
     format!("command:'{program}' serve --backend epoll:level --listen 127.0.0.1:{{port}}")
 }
 
 #[test]
-fn everything_is_in_a_result() {
-    let compared = Comparison::of(&["epoll:level", "epoll:edge,backlog=1024"])
+fn result_is_complete() {
+    let finished = Comparison::churn(&["epoll:level", "epoll:edge,backlog=1024"])
         .with(["--seed", "77", "--rate", "500", "--connections", "8"])
         .run();
-    let result = compared.result();
-    assert!(compared.shown().starts_with(&result.sentence), "{}", compared.shown());
+    let result = finished.result();
+    assert!(finished.stdout().starts_with(&result.conclusion), "{}", finished.stdout());
     assert_eq!((result.schema_version, result.method.seed), (SCHEMA_VERSION, 77));
     assert!(!result.environment.kernel_release.is_empty());
     assert!(result.command_line.iter().any(|word| word == "epoll:level"));
@@ -36,117 +36,128 @@ fn everything_is_in_a_result() {
     }
 
     let [experiment] = &result.experiments[..] else { panic!("one experiment") };
-    let offered = &experiment.working_points[0];
-    assert_eq!((offered.point, offered.requests_per_second), (Point::FixedRate, Some(500.0)));
+    let offered = &experiment.load_levels[0];
+    assert_eq!(
+        (offered.load_level, offered.requests_per_second),
+        (LoadLevel::FixedRate, Some(500.0))
+    );
     assert_eq!(experiment.comparisons[0].metrics.len(), 9);
     assert_eq!(experiment.control.metrics.len(), 9);
     assert_eq!(experiment.summaries.len(), 4);
-    assert_eq!(experiment.looks.last().unwrap().information, 1.0);
+    assert_eq!(experiment.interim_analyses.last().unwrap().information_fraction, 1.0);
     assert_eq!(experiment.rounds.len() % 6, 0);
     for round in &experiment.rounds {
         assert!(round.requests > 0 && round.server.cpu_ns > 0, "{round:?}");
-        let counters = round.counters.as_ref().expect("our own servers report");
-        assert!(counters.answered >= round.requests, "{round:?}");
+        let counters = round.counters.as_ref().expect("a report of a ringpoll server");
+        assert!(counters.responses >= round.requests, "{round:?}");
         assert!(counters.system_calls["accept4"] >= round.requests);
-        assert_eq!(histogram_of(&round.latency.corrected).unwrap().len(), round.requests);
+        assert_eq!(decode_histogram(&round.latency.corrected).unwrap().len(), round.requests);
     }
 }
 
 #[test]
-fn the_seed_decides_the_order() {
-    let compared = Comparison::of(&["epoll:level", "epoll:edge"]).with(["--seed", "5"]).run();
-    let result = compared.result();
+fn seed_determines_the_order() {
+    let finished = Comparison::churn(&["epoll:level", "epoll:edge"]).with(["--seed", "5"]).run();
+    let result = finished.result();
     let rounds = &result.experiments[0].rounds;
-    let ran: Vec<_> = rounds
+    let measured: Vec<_> = rounds
         .iter()
-        .map(|it| (it.point, it.slices, Entrant { arm: it.arm, control: it.control }))
+        .map(|it| (it.load_level, it.slices, Instance { arm: it.arm, control: it.control }))
         .collect();
-    // Rounds as short as these have few slices.
-    let mut schedule = Schedule::new(2, &[(Point::FixedRate, 2), (Point::Saturated, 1)], 5);
-    let of_heat = |heat: Heat| {
-        let (point, slices) = (heat.point, heat.orders.len());
-        heat.entrants.into_iter().map(move |entrant| (point, slices, entrant))
+    // These short rounds have few slices.
+    let mut schedule =
+        Schedule::new(2, &[(LoadLevel::FixedRate, 2), (LoadLevel::Saturation, 1)], 5);
+    let rounds_of = |batch: Batch| {
+        let (load_level, slices) = (batch.load_level, batch.slice_orders.len());
+        batch.instances.into_iter().map(move |instance| (load_level, slices, instance))
     };
     let planned: Vec<_> =
-        (0..ran.len() / 6).flat_map(|_| schedule.next_block()).flat_map(of_heat).collect();
-    assert_eq!(ran, planned);
+        (0..measured.len() / 6).flat_map(|_| schedule.next_block()).flat_map(rounds_of).collect();
+    assert_eq!(measured, planned);
 }
 
 #[test]
-fn another_program_can_be_an_arm() {
-    let result = Comparison::of(&["epoll:level", &other_program()]).run().result();
+fn command_can_be_an_arm() {
+    let result = Comparison::churn(&["epoll:level", &other_program()]).run().result();
     assert_eq!(result.arms[1].kind, ArmKind::Command);
     assert_eq!(result.differences[0].key, "program");
     let metrics = &result.experiments[0].comparisons[0].metrics;
     for metric in metrics {
         let unknown = metric.metric == Metric::SystemCallsPerRequest;
-        assert_eq!(metric.contender.is_none(), unknown, "{metric:?}");
+        assert_eq!(metric.candidate.is_none(), unknown, "{metric:?}");
         if unknown {
-            assert_eq!(metric.verdict, Verdict::NotJudgeable);
+            assert_eq!(metric.verdict, Verdict::NotCompared);
             assert!(metric.reason.as_ref().unwrap().contains("another program"), "{metric:?}");
         }
     }
 }
 
 #[test]
-fn a_sweep_draws_a_map() {
-    let result = Comparison::of(&["epoll:level", "epoll:edge"])
+fn sweep_has_a_crossover_map() {
+    let result = Comparison::churn(&["epoll:level", "epoll:edge"])
         .with(["--sweep", "server.response_body_bytes=13,2000"])
         .run()
         .result();
     let values: Vec<_> =
         result.experiments.iter().map(|it| it.sweep.as_ref().unwrap().value.as_str()).collect();
     assert_eq!(values, ["13", "2000"]);
-    for (experiment, least) in result.experiments.iter().zip([13, 2000]) {
+    for (experiment, body_bytes) in result.experiments.iter().zip([13, 2000]) {
         for round in &experiment.rounds {
             let counters = round.counters.as_ref().unwrap();
-            let each = counters.counters["sent_bytes"] / counters.answered;
-            assert!((least..least + 200).contains(&each), "{each} bytes instead of {least}");
+            let each = counters.counters["sent_bytes"] / counters.responses;
+            assert!(
+                (body_bytes..body_bytes + 200).contains(&each),
+                "{each} bytes instead of {body_bytes}"
+            );
         }
     }
     let map = result.crossover.unwrap();
     assert_eq!((map.cells.len(), map.cells[1].results.len()), (2, 1));
-    assert!(result.sentence.starts_with("Better by server.response_body_bytes: "));
-    assert_eq!(result.sentence, map.sentence);
+    assert!(result.conclusion.starts_with("Winner by server.response_body_bytes: "));
+    assert_eq!(result.conclusion, map.conclusion);
 }
 
 #[test]
-fn json_on_standard_output_stands_alone() {
-    let compared = Comparison::of(&["epoll:level", "epoll:edge"]).with(["--json", "-"]).run();
-    let value: serde_json::Value = serde_json::from_str(&compared.shown()).unwrap();
+fn json_output_moves_the_table_to_standard_error() {
+    let finished = Comparison::churn(&["epoll:level", "epoll:edge"]).with(["--json", "-"]).run();
+    let value: serde_json::Value = serde_json::from_str(&finished.stdout()).unwrap();
     assert_eq!(value["schema_version"], SCHEMA_VERSION);
-    assert!(compared.said().contains("Method"), "the table goes to standard error");
+    assert!(finished.stderr().contains("Method"), "the table is on standard error");
 }
 
 #[test]
-fn continuous_integration_is_told_by_the_exit_code() {
-    // epoll:level makes more system calls for a request than a server that is asked to answer
-    // nothing else could differ by; both on one core, so that no throughput can be judged.
+fn exit_code_reports_conditions() {
+    // The engines differ in system calls per request by much less than a factor of two. Server and
+    // client share a core, so throughput is not compared.
     let run = |conditions: &[&str]| {
-        Comparison::of(&["epoll:level", "epoll:edge"])
+        Comparison::churn(&["epoll:level", "epoll:edge"])
             .with(["--server-cpus", "0", "--client-cpus", "0", "--rate", "1000"])
             .with(conditions.iter().flat_map(|&it| ["--fail-if", it]))
     };
     let holds = run(&["system_calls_per_request > 0.5"]).run();
-    assert_eq!(holds.exit_code(), 4, "{}", holds.said());
-    assert!(holds.said().contains("it is so"), "{}", holds.said());
-    let holds_not = run(&["system_calls_per_request > 2"]).run();
-    assert_eq!(holds_not.exit_code(), 0, "{}", holds_not.said());
-    let unknown = run(&["throughput < 0.9", "system_calls_per_request > 2"]).run();
-    assert_eq!(unknown.exit_code(), 5, "{}", unknown.said());
+    assert_eq!(holds.exit_code(), 4, "{}", holds.stderr());
+    assert!(
+        holds.stderr().contains("`system_calls_per_request > 0.5` holds"),
+        "{}",
+        holds.stderr()
+    );
+    let does_not_hold = run(&["system_calls_per_request > 2"]).run();
+    assert_eq!(does_not_hold.exit_code(), 0, "{}", does_not_hold.stderr());
+    let inconclusive = run(&["throughput < 0.9", "system_calls_per_request > 2"]).run();
+    assert_eq!(inconclusive.exit_code(), 5, "{}", inconclusive.stderr());
     let allowed = run(&["throughput < 0.9"]).with(["--allow-inconclusive"]).run();
-    assert_eq!(allowed.exit_code(), 0, "{}", allowed.said());
+    assert_eq!(allowed.exit_code(), 0, "{}", allowed.stderr());
 }
 
 #[test]
-fn too_few_rounds_decide_nothing_and_the_flag_to_try_is_named() {
+fn too_few_blocks_are_inconclusive_and_name_the_flag_to_try() {
     let result =
-        Comparison::of(&["epoll:level", "epoll:edge"]).with(["--blocks", "2"]).run().result();
+        Comparison::churn(&["epoll:level", "epoll:edge"]).with(["--blocks", "2"]).run().result();
     let experiment = &result.experiments[0];
     let gate = experiment.gates.iter().find(|it| it.kind == GateKind::TooFewRounds).unwrap();
-    assert_eq!(gate.remedy, "--blocks 10");
+    assert_eq!(gate.remedy, "Try --blocks 10.");
     assert_eq!(result.outcome, Outcome::Inconclusive);
     let verdicts: BTreeSet<String> =
         experiment.comparisons[0].metrics.iter().map(|it| format!("{:?}", it.verdict)).collect();
-    assert_eq!(verdicts, ["NotJudgeable".to_owned()].into());
+    assert_eq!(verdicts, ["NotCompared".to_owned()].into());
 }

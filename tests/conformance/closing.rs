@@ -1,200 +1,207 @@
-//! Peers that close, one direction or both, before, in the middle of and after their request.
+//! Peers that close or half-close before, during and after their request.
 
 use std::thread;
 use std::time::Duration;
 
-use ringpoll_backends::Step;
+use ringpoll_backends::LifecycleEvent;
 
-use crate::accounts::Accounts;
-use crate::arm::{Arm, scenarios};
-use crate::common::{Exchange, REQUEST, RESPONSE};
-use crate::server::Server;
+use crate::configuration::{Configuration, scenarios};
+use crate::outcomes::Outcomes;
+use crate::server::TestServer;
+use common::{REQUEST, RESPONSE, ReceivedStream};
 
 scenarios![
     connect_and_close,
-    part_and_close,
+    partial_request_and_close,
     whole_request_and_close,
     half_close_at_once,
-    half_close_after_a_part,
-    half_close_after_a_whole_request,
-    half_close_right_behind_a_whole_request,
-    answered_and_still_there,
+    half_close_after_partial_request,
+    half_close_after_whole_request,
+    request_and_half_close_read_together,
+    peer_stays_open_after_response,
     close_before_accept,
-    silent_peers_cost_nothing,
+    idle_peers_use_no_cpu,
     ;
-    only in process:
-    close_while_it_is_accepted,
-    close_while_it_is_received,
-    close_while_it_is_answered,
-    close_while_it_is_shut,
+    in process only:
+    close_during_accept,
+    close_during_receive,
+    close_during_send,
+    close_during_shutdown,
 ];
 
-/// How much of a request has been sent before something happens.
-pub(crate) const PARTS: &[usize] = &[1, 10, 25, 26];
+/// Bytes of a request that are sent before the peer closes or resets.
+pub(crate) const PARTIAL_LENGTHS: &[usize] = &[1, 10, 25, 26];
 
-pub(crate) fn ended_early(count: usize) -> Accounts {
-    Accounts { ended_early: count as u64, ..Accounts::default() }
+pub(crate) fn premature_eof(count: usize) -> Outcomes {
+    Outcomes { premature_eof: count as u64, ..Outcomes::default() }
 }
 
-fn connect_and_close(arm: Arm) {
-    let server = Server::start(arm);
+fn connect_and_close(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     for _ in 0..20 {
         drop(server.connect());
         server.count_case();
     }
-    server.stays_quiet();
-    server.still_serves();
-    server.finish_with(ended_early(20));
+    server.stay_idle();
+    server.check_still_serves();
+    server.finish_with(premature_eof(20));
 }
 
-fn part_and_close(arm: Arm) {
-    let server = Server::start(arm);
-    for &part in PARTS {
-        drop(server.connect_and_send(&REQUEST[..part]));
+fn partial_request_and_close(configuration: Configuration) {
+    let server = TestServer::start(configuration);
+    for &length in PARTIAL_LENGTHS {
+        drop(server.connect_and_send(&REQUEST[..length]));
         server.count_case();
     }
-    server.stays_quiet();
-    server.still_serves();
-    server.finish_with(ended_early(PARTS.len()));
+    server.stay_idle();
+    server.check_still_serves();
+    server.finish_with(premature_eof(PARTIAL_LENGTHS.len()));
 }
 
-/// Nobody is there to read the answer.
-fn whole_request_and_close(arm: Arm) {
-    let server = Server::start(arm);
+fn whole_request_and_close(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     for _ in 0..20 {
         drop(server.connect_and_send(REQUEST));
         server.count_case();
     }
-    server.stays_quiet();
-    server.still_serves();
+    server.stay_idle();
+    server.check_still_serves();
     server.finish();
 }
 
-fn half_close_at_once(arm: Arm) {
-    half_close_after(arm, &[0; 10]);
+fn half_close_at_once(configuration: Configuration) {
+    half_close_after(configuration, &[0; 10]);
 }
 
-fn half_close_after_a_part(arm: Arm) {
-    half_close_after(arm, PARTS);
+fn half_close_after_partial_request(configuration: Configuration) {
+    half_close_after(configuration, PARTIAL_LENGTHS);
 }
 
-fn half_close_after(arm: Arm, parts: &[usize]) {
-    let server = Server::start(arm);
+fn half_close_after(configuration: Configuration, lengths: &[usize]) {
+    let server = TestServer::start(configuration);
     let mut clients = Vec::new();
-    for &part in parts {
-        let mut client = server.connect_and_send(&REQUEST[..part]);
+    for &length in lengths {
+        let mut client = server.connect_and_send(&REQUEST[..length]);
         client.half_close();
-        let nothing = Exchange::finished(b"");
-        server.check(&format!("after {part} bytes"), &client.read_to_end(), &nothing);
+        let nothing = ReceivedStream::with_fin(b"");
+        server.check(&format!("after {length} bytes"), &client.read_to_end(), &nothing);
         clients.push(client);
     }
-    server.stays_quiet();
-    server.still_serves();
-    server.finish_with(ended_early(parts.len()));
+    server.stay_idle();
+    server.check_still_serves();
+    server.finish_with(premature_eof(lengths.len()));
 }
 
-/// It has said all that it had to say, and listens.
-fn half_close_after_a_whole_request(arm: Arm) {
-    let server = Server::start(arm);
+fn half_close_after_whole_request(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     let mut clients = Vec::new();
     for pause_ms in [0, 1, 2, 5] {
         let mut client = server.connect_and_send(REQUEST);
         thread::sleep(Duration::from_millis(pause_ms));
         client.half_close();
-        server.check("answered", &client.read_to_end(), &Exchange::finished(RESPONSE));
+        server.check("whole request", &client.read_to_end(), &ReceivedStream::with_fin(RESPONSE));
         clients.push(client);
     }
-    server.stays_quiet();
-    server.finish_with(Accounts::answered(4));
+    server.stay_idle();
+    server.finish_with(Outcomes::responses(4));
 }
 
-/// Who has its answer and does not go costs nothing, whether it is lingered for or not.
-fn answered_and_still_there(arm: Arm) {
-    let server = Server::start(arm);
+fn peer_stays_open_after_response(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     let mut clients: Vec<_> = (0..10).map(|_| server.connect_and_send(REQUEST)).collect();
     for client in &mut clients {
-        server.check("answered", &client.read_to_end(), &Exchange::finished(RESPONSE));
+        server.check("whole request", &client.read_to_end(), &ReceivedStream::with_fin(RESPONSE));
     }
-    server.stays_quiet();
-    server.wait_until_open(if arm.lingers() { clients.len() } else { 0 });
+    server.stay_idle();
+    server.wait_until_open(if configuration.lingers() { clients.len() } else { 0 });
     drop(clients);
-    server.finish_with(Accounts::answered(10));
+    server.finish_with(Outcomes::responses(10));
 }
 
-/// The end of the stream is there already when the request is read.
-fn half_close_right_behind_a_whole_request(arm: Arm) {
-    let server = Server::start(arm);
-    let held = server.hold();
+/// The FIN is already in the receive buffer when the server reads the request.
+fn request_and_half_close_read_together(configuration: Configuration) {
+    let server = TestServer::start(configuration);
+    let paused = server.pause();
     let clients: Vec<_> = (0..10).map(|_| server.connect_and_send(REQUEST)).collect();
-    clients.iter().for_each(|client| client.half_close());
-    drop(held);
+    clients.iter().for_each(common::Client::half_close);
+    drop(paused);
     for mut client in clients {
-        server.check("answered", &client.read_to_end(), &Exchange::finished(RESPONSE));
+        server.check("whole request", &client.read_to_end(), &ReceivedStream::with_fin(RESPONSE));
     }
-    server.stays_quiet();
-    server.finish_with(Accounts::answered(10));
+    server.stay_idle();
+    server.finish_with(Outcomes::responses(10));
 }
 
-fn close_before_accept(arm: Arm) {
-    let server = Server::start(arm);
-    let held = server.hold();
-    for &part in PARTS {
+fn close_before_accept(configuration: Configuration) {
+    let server = TestServer::start(configuration);
+    let paused = server.pause();
+    for &length in PARTIAL_LENGTHS {
         drop(server.connect());
-        drop(server.connect_and_send(&REQUEST[..part]));
+        drop(server.connect_and_send(&REQUEST[..length]));
         server.count_case();
         server.count_case();
     }
-    drop(held);
-    server.stays_quiet();
-    server.still_serves();
-    server.finish_with(ended_early(2 * PARTS.len()));
+    drop(paused);
+    server.stay_idle();
+    server.check_still_serves();
+    server.finish_with(premature_eof(2 * PARTIAL_LENGTHS.len()));
 }
 
-fn silent_peers_cost_nothing(arm: Arm) {
-    let server = Server::start(arm);
+fn idle_peers_use_no_cpu(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     let mut clients: Vec<_> =
-        [0, 1, 10, 26].map(|part| (part, server.connect_and_send(&REQUEST[..part]))).into();
-    server.stays_quiet();
-    server.still_serves();
-    for (part, client) in &mut clients {
-        client.send(&REQUEST[*part..]);
-        server.check("at last", &client.read_to_end(), &Exchange::finished(RESPONSE));
+        [0, 1, 10, 26].map(|length| (length, server.connect_and_send(&REQUEST[..length]))).into();
+    server.stay_idle();
+    server.check_still_serves();
+    for (length, client) in &mut clients {
+        client.send(&REQUEST[*length..]);
+        server.check("after idling", &client.read_to_end(), &ReceivedStream::with_fin(RESPONSE));
     }
     drop(clients);
-    server.finish_with(Accounts::answered(4));
+    server.finish_with(Outcomes::responses(4));
 }
 
-fn close_while_it_is_accepted(arm: Arm) {
-    close_while(arm, b"", |step| step == Step::Accepted, ended_early(1));
+fn close_during_accept(configuration: Configuration) {
+    close_while(configuration, b"", |event| event == LifecycleEvent::Accepted, premature_eof(1));
 }
 
-fn close_while_it_is_received(arm: Arm) {
-    let at = |step| matches!(step, Step::Received(_));
-    close_while(arm, REQUEST, at, Accounts::answered(1));
+fn close_during_receive(configuration: Configuration) {
+    let at = |event| matches!(event, LifecycleEvent::Received(_));
+    close_while(configuration, REQUEST, at, Outcomes::responses(1));
 }
 
-fn close_while_it_is_answered(arm: Arm) {
-    let at = |step| matches!(step, Step::Sent(_));
-    close_while(arm, REQUEST, at, Accounts::answered(1));
+fn close_during_send(configuration: Configuration) {
+    let at = |event| matches!(event, LifecycleEvent::Sent(_));
+    close_while(configuration, REQUEST, at, Outcomes::responses(1));
 }
 
-fn close_while_it_is_shut(arm: Arm) {
-    close_while(arm, REQUEST, |step| step == Step::Shut, Accounts::answered(1));
+fn close_during_shutdown(configuration: Configuration) {
+    close_while(
+        configuration,
+        REQUEST,
+        |event| event == LifecycleEvent::Shutdown,
+        Outcomes::responses(1),
+    );
 }
 
-/// The peer closes while the loop stands in the middle of a step of its connection.
-fn close_while(arm: Arm, request: &[u8], at: fn(Step) -> bool, expected: Accounts) {
-    let server = Server::start(arm);
-    server.wait_until_it_knows_of_nobody();
-    let held = server.hold_at(at);
+/// The peer closes while the event loop is paused inside an event of its connection.
+fn close_while(
+    configuration: Configuration,
+    request: &[u8],
+    at: fn(LifecycleEvent) -> bool,
+    expected: Outcomes,
+) {
+    let server = TestServer::start(configuration);
+    server.wait_until_all_closed();
+    let paused = server.pause_at(at);
     let mut client = server.connect_and_send(request);
-    held.wait_until_held();
-    // What has come is taken: left there, it would turn the close into a reset.
-    client.take_what_is_there();
+    paused.wait_until_paused();
+    // A close with unread bytes would send an RST (RFC 2525, section 2.17).
+    client.discard_received();
     drop(client);
-    drop(held);
+    drop(paused);
     server.count_case();
-    server.stays_quiet();
-    server.still_serves();
+    server.stay_idle();
+    server.check_still_serves();
     server.finish_with(expected);
 }

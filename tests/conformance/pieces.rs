@@ -1,130 +1,131 @@
-//! Streams cut into pieces: what each must be answered with, and many of them sent at once.
+//! Streams split into pieces, with the expected response, sent on concurrent connections.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 
-use crate::common::{Client, Exchange, HEAD_TOO_LARGE, RESPONSE};
-use crate::server::Server;
+use crate::server::TestServer;
+use common::{Client, HEAD_TOO_LARGE, RESPONSE, ReceivedStream};
 
-/// Takes the place of the clock as the source of all chance.
+/// Environment variable with the seed of every random choice, which is otherwise the clock.
 pub(crate) const SEED_VARIABLE: &str = "RINGPOLL_CONFORMANCE_SEED";
 
-/// How many streams are on their way at the same time.
-const WAVE: usize = 64;
+const CONCURRENT_STREAMS: usize = 64;
 
-/// The seed of this run; every engine gets the same streams, cut in the same places.
+/// Returns the seed of this run. Every engine gets the same streams with the same splits.
 pub(crate) fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| match std::env::var(SEED_VARIABLE) {
         Ok(seed) => seed.parse().expect("the seed is a number"),
         Err(_) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("1970 is over");
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
             u64::from(now.subsec_nanos())
         }
     })
 }
 
-/// The chance of one test.
-pub(crate) fn chance() -> Rng {
+/// Returns the random generator of one test.
+pub(crate) fn seeded_random() -> Rng {
     Rng::with_seed(seed())
 }
 
-/// One client's stream, cut up.
+/// Stream of one client, split into pieces.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct SplitStream {
     pieces: Vec<Vec<u8>>,
-    /// What must have come for the answer to be known; whatever follows need not be taken.
-    decisive_bytes: usize,
-    expected: Exchange,
-    /// The end of the head will not come: only the end of the stream tells the server so.
-    ends_unanswered: bool,
+    /// Bytes that determine the response. The server may close before it receives later ones.
+    needed_bytes: usize,
+    expected: ReceivedStream,
+    /// The head is incomplete, so only the end of the stream ends the connection.
+    needs_eof: bool,
 }
 
-impl Plan {
-    /// `cuts` are places in the stream.
-    pub(crate) fn new(stream: &[u8], cuts: &[usize], request_head_bytes: usize) -> Self {
-        let mut cuts = cuts.to_vec();
-        cuts.extend([0, stream.len()]);
-        cuts.sort_unstable();
-        cuts.dedup();
-        let pieces = cuts.windows(2).map(|pair| stream[pair[0]..pair[1]].to_vec()).collect();
+impl SplitStream {
+    /// Splits `stream` at each offset of `splits`.
+    pub(crate) fn new(stream: &[u8], splits: &[usize], request_head_bytes: usize) -> Self {
+        let mut splits = splits.to_vec();
+        splits.extend([0, stream.len()]);
+        splits.sort_unstable();
+        splits.dedup();
+        let pieces = splits.windows(2).map(|pair| stream[pair[0]..pair[1]].to_vec()).collect();
         let end = end_of_head(stream);
-        let (expected, decisive_bytes) = match end {
+        let (expected, needed_bytes) = match end {
             Some(end) if end <= request_head_bytes => (RESPONSE, end),
             _ if stream.len() >= request_head_bytes => (HEAD_TOO_LARGE, request_head_bytes),
             _ => (&b""[..], stream.len()),
         };
-        let (expected, ends_unanswered) = (Exchange::finished(expected), expected.is_empty());
-        Self { pieces, decisive_bytes, expected, ends_unanswered }
+        let (expected, needs_eof) = (ReceivedStream::with_fin(expected), expected.is_empty());
+        Self { pieces, needed_bytes, expected, needs_eof }
     }
 
-    /// In one piece for each byte.
     pub(crate) fn byte_by_byte(stream: &[u8], request_head_bytes: usize) -> Self {
         let everywhere: Vec<_> = (0..stream.len()).collect();
         Self::new(stream, &everywhere, request_head_bytes)
     }
 
-    /// What must come back.
-    pub(crate) fn expected(&self) -> &Exchange {
+    pub(crate) fn expected(&self) -> &ReceivedStream {
         &self.expected
     }
 
-    /// Whether more is sent than the answer depends on.
-    fn goes_on(&self) -> bool {
-        self.sent_before(self.pieces.len()) > self.decisive_bytes
+    /// Returns whether more is sent than [`Self::needed_bytes`].
+    fn has_trailing_bytes(&self) -> bool {
+        self.bytes_before(self.pieces.len()) > self.needed_bytes
     }
 
-    fn sent_before(&self, piece: usize) -> usize {
+    fn bytes_before(&self, piece: usize) -> usize {
         self.pieces.iter().take(piece).map(Vec::len).sum()
     }
 }
 
-/// The definition, taken literally: the first place behind `\n\n` or `\n\r\n`.
+/// Returns the offset after the first `\n\n` or `\n\r\n`: the definition, taken literally.
 fn end_of_head(stream: &[u8]) -> Option<usize> {
     (0..=stream.len())
         .find(|&end| stream[..end].ends_with(b"\n\n") || stream[..end].ends_with(b"\n\r\n"))
 }
 
-/// Sends them all and checks what comes back. The server has read each piece before the next one
-/// follows, unless `merge` says of a moment that there is no pause.
-pub(crate) fn run(server: &Server, plans: &[Plan], mut merge: impl FnMut() -> bool) {
-    for wave in plans.chunks(WAVE) {
+/// Sends the streams and checks the responses. The server has received each piece before the next
+/// one is sent, unless `merge` returns true.
+pub(crate) fn send_and_check(
+    server: &TestServer,
+    streams: &[SplitStream],
+    mut merge: impl FnMut() -> bool,
+) {
+    for batch in streams.chunks(CONCURRENT_STREAMS) {
         let before = server.received_bytes();
-        let mut clients: Vec<_> = wave.iter().map(|_| server.connect()).collect();
-        let steps = wave.iter().map(|plan| plan.pieces.len()).max().unwrap_or(0);
+        let mut clients: Vec<_> = batch.iter().map(|_| server.connect()).collect();
+        let steps = batch.iter().map(|stream| stream.pieces.len()).max().unwrap_or(0);
         for step in 0..steps {
-            for (client, plan) in clients.iter_mut().zip(wave) {
-                send_piece(client, plan, step);
+            for (client, stream) in clients.iter_mut().zip(batch) {
+                send_piece(client, stream, step);
             }
             if !merge() {
                 let must_be_read =
-                    |plan: &Plan| plan.decisive_bytes.min(plan.sent_before(step + 1));
-                server.settle(before + wave.iter().map(must_be_read).sum::<usize>());
+                    |stream: &SplitStream| stream.needed_bytes.min(stream.bytes_before(step + 1));
+                server.wait_until_received(before + batch.iter().map(must_be_read).sum::<usize>());
             }
         }
-        for (mut client, plan) in clients.into_iter().zip(wave) {
-            if plan.ends_unanswered {
+        for (mut client, stream) in clients.into_iter().zip(batch) {
+            if stream.needs_eof {
                 client.half_close();
             }
-            server.count_pieces(plan.pieces.len());
+            server.count_pieces(stream.pieces.len());
             let got = client.read_to_end();
-            let case = format!("{plan:?}");
-            if plan.goes_on() {
-                server.check_one_that_goes_on(&case, &got, &plan.expected);
+            let case = format!("{stream:?}");
+            if stream.has_trailing_bytes() {
+                server.check_with_trailing_bytes(&case, &got, &stream.expected);
             } else {
-                server.check(&case, &got, &plan.expected);
+                server.check(&case, &got, &stream.expected);
             }
         }
     }
 }
 
-fn send_piece(client: &mut Client, plan: &Plan, index: usize) {
-    let Some(piece) = plan.pieces.get(index) else { return };
-    if plan.sent_before(index + 1) <= plan.decisive_bytes {
+fn send_piece(client: &mut Client, stream: &SplitStream, index: usize) {
+    let Some(piece) = stream.pieces.get(index) else { return };
+    if stream.bytes_before(index + 1) <= stream.needed_bytes {
         client.send(piece);
     } else {
-        client.sends_if_taken(piece);
+        client.try_send(piece);
     }
 }

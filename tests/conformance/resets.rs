@@ -1,132 +1,136 @@
-//! Peers that end with an RST, at each step of their connection's life.
+//! Peers that send an RST in each state of their connection.
 
 use std::thread;
 use std::time::Duration;
 
-use ringpoll_backends::Step;
+use ringpoll_backends::LifecycleEvent;
 
-use crate::accounts::Accounts;
-use crate::arm::{Arm, scenarios};
-use crate::closing::PARTS;
-use crate::common::{REQUEST, RESPONSE};
-use crate::large_answers::{large_answer, slow_client};
-use crate::pieces::chance;
-use crate::server::Server;
+use crate::closing::PARTIAL_LENGTHS;
+use crate::configuration::{Configuration, scenarios};
+use crate::large_responses::{large_response, slow_client};
+use crate::outcomes::Outcomes;
+use crate::pieces::seeded_random;
+use crate::server::TestServer;
+use common::{REQUEST, RESPONSE};
 
 scenarios![
     reset_before_accept,
-    reset_before_accept_with_a_part,
-    reset_before_accept_with_a_whole_request,
+    reset_before_accept_with_partial_request,
+    reset_before_accept_with_whole_request,
     reset_while_idle,
-    reset_after_a_part,
-    reset_with_the_answer_unread,
-    reset_in_the_middle_of_a_large_answer,
+    reset_after_partial_request,
+    reset_with_unread_response,
+    reset_during_large_response,
     resets_at_random_moments,
     ;
-    only in process:
-    reset_while_it_is_accepted,
-    reset_while_it_is_received,
-    reset_while_it_is_answered,
-    reset_while_it_is_shut,
+    in process only:
+    reset_during_accept,
+    reset_during_receive,
+    reset_during_send,
+    reset_during_shutdown,
 ];
 
-/// What becomes of connections that their peers have reset before they had an answer.
-fn failed(count: usize) -> Accounts {
-    Accounts { connection_errors: count as u64, ..Accounts::default() }
+/// Outcomes of connections that are reset before their request is received.
+fn failed_before_request(count: usize) -> Outcomes {
+    Outcomes { connection_errors: count as u64, ..Outcomes::default() }
 }
 
-/// Those whose request was heard before it was known.
-fn failed_with_a_request(count: usize) -> Accounts {
-    Accounts { requests: count as u64, ..failed(count) }
+/// Outcomes of connections whose request is received before the reset.
+fn failed_after_request(count: usize) -> Outcomes {
+    Outcomes { requests: count as u64, ..failed_before_request(count) }
 }
 
-/// Those that were answered. A close at once asks them nothing more; a lingering one listens, and
-/// hears of the reset.
-fn answered_and_reset(arm: Arm, count: usize) -> Accounts {
-    let reset = if arm.lingers() { failed(count) } else { Accounts::default() };
-    Accounts::answered(count as u64).plus(reset)
+/// Outcomes of connections that are reset after the response. Only a lingering close still
+/// receives, so it notices the reset.
+fn reset_after_response(configuration: Configuration, count: usize) -> Outcomes {
+    let reset =
+        if configuration.lingers() { failed_before_request(count) } else { Outcomes::default() };
+    Outcomes::responses(count as u64).plus(reset)
 }
 
-fn finish(server: Server, expected: Accounts) {
-    server.stays_quiet();
-    server.still_serves();
+fn finish(server: TestServer, expected: Outcomes) {
+    server.stay_idle();
+    server.check_still_serves();
     server.finish_with(expected);
 }
 
-fn before_accept(arm: Arm, requests: &[&[u8]], expected: fn(usize) -> Accounts) {
-    let server = Server::start(arm);
-    let held = server.hold();
+fn before_accept(
+    configuration: Configuration,
+    requests: &[&[u8]],
+    expected: fn(usize) -> Outcomes,
+) {
+    let server = TestServer::start(configuration);
+    let paused = server.pause();
     for request in requests {
         server.connect_and_send(request).reset();
         server.count_case();
     }
-    drop(held);
+    drop(paused);
     finish(server, expected(requests.len()));
 }
 
-fn reset_before_accept(arm: Arm) {
-    before_accept(arm, &[&b""[..]; 10], failed);
+fn reset_before_accept(configuration: Configuration) {
+    before_accept(configuration, &[&b""[..]; 10], failed_before_request);
 }
 
-fn reset_before_accept_with_a_part(arm: Arm) {
-    let parts: Vec<_> = PARTS.iter().map(|&part| &REQUEST[..part]).collect();
-    before_accept(arm, &parts, failed);
+fn reset_before_accept_with_partial_request(configuration: Configuration) {
+    let parts: Vec<_> = PARTIAL_LENGTHS.iter().map(|&length| &REQUEST[..length]).collect();
+    before_accept(configuration, &parts, failed_before_request);
 }
 
-fn reset_before_accept_with_a_whole_request(arm: Arm) {
-    before_accept(arm, &[REQUEST; 10], failed_with_a_request);
+fn reset_before_accept_with_whole_request(configuration: Configuration) {
+    before_accept(configuration, &[REQUEST; 10], failed_after_request);
 }
 
-fn reset_while_idle(arm: Arm) {
-    let server = Server::start(arm);
+fn reset_while_idle(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     let clients: Vec<_> = (0..10).map(|_| server.connect()).collect();
     server.wait_until_open(10);
     for client in clients {
         client.reset();
         server.count_case();
     }
-    finish(server, failed(10));
+    finish(server, failed_before_request(10));
 }
 
-fn reset_after_a_part(arm: Arm) {
-    let server = Server::start(arm);
-    for &part in PARTS {
+fn reset_after_partial_request(configuration: Configuration) {
+    let server = TestServer::start(configuration);
+    for &length in PARTIAL_LENGTHS {
         let before = server.received_bytes();
-        let client = server.connect_and_send(&REQUEST[..part]);
-        server.settle(before + part);
+        let client = server.connect_and_send(&REQUEST[..length]);
+        server.wait_until_received(before + length);
         client.reset();
         server.count_case();
     }
-    finish(server, failed(PARTS.len()));
+    finish(server, failed_before_request(PARTIAL_LENGTHS.len()));
 }
 
-/// The answer has come as far as the peer's kernel.
-fn reset_with_the_answer_unread(arm: Arm) {
-    let server = Server::start(arm);
+fn reset_with_unread_response(configuration: Configuration) {
+    let server = TestServer::start(configuration);
     for _ in 0..10 {
         let client = server.connect_and_send(REQUEST);
-        client.wait_for(RESPONSE.len());
+        client.wait_until_readable(RESPONSE.len());
         client.reset();
         server.count_case();
     }
-    finish(server, answered_and_reset(arm, 10));
+    finish(server, reset_after_response(configuration, 10));
 }
 
-fn reset_in_the_middle_of_a_large_answer(arm: Arm) {
-    let server = Server::with_settings(arm, &large_answer());
+fn reset_during_large_response(configuration: Configuration) {
+    let server = TestServer::with_settings(configuration, &large_response());
     for count in [1, RESPONSE.len(), 1000, 100_000] {
-        // With a larger window the whole answer could be on its way before the reset is.
+        // With a larger window the server could send the whole response before the reset arrives.
         let mut client = slow_client(&server);
         client.read(count);
         client.reset();
         server.count_case();
     }
-    finish(server, failed_with_a_request(4));
+    finish(server, failed_after_request(4));
 }
 
-fn resets_at_random_moments(arm: Arm) {
-    let mut random = chance();
-    let server = Server::with_settings(arm, &large_answer());
+fn resets_at_random_moments(configuration: Configuration) {
+    let mut random = seeded_random();
+    let server = TestServer::with_settings(configuration, &large_response());
     for _ in 0..300 {
         let sent = if random.bool() { REQUEST.len() } else { random.usize(..REQUEST.len()) };
         let client = server.connect_and_send(&REQUEST[..sent]);
@@ -136,37 +140,52 @@ fn resets_at_random_moments(arm: Arm) {
         client.reset();
         server.count_case();
     }
-    server.still_serves();
+    server.check_still_serves();
     server.finish();
 }
 
-fn reset_while_it_is_accepted(arm: Arm) {
-    reset_while(arm, b"", |step| step == Step::Accepted, failed(1));
+fn reset_during_accept(configuration: Configuration) {
+    reset_while(
+        configuration,
+        b"",
+        |event| event == LifecycleEvent::Accepted,
+        failed_before_request(1),
+    );
 }
 
-fn reset_while_it_is_received(arm: Arm) {
-    let at = |step| matches!(step, Step::Received(_));
-    reset_while(arm, REQUEST, at, failed_with_a_request(1));
+fn reset_during_receive(configuration: Configuration) {
+    let at = |event| matches!(event, LifecycleEvent::Received(_));
+    reset_while(configuration, REQUEST, at, failed_after_request(1));
 }
 
-fn reset_while_it_is_answered(arm: Arm) {
-    let at = |step| matches!(step, Step::Sent(_));
-    reset_while(arm, REQUEST, at, answered_and_reset(arm, 1));
+fn reset_during_send(configuration: Configuration) {
+    let at = |event| matches!(event, LifecycleEvent::Sent(_));
+    reset_while(configuration, REQUEST, at, reset_after_response(configuration, 1));
 }
 
-fn reset_while_it_is_shut(arm: Arm) {
-    reset_while(arm, REQUEST, |step| step == Step::Shut, answered_and_reset(arm, 1));
+fn reset_during_shutdown(configuration: Configuration) {
+    reset_while(
+        configuration,
+        REQUEST,
+        |event| event == LifecycleEvent::Shutdown,
+        reset_after_response(configuration, 1),
+    );
 }
 
-/// The peer resets while the loop stands in the middle of a step of its connection.
-fn reset_while(arm: Arm, request: &[u8], at: fn(Step) -> bool, expected: Accounts) {
-    let server = Server::start(arm);
-    server.wait_until_it_knows_of_nobody();
-    let held = server.hold_at(at);
+/// The peer resets while the event loop is paused inside an event of its connection.
+fn reset_while(
+    configuration: Configuration,
+    request: &[u8],
+    at: fn(LifecycleEvent) -> bool,
+    expected: Outcomes,
+) {
+    let server = TestServer::start(configuration);
+    server.wait_until_all_closed();
+    let paused = server.pause_at(at);
     let client = server.connect_and_send(request);
-    held.wait_until_held();
+    paused.wait_until_paused();
     client.reset();
-    drop(held);
+    drop(paused);
     server.count_case();
     finish(server, expected);
 }

@@ -1,13 +1,12 @@
-//! How the server of a test is configured, in this process and in its own.
+//! Settings of the server under test, in this process and as a child process.
 
-use ringpoll_backends::{Closing, DeadlineLengths, KeepAlive, ListenOptions, Replies, Worker};
+use ringpoll_backends::{Closing, DeadlineLengths, KeepAlive, ListenOptions, Responses, Worker};
 
-use crate::arm::{Arm, ClosingKind};
-use crate::common::response;
+use crate::configuration::{CloseMode, Configuration};
+use common::response;
 
 const LINGERING_CLOSE_BYTES: usize = 64 * 1024;
 
-/// What a scenario needs to be different.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) response_body_bytes: usize,
@@ -25,7 +24,7 @@ impl Default for Settings {
             response_body_bytes: 13,
             send_buffer_bytes: None,
             request_head_bytes: 8192,
-            // Room for a thousand, and for those who hold the loop.
+            // Room for 1,000 connections and for those that pause the loop.
             connections: 1100,
             keep_alive: false,
             requests_per_connection: 0,
@@ -41,15 +40,15 @@ impl Settings {
         ListenOptions { send_buffer_bytes, ..ListenOptions::new(loopback) }
     }
 
-    /// There are no deadlines: what hangs has to be seen to hang.
-    pub(crate) fn configure(&self, worker: &mut Worker, closing: ClosingKind) {
+    /// Configures a worker without deadlines, so that a hanging connection fails the test.
+    pub(crate) fn configure(&self, worker: &mut Worker, closing: CloseMode) {
         worker.response = response(self.response_body_bytes).into();
         if self.keep_alive {
-            let replies = Replies::new(worker.response.clone()).expect("a response");
+            let responses = Responses::new(worker.response.clone()).expect("a response");
             worker.keep_alive = Some(KeepAlive {
                 requests_per_connection: self.requests_per_connection,
                 request_body_bytes: self.request_body_bytes,
-                ..KeepAlive::new(replies.into())
+                ..KeepAlive::new(responses.into())
             });
         }
         worker.deadlines = DeadlineLengths::NONE;
@@ -57,14 +56,14 @@ impl Settings {
         worker.limits.request_head_bytes = self.request_head_bytes;
         worker.send_more = true;
         worker.closing = match closing {
-            ClosingKind::AtOnce => Closing::AtOnce,
-            ClosingKind::Lingering => Closing::Lingering { bytes: LINGERING_CLOSE_BYTES },
+            CloseMode::AtOnce => Closing::AtOnce,
+            CloseMode::Lingering => Closing::Lingering { bytes: LINGERING_CLOSE_BYTES },
         };
     }
 
-    /// The same for the program.
-    pub(crate) fn arguments(&self, arm: Arm) -> Vec<String> {
-        let mut arguments = vec!["--backend".to_owned(), arm.variant.name().to_owned()];
+    /// Returns the equivalent arguments of the program.
+    pub(crate) fn arguments(&self, configuration: Configuration) -> Vec<String> {
+        let mut arguments = vec!["--backend".to_owned(), configuration.variant.name().to_owned()];
         let values = [
             ("server.response_body_bytes", self.response_body_bytes.to_string()),
             ("server.send_buffer_bytes", self.send_buffer_bytes.unwrap_or(0).to_string()),
@@ -74,7 +73,7 @@ impl Settings {
             ("deadlines.keep_alive_timeout_ms", "0".to_owned()),
             ("deadlines.request_body_timeout_ms", "0".to_owned()),
             ("server.send_more", "true".to_owned()),
-            ("server.lingering_close", arm.lingers().to_string()),
+            ("server.lingering_close", configuration.lingers().to_string()),
             ("server.lingering_close_bytes", LINGERING_CLOSE_BYTES.to_string()),
             ("limits.connections", self.connections.to_string()),
             ("limits.request_head_bytes", self.request_head_bytes.to_string()),
@@ -82,7 +81,7 @@ impl Settings {
             ("deadlines.send_timeout_ms", "0".to_owned()),
             ("deadlines.idle_timeout_ms", "0".to_owned()),
             ("deadlines.linger_timeout_ms", "0".to_owned()),
-            ("deadlines.life_timeout_ms", "0".to_owned()),
+            ("deadlines.connection_lifetime_ms", "0".to_owned()),
         ];
         for (key, value) in values {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);

@@ -1,5 +1,5 @@
-//! Each technique of the tuned engines alone, all of them together, and none: whatever is switched
-//! on, the peer must not notice.
+//! Sets of techniques of the tuned engines: each technique alone, all together, and none. None of
+//! them may change the bytes on the wire.
 
 use ringpoll_backends::capabilities::Capabilities;
 use ringpoll_backends::{EngineOptions, ShutdownBy, Techniques, Variant, open};
@@ -18,63 +18,66 @@ impl TechniqueSet {
         options
     }
 
-    /// Whether its scenarios run each time, or only when all that is left out is asked for.
-    pub(crate) fn runs_always(&self) -> bool {
-        ALWAYS.contains(&(self.variant, self.name))
+    /// Returns its position in [`REGULAR`]; `None` if its scenarios run only with `--ignored`.
+    pub(crate) fn rank(&self) -> Option<usize> {
+        REGULAR.iter().position(|&set| set == (self.variant, self.name))
     }
 
-    /// What is switched on and this kernel has is in force: a set whose techniques are not would
-    /// show nothing.
-    pub(crate) fn is_in_force(&self) {
+    /// Checks that the engine uses every technique of the set that the kernel supports; otherwise
+    /// its scenarios would prove nothing.
+    pub(crate) fn check_in_force(&self) {
         let options = self.options();
-        let mut asked = options.techniques.names();
+        let mut requested = options.techniques.names();
         let kernel = Capabilities::probe();
-        asked.retain(|name| {
-            let has = needs(name).iter().all(|need| kernel.has(need));
+        requested.retain(|name| {
+            let has = required_capabilities(name).iter().all(|it| kernel.has(it));
             if !has {
-                println!("{}: this kernel has no {name}", self.name);
+                println!("{}: this kernel does not support {name}", self.name);
             }
             has
         });
-        let backend = open(self.variant, &options).expect("the engine is there");
+        let backend = open(self.variant, &options).expect("an available engine");
         let mut in_force = backend.techniques();
-        // It takes the place of the other where both are asked for.
-        if asked.contains(&"deferred_task_run") {
-            asked.retain(|name| *name != "cooperative_task_run");
+        // DEFER_TASKRUN replaces COOP_TASKRUN if both are requested.
+        if requested.contains(&"defer_taskrun") {
+            requested.retain(|name| *name != "coop_taskrun");
         }
         in_force.sort_unstable();
-        asked.sort_unstable();
-        assert_eq!(in_force, asked, "{}: in force and asked for", self.name);
+        requested.sort_unstable();
+        assert_eq!(in_force, requested, "{}: in force and requested", self.name);
     }
 }
 
-/// The sets that run each time: between them they switch on everything but what burns a processor.
-const ALWAYS: [(Variant, &str); 5] = [
-    (Variant::EpollTuned, "shutdown_close"),
+/// Sets that run without `--ignored`. Together they use every technique but busy polling.
+pub(crate) const REGULAR: [(Variant, &str); 5] = [
     (Variant::IoUringTuned, "none"),
-    (Variant::IoUringTuned, "multishot_receive_into_few_buffers"),
-    (Variant::IoUringTuned, "skip_success"),
     (Variant::IoUringTuned, "all"),
+    (Variant::EpollTuned, "shutdown_close"),
+    (Variant::IoUringTuned, "multishot_receive_into_few_buffers"),
+    (Variant::IoUringTuned, "cqe_skip_success"),
 ];
 
-/// What of the kernel a technique is built on, in the words of `ringpoll doctor`.
-fn needs(technique: &str) -> &'static [&'static str] {
+/// Number of sets at the start of [`REGULAR`] on which the default form runs every scenario.
+pub(crate) const EVERY_SCENARIO: usize = 2;
+
+/// Returns the kernel's capabilities that a technique needs, by their names in `ringpoll doctor`.
+fn required_capabilities(technique: &str) -> &'static [&'static str] {
     match technique {
-        "deferred_task_run" => &["setup_defer_taskrun"],
-        "cooperative_task_run" => &["setup_coop_taskrun"],
+        "defer_taskrun" => &["setup_defer_taskrun"],
+        "coop_taskrun" => &["setup_coop_taskrun"],
         "multishot_accept" => &["accept_multishot"],
-        "multishot_receive" => &["buffer_ring", "recv_multishot"],
-        "provided_buffers" => &["buffer_ring"],
+        "multishot_receive" => &["buf_ring", "recv_multishot"],
+        "provided_buffers" => &["buf_ring"],
         "bundles" => &["recv_bundle"],
         "direct_descriptors" => &["accept_direct_alloc", "close_direct"],
-        "skip_success" => &["link", "skip_success"],
+        "cqe_skip_success" => &["link", "cqe_skip_success"],
         "linked_close" => &["link"],
         "registered_ring" => &["registered_ring"],
-        "no_submission_queue_array" => &["setup_no_sqarray"],
-        "minimum_wait" => &["min_wait"],
-        "zero_copy_send" => &["send_zero_copy"],
-        "submission_queue_polling" => &["setup_sqpoll"],
-        other => panic!("nobody has said what {other} needs"),
+        "no_sqarray" => &["setup_no_sqarray"],
+        "min_wait" => &["min_wait"],
+        "send_zc" => &["send_zc"],
+        "sqpoll" => &["setup_sqpoll"],
+        other => panic!("the capabilities of {other} are not listed"),
     }
 }
 
@@ -88,16 +91,15 @@ macro_rules! sets {
     };
 }
 
-/// Two buffers for all, and a table of direct descriptors for little more than a few: who finds
-/// none has to wait.
+/// So few provided buffers that connections have to wait for one (ENOBUFS).
 const FEW: u16 = 2;
 
 sets! {
     EpollTuned "shutdown_close": |it| it.shutdown = ShutdownBy::Close;
     EpollTuned "busy_poll": |it| it.busy_poll_us = 20;
     IoUringTuned "none": |_| {};
-    IoUringTuned "deferred_task_run": |it| it.techniques.deferred_task_run = true;
-    IoUringTuned "cooperative_task_run": |it| it.techniques.cooperative_task_run = true;
+    IoUringTuned "defer_taskrun": |it| it.techniques.defer_taskrun = true;
+    IoUringTuned "coop_taskrun": |it| it.techniques.coop_taskrun = true;
     IoUringTuned "multishot_accept": |it| it.techniques.multishot_accept = true;
     IoUringTuned "provided_buffers": |it| it.techniques.provided_buffers = 64;
     IoUringTuned "few_provided_buffers": |it| it.techniques.provided_buffers = FEW;
@@ -115,7 +117,7 @@ sets! {
         it.techniques.bundles = true;
     };
     IoUringTuned "direct_descriptors": |it| it.techniques.direct_descriptors = true;
-    IoUringTuned "direct_descriptors_left_to_the_close": |it| {
+    IoUringTuned "direct_descriptors_with_shutdown_close": |it| {
         it.techniques.direct_descriptors = true;
         it.shutdown = ShutdownBy::Close;
     };
@@ -129,29 +131,27 @@ sets! {
         it.techniques.linked_close = true;
         it.shutdown = ShutdownBy::Ring;
     };
-    IoUringTuned "skip_success": |it| {
+    IoUringTuned "cqe_skip_success": |it| {
         it.techniques.linked_close = true;
-        it.techniques.skip_success = true;
+        it.techniques.cqe_skip_success = true;
         it.shutdown = ShutdownBy::Close;
     };
-    IoUringTuned "skip_success_with_shutdown": |it| {
+    IoUringTuned "cqe_skip_success_with_shutdown_ring": |it| {
         it.techniques.linked_close = true;
-        it.techniques.skip_success = true;
+        it.techniques.cqe_skip_success = true;
         it.shutdown = ShutdownBy::Ring;
     };
     IoUringTuned "registered_ring": |it| it.techniques.registered_ring = true;
-    IoUringTuned "no_submission_queue_array": |it| {
-        it.techniques.no_submission_queue_array = true;
-    };
-    IoUringTuned "minimum_wait": |it| it.techniques.minimum_wait_us = 200;
-    IoUringTuned "zero_copy_send": |it| it.techniques.zero_copy_send_bytes = 1;
-    IoUringTuned "submission_queue_polling": |it| it.techniques.submission_queue_polling = true;
-    IoUringTuned "submission_queue_polling_by_a_registered_ring": |it| {
-        it.techniques.submission_queue_polling = true;
+    IoUringTuned "no_sqarray": |it| it.techniques.no_sqarray = true;
+    IoUringTuned "min_wait": |it| it.techniques.min_wait_us = 200;
+    IoUringTuned "send_zc": |it| it.techniques.send_zc_min_bytes = 1;
+    IoUringTuned "sqpoll": |it| it.techniques.sqpoll = true;
+    IoUringTuned "sqpoll_with_registered_ring": |it| {
+        it.techniques.sqpoll = true;
         it.techniques.registered_ring = true;
     };
     IoUringTuned "busy_poll": |it| {
-        it.techniques.deferred_task_run = true;
+        it.techniques.defer_taskrun = true;
         it.busy_poll_us = 20;
     };
     IoUringTuned "all": |it| {
@@ -159,9 +159,9 @@ sets! {
             bundles: true,
             direct_descriptors: true,
             registered_ring: true,
-            no_submission_queue_array: true,
-            minimum_wait_us: 50,
-            zero_copy_send_bytes: 1000,
+            no_sqarray: true,
+            min_wait_us: 50,
+            send_zc_min_bytes: 1000,
             ..Techniques::BEST
         };
         it.shutdown = ShutdownBy::Ring;

@@ -1,33 +1,33 @@
-//! What a list of calls, some of which were made to fail, must have led to.
+//! The outcome that a trace of system calls, some of them failed by strace, must lead to.
 
 use std::collections::{BTreeSet, HashMap};
 
 use ringpoll_backends::Variant;
 
-use crate::common::RESPONSE;
-use crate::strace::Call;
+use common::RESPONSE;
+use common::strace::Call;
 
-/// A connection as the calls show it.
+/// The state of a connection, derived from the trace.
 struct Connection {
-    /// The client's.
+    /// The port of the client.
     port: u16,
-    /// Whether any of the request has come.
-    is_heard: bool,
+    /// True after any byte of the request was received.
+    has_received: bool,
     sent_bytes: usize,
     is_lost: bool,
 }
 
-/// What follows from the calls.
+/// The outcome that follows from the trace.
 #[derive(Default)]
 pub(crate) struct Expected {
-    /// How many calls were made to fail.
+    /// The number of injected errors.
     pub(crate) faults: usize,
-    /// The ports, in order, of the clients that cannot have been answered.
+    /// The sorted ports of the clients that cannot have received a response.
     pub(crate) lost: Vec<u16>,
-    /// Descriptors that the server has closed and the kernel has not: strace does not let it see
-    /// a call that is made to fail.
+    /// Descriptors that the server closed but the kernel did not: strace does not execute a call
+    /// that it fails.
     pub(crate) left_open: BTreeSet<i32>,
-    /// What the server must have counted.
+    /// The server's counters of these names.
     pub(crate) accept_errors: u64,
     pub(crate) connection_errors: u64,
 }
@@ -41,7 +41,7 @@ impl Expected {
                 expected.faults += 1;
                 expected.add_fault(call, variant, &mut connections);
             } else if call.succeeded() {
-                follow(call, &mut connections);
+                track(call, &mut connections);
             }
         }
         expected
@@ -54,18 +54,19 @@ impl Expected {
         connections: &mut HashMap<i32, Connection>,
     ) {
         let error = call.error().expect("a fault is an error");
-        let connection = concerned(call).and_then(|descriptor| connections.get_mut(&descriptor));
+        let connection =
+            connection_descriptor(call).and_then(|descriptor| connections.get_mut(&descriptor));
         match (call.name.as_str(), error) {
             ("accept4", "EAGAIN" | "EINTR") => {}
             ("accept4", _) => self.accept_errors += 1,
             ("close", _) => self.left_open.extend(call.descriptor()),
             ("recvfrom" | "sendto", "EINTR") => {}
             ("recvfrom" | "sendto", "EAGAIN") => {
-                // It is untrue, since there is something to be received, or room for what is to
-                // be sent. Level triggered epoll says so again; edge triggered, it does not.
+                // A false EAGAIN: the socket is readable or writable. Level-triggered epoll
+                // reports that again, edge-triggered epoll does not.
                 if let Some(connection) = connection
                     && variant == Variant::EpollEdge
-                    && !(call.name == "recvfrom" && connection.is_heard)
+                    && !(call.name == "recvfrom" && connection.has_received)
                 {
                     self.lose(connection);
                 }
@@ -77,13 +78,13 @@ impl Expected {
                     self.lose(connection);
                 }
             }
-            // Whether the end of the stream can be told, and how a wait ends, changes nothing.
+            // Neither costs a client its response.
             ("shutdown" | "epoll_wait", _) => {}
-            _ => panic!("not a call of the loop: {call:?}"),
+            _ => panic!("not a system call of the event loop: {call:?}"),
         }
     }
 
-    /// Whoever has its answer has lost nothing.
+    /// Counts the client as lost unless it has the whole response.
     fn lose(&mut self, connection: &mut Connection) {
         if connection.sent_bytes < RESPONSE.len() && !connection.is_lost {
             connection.is_lost = true;
@@ -93,21 +94,22 @@ impl Expected {
     }
 }
 
-/// The descriptor of the connection that a call is about.
-fn concerned(call: &Call) -> Option<i32> {
+/// Returns the descriptor of the connection that a call operates on.
+fn connection_descriptor(call: &Call) -> Option<i32> {
     let index = if call.name == "epoll_ctl" { 2 } else { 0 };
     call.argument(index).parse().ok()
 }
 
-fn follow(call: &Call, connections: &mut HashMap<i32, Connection>) {
+fn track(call: &Call, connections: &mut HashMap<i32, Connection>) {
     let returned = call.returned().expect("it succeeded");
-    let descriptor = concerned(call);
+    let descriptor = connection_descriptor(call);
     match call.name.as_str() {
         "accept4" => {
             let port = call.arguments.split_once("sin_port=htons(").expect("an IPv4 address").1;
             let port = port.split(')').next().and_then(|port| port.parse().ok());
             let port = port.expect("a port");
-            let connection = Connection { port, is_heard: false, sent_bytes: 0, is_lost: false };
+            let connection =
+                Connection { port, has_received: false, sent_bytes: 0, is_lost: false };
             connections.insert(returned as i32, connection);
         }
         "close" => {
@@ -115,7 +117,7 @@ fn follow(call: &Call, connections: &mut HashMap<i32, Connection>) {
         }
         name => {
             if let Some(connection) = descriptor.and_then(|it| connections.get_mut(&it)) {
-                connection.is_heard |= name == "recvfrom" && returned > 0;
+                connection.has_received |= name == "recvfrom" && returned > 0;
                 connection.sent_bytes += if name == "sendto" { returned as usize } else { 0 };
             }
         }

@@ -1,4 +1,4 @@
-//! A server whose system calls fail, and what has to be true of it all the same.
+//! A server whose system calls fail, and the invariants that it must keep.
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
@@ -6,24 +6,24 @@ use std::path::Path;
 
 use ringpoll_backends::Variant;
 
-use crate::common::{Client, Ended, Exchange, RESPONSE, ServerProcess, wait_until};
-use crate::crowd::{Remedy, Served, send_crowd};
+use crate::clients::{ClientOutcomes, StallAction, run_clients};
 use crate::expected::Expected;
-use crate::injection::{Injection, What, start_server};
+use crate::injection::{Fault, Injection, start_server};
+use common::{Client, RESPONSE, ReceivedStream, ServerOutput, ServerProcess, wait_until};
 
-/// How many clients are sent, so that each call of the loop is made 20 times at the least.
+/// Enough clients for [`MIN_CALLS`] of each system call of the event loop.
 const CLIENTS: usize = 24;
-const LEAST_CALLS: usize = 20;
+const MIN_CALLS: usize = 20;
 
-/// Connections that say nothing. When one of them ends, a pause of accepting does.
-const HOLDERS: usize = 30;
+/// Idle connections. The server resumes accepting when one of them ends.
+const IDLE_CONNECTIONS: usize = 30;
 
 pub(crate) struct FaultyServer<'a> {
     strace: &'a Path,
     variant: Variant,
     server: ServerProcess,
     faults: usize,
-    answered: usize,
+    responses: usize,
     accept_errors: u64,
     connection_errors: u64,
 }
@@ -32,103 +32,103 @@ impl<'a> FaultyServer<'a> {
     pub(crate) fn start(strace: &'a Path, variant: Variant, arguments: &[&str]) -> Self {
         let server = start_server(&[&["--backend", variant.name()], arguments].concat());
         let is_epoll = |link: &String| link.contains("[eventpoll]");
-        // The last thing that it opens before it serves.
-        wait_until("the loop begins", || server.descriptors().values().any(is_epoll));
+        // The last descriptor that the server opens before it serves.
+        wait_until("the event loop begins", || server.descriptors().values().any(is_epoll));
         Self {
             strace,
             variant,
             server,
             faults: 0,
-            answered: 0,
+            responses: 0,
             accept_errors: 0,
             connection_errors: 0,
         }
     }
 
-    /// So many calls are made to fail while clients come. Those whose connections are concerned
-    /// are lost, all others have their answers, and nothing stays open.
-    pub(crate) fn suffer(&mut self, what: &What, faults: usize) {
+    /// Injects `faults` errors while clients connect. Only the clients of the failed calls may be
+    /// lost; all others get their responses, and no descriptor leaks.
+    pub(crate) fn inject(&mut self, fault: &Fault, faults: usize) {
         let open_before = self.open_descriptors();
-        let mut holders = self.hold_connections(what);
-        let injection = Injection::attach(self.strace, &self.server, what);
-        let served = self.send_clients(what, &injection, &mut holders);
+        let mut idle = self.connect_idle(fault);
+        let injection = Injection::attach(self.strace, &self.server, fault);
+        let outcomes = self.run_clients(fault, &injection, &mut idle);
         let calls = injection.detach();
 
         let fresh = Client::request(self.server.address);
-        assert_eq!(fresh, Exchange::finished(RESPONSE), "{} {what:?}", self.variant);
-        drop(holders);
+        assert_eq!(fresh, ReceivedStream::with_fin(RESPONSE), "{} {fault:?}", self.variant);
+        drop(idle);
 
         let mut expected = Expected::of(&calls, self.variant);
-        assert_eq!(expected.faults, faults, "{} {what:?}", self.variant);
-        assert_eq!(served.lost, expected.lost, "{} {what:?}: who was lost", self.variant);
+        assert_eq!(expected.faults, faults, "{} {fault:?}", self.variant);
+        assert_eq!(outcomes.lost, expected.lost, "{} {fault:?}: lost clients", self.variant);
         expected.left_open.extend(&open_before);
         wait_until("all descriptors are closed", || self.open_descriptors() == expected.left_open);
 
         self.faults += faults;
-        self.answered += served.answered + 1;
+        self.responses += outcomes.responses + 1;
         self.accept_errors += expected.accept_errors;
         self.connection_errors += expected.connection_errors;
     }
 
-    fn hold_connections(&self, what: &What) -> Vec<TcpStream> {
-        if what.calls != "accept4" {
+    fn connect_idle(&self, fault: &Fault) -> Vec<TcpStream> {
+        if fault.calls != "accept4" {
             return Vec::new();
         }
         let open_before = self.open_descriptors().len();
         let connect = |_| TcpStream::connect(self.server.address).expect("it listens");
-        let holders: Vec<_> = (0..HOLDERS).map(connect).collect();
-        wait_until("all who connect are accepted", || {
-            self.open_descriptors().len() == open_before + HOLDERS
+        let idle: Vec<_> = (0..IDLE_CONNECTIONS).map(connect).collect();
+        wait_until("all connections are accepted", || {
+            self.open_descriptors().len() == open_before + IDLE_CONNECTIONS
         });
-        holders
+        idle
     }
 
-    fn send_clients(
+    fn run_clients(
         &self,
-        what: &What,
+        fault: &Fault,
         injection: &Injection,
-        holders: &mut Vec<TcpStream>,
-    ) -> Served {
-        let is_untrue = what.error == "EAGAIN";
-        let standstill = || match what.calls {
-            // The queue is said to be empty: edge triggered, only a newcomer says otherwise.
-            "accept4" if is_untrue => Remedy::OneMore,
+        idle: &mut Vec<TcpStream>,
+    ) -> ClientOutcomes {
+        let is_false_eagain = fault.error == "EAGAIN";
+        let on_stall = || match fault.calls {
+            // Edge-triggered epoll reports the accept queue again only for a new connection.
+            "accept4" if is_false_eagain => StallAction::ConnectAnother,
             "accept4" => {
-                holders.pop();
-                Remedy::Wait
+                idle.pop();
+                StallAction::Wait
             }
-            _ => Remedy::Wait,
+            _ => StallAction::Wait,
         };
-        // Where deadlines are waited for, all wait together.
-        let at_a_time = if is_untrue || what.calls == "shutdown" { CLIENTS } else { 4 };
-        let mut served = send_crowd(self.server.address, CLIENTS, at_a_time, standstill);
-        let count = || injection.calls().iter().filter(|call| call.name == what.calls).count();
-        while count() < LEAST_CALLS {
-            served.merge(send_crowd(self.server.address, 1, 1, || Remedy::Wait));
+        // Clients that wait for a deadline wait together.
+        let concurrent = if is_false_eagain || fault.calls == "shutdown" { CLIENTS } else { 4 };
+        let mut outcomes = run_clients(self.server.address, CLIENTS, concurrent, on_stall);
+        let count = || injection.calls().iter().filter(|call| call.name == fault.calls).count();
+        while count() < MIN_CALLS {
+            outcomes.merge(run_clients(self.server.address, 1, 1, || StallAction::Wait));
         }
-        served
+        outcomes
     }
 
     fn open_descriptors(&self) -> BTreeSet<i32> {
         self.server.descriptors().into_keys().collect()
     }
 
-    /// Stops it, compares what it counted with what must have happened, and says how many calls
-    /// were made to fail.
+    /// Stops the server, compares its counters with the expected ones and returns the number of
+    /// injected errors.
     pub(crate) fn finish(self) -> usize {
         let context = format!("{} {:?}", self.variant, self.server.start_line);
-        let ended = self.server.stopped();
+        let ended = self.server.stop_and_wait();
         assert_ended_well(&ended);
         let total = &ended.report()["total"];
-        assert_eq!(total["answered"], self.answered, "{context}");
+        assert_eq!(total["responses"], self.responses, "{context}");
         assert_eq!(total["accept_errors"], self.accept_errors, "{context}");
         assert_eq!(total["connection_errors"], self.connection_errors, "{context}");
         self.faults
     }
 }
 
-/// By the stop that was asked for, with every connection given back.
-pub(crate) fn assert_ended_well(ended: &Ended) {
+/// Asserts that the server stopped as requested and closed every connection.
+pub(crate) fn assert_ended_well(ended: &ServerOutput) {
     assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
     let total = &ended.report()["total"];
     assert_eq!(total["accepted"], total["closed"]);

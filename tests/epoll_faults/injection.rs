@@ -1,4 +1,4 @@
-//! Errors in the place of system calls, put there by strace while the server runs.
+//! Errors that strace injects into the system calls of a running server.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,19 +8,19 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{PTracer, Pid, Signal, kill_process, set_ptracer};
 use tempfile::TempDir;
 
-use crate::common::ServerProcess;
-use crate::strace::{self, Call};
+use common::ServerProcess;
+use common::strace::{self, Call};
 
-/// What strace looks at: the calls of the loop, and those of the stop.
+/// The traced system calls: those of the event loop and of the stop.
 const CALLS: &str = "accept4,recvfrom,sendto,shutdown,close,epoll_ctl,epoll_wait,setsockopt,ioctl";
 
-/// Starts a server that strace may be attached to.
+/// Starts a server that strace may attach to.
 pub(crate) fn start_server(arguments: &[impl AsRef<str>]) -> ServerProcess {
     use std::os::unix::process::CommandExt;
     ServerProcess::start_with(arguments, |command| {
         let allow = || {
-            // Where the Yama module lets only ancestors trace (ptrace(2)), strace, which is a
-            // sibling, needs leave. Without the module the kernel does not know the option.
+            // With the Yama module only ancestors may trace (ptrace(2)); strace is a sibling.
+            // Without the module prctl fails with EINVAL.
             let _ = set_ptracer(PTracer::Any);
             Ok(())
         };
@@ -29,17 +29,17 @@ pub(crate) fn start_server(arguments: &[impl AsRef<str>]) -> ServerProcess {
     })
 }
 
-/// Which system calls fail, how, and which of them by their number, counted from 1 on.
+/// The system calls that fail, their error, and which invocations fail, numbered from 1.
 #[derive(Clone, Debug)]
-pub(crate) struct What<'a> {
-    /// One name, or several with commas between them.
+pub(crate) struct Fault<'a> {
+    /// One name, or several separated by commas.
     pub(crate) calls: &'a str,
     pub(crate) error: &'a str,
-    /// `3`, `1..20`, `1..19+2`, or `1+` for all, as strace(1) has it.
+    /// `when=` of strace(1): `3`, `1..20`, `1..19+2`, or `1+` for all.
     pub(crate) when: &'a str,
 }
 
-/// For as long as it lives, calls of the server fail.
+/// An attached strace; system calls of the server fail until it is dropped.
 pub(crate) struct Injection {
     strace: Child,
     server: u32,
@@ -47,11 +47,11 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// Attaches strace to the server's first thread, which serves where there is one worker. The
-    /// others, which wait for signals, make calls of the same names and are left alone.
-    pub(crate) fn attach(strace: &Path, server: &ServerProcess, what: &What) -> Self {
+    /// Attaches strace to the server's first thread, which is the only worker. The thread that
+    /// waits for signals makes system calls of the same names and is not traced.
+    pub(crate) fn attach(strace: &Path, server: &ServerProcess, fault: &Fault) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let What { calls, error, when } = what;
+        let Fault { calls, error, when } = fault;
         let mut strace = Command::new(strace)
             .args(["-e", &format!("trace={CALLS}")])
             .args(["-e", &format!("inject={calls}:error={error}:when={when}")])
@@ -64,7 +64,7 @@ impl Injection {
         let mut stderr = BufReader::new(strace.stderr.take().expect("it is piped"));
         let mut line = String::new();
         stderr.read_line(&mut line).expect("text");
-        assert!(line.ends_with("attached\n"), "{what:?}: {line}");
+        assert!(line.ends_with("attached\n"), "{fault:?}: {line}");
         Self { strace, server: server.id(), directory }
     }
 
@@ -72,22 +72,21 @@ impl Injection {
         self.directory.path().join("log")
     }
 
-    /// The calls that have returned so far.
+    /// Returns the system calls that have returned so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
         let log = fs::read_to_string(self.log_file()).expect("strace writes its log");
-        // Of one thread strace does not say which it is.
+        // strace omits the thread ID when it traces one thread.
         let lines = log.split_inclusive('\n').map(|line| format!("{} {line}", self.server));
         strace::calls(&lines.collect::<String>())
     }
 
-    /// From now on no call fails.
+    /// Detaches strace and returns the trace.
     pub(crate) fn detach(mut self) -> Vec<Call> {
         self.end();
         self.calls()
     }
 
     fn end(&mut self) {
-        // It has not been waited for, or this does nothing.
         if let Ok(None) = self.strace.try_wait() {
             let _ = kill_process(Pid::from_child(&self.strace), Signal::INT);
             let _ = self.strace.wait();

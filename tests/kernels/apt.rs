@@ -1,5 +1,5 @@
-//! Debian's packages through apt, in directories of its own: nothing of the machine's own apt is
-//! changed, and of its sources only the addresses and the keys are taken.
+//! Fetches Debian packages with apt in separate directories. The apt state of the host stays
+//! unchanged; only the addresses and keys of its sources are used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use regex_lite::Regex;
 use crate::catalogue::Kernel;
 use crate::tools::run;
 
-/// How old the lists of packages may be.
-const LISTS_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Age after which the package lists are fetched again.
+const MAX_LIST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One exact package.
+/// A package with its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
 }
 
-/// Where Debian's archives are, as the machine's own sources have it.
+/// The addresses of Debian's archives in the sources of the host.
 #[derive(Debug)]
 struct Mirror {
     main: String,
     security: Option<String>,
-    /// `signed-by=…`, where the sources say it.
+    /// `signed-by=…`, if the sources contain it.
     options: String,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    /// An apt of its own in that directory, with these suites and fresh lists.
+    /// Sets up apt in `directory` with the suites of `kernels` and current package lists.
     pub(crate) fn new(directory: PathBuf, kernels: &[Kernel]) -> Result<Self, String> {
         let apt = Self { directory };
         for needed in ["state/lists/partial", "cache/archives/partial"] {
@@ -48,8 +48,8 @@ impl Apt {
         if is_new || apt.lists_are_old() {
             fs::write(&file, sources).map_err(|error| format!("{}: {error}", file.display()))?;
             match apt.update() {
-                // Kernels that are kept can be booted without the mirror.
-                Err(error) if !is_new => println!("kernels · the lists are old: {error}"),
+                // Cached kernels boot without the mirror.
+                Err(error) if !is_new => println!("kernels · package lists are outdated: {error}"),
                 result => result?,
             }
         }
@@ -62,13 +62,13 @@ impl Apt {
 
     fn lists_are_old(&self) -> bool {
         let age = || fs::metadata(self.stamp()).ok()?.modified().ok()?.elapsed().ok();
-        age().is_none_or(|age| age > LISTS_LIVE)
+        age().is_none_or(|age| age > MAX_LIST_AGE)
     }
 
-    /// Fetches the lists of packages.
+    /// Fetches the package lists.
     pub(crate) fn update(&self) -> Result<(), String> {
         let _ = fs::remove_file(self.stamp());
-        // Only an error of every list is one of apt-get's, unless it is told otherwise.
+        // By default apt-get fails only if every list fails.
         run(self.command("apt-get").args(["--error-on=any", "-qq", "update"]))?;
         fs::write(self.stamp(), "").map_err(|error| error.to_string())
     }
@@ -90,7 +90,7 @@ impl Apt {
             "Acquire::Languages=none".to_owned(),
             "Acquire::Retries=3".to_owned(),
             "Acquire::http::Timeout=60".to_owned(),
-            // What else a machine has asked for: names for a software centre, lists of files.
+            // Indexes that the host may enable: AppStream metadata, lists of files.
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false".to_owned(),
         ] {
@@ -100,31 +100,32 @@ impl Apt {
         command
     }
 
-    /// Of all packages with a name like that, the one with the highest version.
+    /// Returns the package with the highest version whose name matches `kernel.package`.
     pub(crate) fn newest(&self, kernel: &Kernel) -> Result<Package, String> {
         let names = run(self.command("apt-cache").arg("pkgnames"))?.stdout;
-        let pattern = Regex::new(&kernel.package).expect("it was tried");
+        let pattern = Regex::new(&kernel.package).expect("a test compiles all patterns");
         let names = String::from_utf8_lossy(&names);
         let names: Vec<_> = names.lines().filter(|name| pattern.is_match(name)).collect();
         if names.is_empty() {
             let suites = kernel.suites.join(", ");
-            return Err(format!("{}: no package of {suites} is called so", kernel.package));
+            return Err(format!("{}: no package in {suites} matches", kernel.package));
         }
         let known = run(self.command("apt-cache").arg("madison").args(names))?.stdout;
         let known = String::from_utf8_lossy(&known);
         let suites: Vec<_> = kernel.suites.iter().map(|suite| suite_name(suite)).collect();
-        let mut packages = known.lines().filter_map(|line| offered(line, &suites));
-        let first = packages.next().ok_or_else(|| format!("{}: in no suite", kernel.package))?;
+        let mut packages = known.lines().filter_map(|line| parse_madison_line(line, &suites));
+        let first = packages.next();
+        let first = first.ok_or_else(|| format!("{}: not in its suites", kernel.package))?;
         Ok(packages.fold(first, |best, it| if is_later(&it, &best) { it } else { best }))
     }
 
-    /// Fetches exactly this one; where it was put.
+    /// Downloads the package in exactly this version and returns its file.
     pub(crate) fn download(&self, package: &Package) -> Result<PathBuf, String> {
         let before = self.archives();
         let exact = format!("{}={}", package.name, package.version);
         run(self.command("apt-get").args(["-qq", "download", &exact]))?;
         let fetched = self.archives().into_iter().find(|file| !before.contains(file));
-        fetched.ok_or_else(|| format!("{exact}: apt-get fetched nothing"))
+        fetched.ok_or_else(|| format!("{exact}: apt-get downloaded nothing"))
     }
 
     fn archives(&self) -> Vec<PathBuf> {
@@ -134,8 +135,9 @@ impl Apt {
     }
 }
 
-/// A line of `apt-cache madison`: `name | version | URI suite/component amd64 Packages`.
-fn offered(line: &str, suites: &[&str]) -> Option<Package> {
+/// Parses a line of `apt-cache madison`, `name | version | URI suite/component amd64 Packages`, and
+/// returns the package if it is in one of `suites`.
+fn parse_madison_line(line: &str, suites: &[&str]) -> Option<Package> {
     let fields: Vec<_> = line.split('|').map(str::trim).collect();
     let &[name, version, origin] = fields.as_slice() else { return None };
     let suite = origin.split_whitespace().nth(1)?.split('/').next()?;
@@ -153,17 +155,17 @@ fn suite_name(suite: &str) -> &str {
     suite.strip_prefix("security:").unwrap_or(suite)
 }
 
-/// What apt itself has read in the machine's sources, whatever form they have.
+/// Returns the mirror that the apt sources of the host name, in either of their formats.
 fn mirror() -> Result<Mirror, String> {
     let format = "$(REPO_URI) $(RELEASE) $(SOURCESENTRY)";
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--format", format, "Created-By: Packages"]);
     let known = run(&mut command)?.stdout;
     let known = String::from_utf8_lossy(&known);
-    mirror_of(&known).ok_or_else(|| "the apt sources name no mirror of Debian".to_owned())
+    parse_mirror(&known).ok_or_else(|| "the apt sources name no mirror of Debian".to_owned())
 }
 
-fn mirror_of(targets: &str) -> Option<Mirror> {
+fn parse_mirror(targets: &str) -> Option<Mirror> {
     let fields = targets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let all: Vec<_> = fields.filter(|fields| fields.len() == 3).collect();
     let is_debian = |uri: &str| uri.trim_end_matches('/').ends_with("/debian");
@@ -173,12 +175,12 @@ fn mirror_of(targets: &str) -> Option<Mirror> {
     Some(Mirror { main: main[0].to_owned(), security, options })
 }
 
-/// The keyring that an entry of the sources, FILE:LINE, names.
+/// Returns the keyring of a sources entry, which is given as FILE:LINE.
 fn signed_by(entry: &str) -> Option<String> {
     let (file, line) = entry.rsplit_once(':')?;
     let text = fs::read_to_string(Path::new(file)).ok()?;
     let from = text.lines().skip(line.parse::<usize>().ok()?.saturating_sub(1));
-    // An entry is a line, or a stanza that ends with an empty one.
+    // An entry is one line, or in `.sources` files a stanza that ends at an empty line.
     let stanza: Vec<_> = from.take_while(|line| !line.trim().is_empty()).collect();
     let stanza = if file.ends_with(".sources") { &stanza[..] } else { stanza.get(..1)? };
     let keyring = Regex::new(r"(?i)signed-by\s*[:=]\s*(/[^\s,\]]+)").expect("it is valid");
@@ -192,7 +194,7 @@ fn sources(mirror: &Mirror, kernels: &[Kernel]) -> String {
             true => mirror.security.as_ref(),
             false => Some(&mirror.main),
         };
-        // A machine without security updates is spared them here as well.
+        // A host without security updates boots kernels without them.
         let Some(archive) = archive else { continue };
         let line = format!("deb {}{archive} {} main\n", mirror.options, suite_name(suite));
         if !lines.contains(&line) {
@@ -202,23 +204,26 @@ fn sources(mirror: &Mirror, kernels: &[Kernel]) -> String {
     lines.concat()
 }
 
-pub(crate) fn sources_follow_the_machines_own() {
+pub(crate) fn sources_use_the_mirror_of_the_host() {
     let targets = "file:/other/ubuntu/ noble /nowhere:1\n\
         file:/archive/debian/ bookworm /nowhere:1\n\
         file:/archive/debian-security/ bookworm-security /nowhere:2\n";
-    let mirror = mirror_of(targets).unwrap();
+    let mirror = parse_mirror(targets).unwrap();
     let kernels = crate::catalogue::chosen(&["5.10".to_owned()], false).unwrap();
     let expected = "deb file:/archive/debian/ bullseye main\n\
         deb file:/archive/debian-security/ bullseye-security main\n";
     assert_eq!(sources(&mirror, &kernels), expected);
-    assert!(mirror_of("file:/other/ubuntu/ noble /nowhere:1\n").is_none());
+    assert!(parse_mirror("file:/other/ubuntu/ noble /nowhere:1\n").is_none());
 }
 
-pub(crate) fn a_package_is_taken_from_its_suites_alone() {
+pub(crate) fn packages_of_other_suites_are_ignored() {
     let line = " linux-image-5.10.0-46-amd64 | 5.10.262-1 | file:/archive/debian-security \
         bullseye-security/main amd64 Packages";
-    let package = offered(line, &["bullseye", "bullseye-security"]).unwrap();
+    let package = parse_madison_line(line, &["bullseye", "bullseye-security"]).unwrap();
     assert_eq!(package.version, "5.10.262-1");
-    assert_eq!(offered(line, &["bookworm"]), None);
-    assert_eq!(offered(&line.replace("Packages", "Sources"), &["bullseye-security"]), None);
+    assert_eq!(parse_madison_line(line, &["bookworm"]), None);
+    assert_eq!(
+        parse_madison_line(&line.replace("Packages", "Sources"), &["bullseye-security"]),
+        None
+    );
 }

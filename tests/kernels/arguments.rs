@@ -1,57 +1,53 @@
-//! What is asked for: on the command line, or by `RINGPOLL_KERNELS` where nothing can be said
-//! there, as in a plain `cargo test`.
-
-use std::env;
+//! The command line of the suite, and `RINGPOLL_TESTS` for a plain `cargo test`.
 
 use clap::Parser;
 
-/// What a run does. Everything takes minutes, so nothing is done unasked.
+/// Arguments of a run. Each part takes minutes, so none runs by default.
 #[derive(Debug, Parser)]
 #[command(
     name = "kernels",
-    about = "Boots the project's programs under the kernels of kernels.toml"
+    about = "Boots the kernels of kernels.toml and runs ringpoll and its tests on them"
 )]
 pub(crate) struct Arguments {
-    /// The kernels of every run: the oldest, a middle one and the newest.
+    /// Boot the oldest, a middle and the newest kernel.
     #[arg(long)]
     pub(crate) bounded: bool,
-    /// All kernels but the optional ones, and longer suites.
+    /// Boot all kernels except the optional ones, and run longer suites.
     #[arg(long)]
     pub(crate) all: bool,
-    /// This kernel; may be given several times.
+    /// Boot this kernel; can be repeated.
     #[arg(long, value_name = "NAME")]
     pub(crate) kernel: Vec<String>,
-    /// Only the matrix: suites and observations.
+    /// Run only the matrix: suites and observations.
     #[arg(long, conflicts_with = "path_length")]
     pub(crate) matrix: bool,
-    /// Of the matrix only what the program finds and says in each situation, without the suites.
+    /// Run only the observations of the matrix, without the suites.
     #[arg(long, requires = "matrix")]
     pub(crate) without_suites: bool,
-    /// Only the instructions a request.
+    /// Measure only the path length.
     #[arg(long)]
     pub(crate) path_length: bool,
-    /// The instructions a request with and without each technique of io_uring:tuned, under Linux
-    /// 6.1 and the newest, or the kernels that are named. It is held to no baseline.
+    /// Measure the path length with and without each technique of io_uring:tuned, by default on
+    /// Linux 6.1 and the newest kernel. There is no baseline for it.
     #[arg(long, requires = "path_length", conflicts_with_all = ["bounded", "all", "write_baseline"])]
     pub(crate) techniques: bool,
-    /// Only a comparison of all variants under each kernel, by counted instructions, side by side.
+    /// Run only a comparison of all variants on each kernel, by counted instructions.
     #[arg(long, conflicts_with_all = ["matrix", "path_length"])]
     pub(crate) compare: bool,
-    /// Boot each kernel so many times for the instructions a request [default: 2, and 1 for
-    /// --techniques].
+    /// Boots of each kernel for the path length [default: 2, and 1 with --techniques].
     #[arg(long, value_name = "N")]
     pub(crate) boots: Option<usize>,
-    /// Make what was measured the baseline.
+    /// Replace the baseline with the measured path lengths.
     #[arg(long, requires = "path_length", requires = "reason")]
     pub(crate) write_baseline: bool,
     /// Why the baseline changes, in a sentence.
     #[arg(long, value_name = "SENTENCE")]
     pub(crate) reason: Option<String>,
 
-    /// Inside a guest: do what the host has asked for.
+    /// Inside a guest: execute /work.json.
     #[arg(long, hide = true)]
     pub(crate) inside_guest: bool,
-    /// What cargo and those who call it hand to every test program.
+    /// Options that cargo and its callers pass to every test program.
     #[arg(long, hide = true)]
     pub(crate) list: bool,
     #[arg(long, hide = true)]
@@ -77,28 +73,22 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Those of this process, with what the environment adds.
+    /// Returns the arguments of this process. `RINGPOLL_TESTS=full` implies `--bounded`.
     pub(crate) fn get() -> Self {
         let mut arguments = Self::parse();
-        match env::var("RINGPOLL_KERNELS").as_deref() {
-            Ok("bounded") => arguments.bounded = true,
-            Ok("all") => arguments.all = true,
-            _ => {}
-        }
-        // Where everything has to be tested, the bounded form belongs to it.
-        arguments.bounded |= env::var("CI").as_deref() == Ok("true");
+        arguments.bounded |= common::is_full();
         arguments
     }
 
-    /// Whether guests are to be booted at all.
-    pub(crate) fn boots_anything(&self) -> bool {
+    /// Returns true if the run needs guests.
+    pub(crate) fn boots_guests(&self) -> bool {
         let is_named = self.filters.is_empty() || self.filters.iter().any(|it| it == "kernels");
-        let is_asked = self.bounded
+        let is_requested = self.bounded
             || self.all
             || self.matrix
             || self.path_length
             || self.compare
             || !self.kernel.is_empty();
-        is_asked && is_named && !self.list && !self.ignored
+        is_requested && is_named && !self.list && !self.ignored
     }
 }

@@ -1,5 +1,5 @@
-//! The comparison itself under each kernel, by counted instructions: CPU per request is then the
-//! length of the path, and the results stand side by side, marked as emulated.
+//! `ringpoll compare` on each kernel, by counted instructions: CPU time per request is then path
+//! length. The results are shown side by side, marked as emulated.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,36 +9,36 @@ use ringpoll_backends::Variant;
 
 use crate::image::Image;
 use crate::machine::{Acceleration, Boot};
-use crate::matrix::side_by_side;
+use crate::matrix::run_parallel;
 use crate::tools::run;
 use crate::work::Work;
 
-/// The name of the result among those of a guest.
+/// File name of the result in a guest's results.
 pub(crate) const RESULT: &str = "comparison.json";
 
-const LIMIT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The first variant against each other one.
+/// Returns the work of a guest: compare the first variant with each other one.
 pub(crate) fn work() -> Work {
     let compare = Variant::ALL.iter().map(|variant| variant.name().to_owned()).collect();
     Work { compare, ..Work::default() }
 }
 
-/// Boots each kernel, and has the program put the results side by side. What went wrong.
+/// Boots each kernel, prints the results side by side and returns the problems.
 pub(crate) fn run_all(
     images: &[Image],
     initramfs: &Path,
     ringpoll: &Path,
     directory: &Path,
 ) -> Result<Vec<String>, String> {
-    let booted = side_by_side(images, |image| {
+    let booted = run_parallel(images, |image| {
         let name = &image.kernel.name;
         println!("comparison · {name}: {} {}", image.package.name, image.package.version);
         let boot = Boot {
             image: image.file.clone(),
             initramfs: initramfs.to_owned(),
             acceleration: Acceleration::CountedInstructions,
-            limit: LIMIT,
+            timeout: TIMEOUT,
             parameters: String::new(),
             directory: directory.join("runs").join(format!("{name}-comparison")),
         };
@@ -50,7 +50,7 @@ pub(crate) fn run_all(
     for (name, booted) in booted {
         match booted {
             Ok((booted, file)) => {
-                problems.extend(booted.complaints.iter().map(|it| format!("{name}: {it}")));
+                problems.extend(booted.kernel_warnings.iter().map(|it| format!("{name}: {it}")));
                 match booted.results.compared {
                     Some(0) if file.is_file() => files.push(file),
                     exit => problems.push(format!("{name}: the comparison ended with {exit:?}")),

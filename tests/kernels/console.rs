@@ -1,7 +1,7 @@
-//! What a kernel says when something is wrong with it, found in its console.
+//! Finds warnings and errors of the kernel in its console output.
 
-/// Beginnings of complaints, as kernels from 5.10 on write them.
-const COMPLAINTS: &[&str] = &[
+/// Parts of the messages of kernels from 5.10 on.
+const KERNEL_WARNINGS: &[&str] = &[
     "BUG:",
     "WARNING: CPU:",
     "WARNING: possible",
@@ -37,19 +37,19 @@ const COMPLAINTS: &[&str] = &[
     "possible circular locking",
 ];
 
-/// A line that looks like one, and says what is always said on such a machine.
-const HARMLESS: &[&str] = &[];
+/// Parts of matching lines that are harmless on such a machine.
+const IGNORED: &[&str] = &[];
 
-/// The complaints, one line each.
-pub(crate) fn complaints(console: &str) -> Vec<String> {
+/// Returns the lines that contain a warning or an error.
+pub(crate) fn kernel_warnings(console: &str) -> Vec<String> {
     let is_one = |line: &&str| {
-        COMPLAINTS.iter().any(|it| line.contains(it))
-            && !HARMLESS.iter().any(|it| line.contains(it))
+        KERNEL_WARNINGS.iter().any(|it| line.contains(it))
+            && !IGNORED.iter().any(|it| line.contains(it))
     };
     console.lines().filter(is_one).map(|line| line.trim().to_owned()).collect()
 }
 
-pub(crate) fn complaints_are_found() {
+pub(crate) fn kernel_warnings_are_found() {
     let console = "[    0.5] Linux version 6.1\n\
         [    1.0] WARNING: CPU: 0 PID: 1 at io_uring/io_uring.c:1 io_x+0x1/0x2\r\n\
         [    1.1] rcu: INFO: rcu_preempt self-detected stall on CPU\n\
@@ -58,7 +58,7 @@ pub(crate) fn complaints_are_found() {
         [    1.4] ringpoll[70]: segfault at 0 ip 0 sp 0 error 4\n\
         [    1.5] Kernel panic - not syncing: Fatal exception\n\
         [    1.6] Spectre V2 : Mitigation: Retpolines\n";
-    let found = complaints(console);
+    let found = kernel_warnings(console);
     assert_eq!(found.len(), 6, "{found:?}");
-    assert!(complaints("[    1.6] Run /init as init process\n").is_empty());
+    assert!(kernel_warnings("[    1.6] Run /init as init process\n").is_empty());
 }

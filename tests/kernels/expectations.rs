@@ -1,5 +1,5 @@
-//! What the program must find on each kernel: `expected/NAME.toml`. What is found and not
-//! expected is as wrong as what is expected and not found.
+//! The expected observations on each kernel: `expected/NAME.toml`. Unexpected observations and
+//! missing ones are both errors.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::work::Observation;
 
-/// What must hold on one kernel.
+/// The expected observations on one kernel.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expected {
-    /// By situation, as the guest names it.
+    /// By the name of the situation.
     observations: BTreeMap<String, ExpectedObservation>,
 }
 
@@ -23,19 +23,19 @@ pub(crate) struct Expected {
 struct ExpectedObservation {
     exit: i32,
     #[serde(default)]
-    answers: bool,
-    /// Each of them is in a line of what it said.
+    serves: bool,
+    /// Texts that lines of standard error must contain.
     #[serde(default)]
-    says: Vec<String>,
-    /// JSON pointers (RFC 6901) into what the doctor wrote, and what stands there.
+    stderr: Vec<String>,
+    /// Values in the output of `doctor`, by JSON pointer (RFC 6901).
     #[serde(default)]
     doctor: BTreeMap<String, Value>,
-    /// Every capability that the doctor names, whether it is there: no more and no fewer.
+    /// All capabilities in the output of `doctor`: no more and no fewer.
     capabilities: Option<BTreeMap<String, bool>>,
 }
 
-/// The expectation of the kernel of that name.
-pub(crate) fn of(kernel: &str) -> Result<Expected, String> {
+/// Reads the expected observations on a kernel.
+pub(crate) fn read(kernel: &str) -> Result<Expected, String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/expected");
     let file = directory.join(format!("{kernel}.toml"));
     let text = fs::read_to_string(&file).map_err(|it| format!("{}: {it}", file.display()))?;
@@ -43,7 +43,7 @@ pub(crate) fn of(kernel: &str) -> Result<Expected, String> {
 }
 
 impl Expected {
-    /// All that is otherwise, in words.
+    /// Describes all differences.
     pub(crate) fn differences(&self, found: &BTreeMap<String, Observation>) -> Vec<String> {
         let mut differences = Vec::new();
         for (situation, expected) in &self.observations {
@@ -51,13 +51,13 @@ impl Expected {
                 Some(observation) => differences.extend(
                     expected.differences(observation).map(|it| format!("{situation}: {it}")),
                 ),
-                None => differences.push(format!("{situation}: it was not looked at")),
+                None => differences.push(format!("{situation}: not observed")),
             }
         }
         for (situation, observation) in found {
             if !self.observations.contains_key(situation) {
-                let observation = serde_json::to_string(observation).expect("it is plain data");
-                differences.push(format!("{situation}: nothing was expected; found {observation}"));
+                let observation = serde_json::to_string(observation).expect("plain data");
+                differences.push(format!("{situation}: unexpected: {observation}"));
             }
         }
         differences
@@ -68,21 +68,21 @@ impl ExpectedObservation {
     fn differences(&self, found: &Observation) -> impl Iterator<Item = String> {
         let mut all = Vec::new();
         if found.exit != Some(self.exit) {
-            all.push(format!("exit {:?}, not {}", found.exit, self.exit));
+            all.push(format!("exit code {:?}, expected {}", found.exit, self.exit));
         }
-        if found.answers != self.answers {
-            all.push(format!("a request is answered: {}, not {}", found.answers, self.answers));
+        if found.serves != self.serves {
+            all.push(format!("serves a request: {}, expected {}", found.serves, self.serves));
         }
-        for words in &self.says {
-            if !found.says.iter().any(|line| line.contains(words)) {
-                all.push(format!("it does not say “{words}”, but {:?}", found.says));
+        for text in &self.stderr {
+            if !found.stderr.iter().any(|line| line.contains(text)) {
+                all.push(format!("“{text}” is not in standard error: {:?}", found.stderr));
             }
         }
         for (pointer, expected) in &self.doctor {
-            let there = found.doctor.as_ref().and_then(|doctor| doctor.pointer(pointer));
-            if there != Some(expected) {
-                let there = there.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-                all.push(format!("the doctor finds {there} at {pointer}, not {expected}"));
+            let value = found.doctor.as_ref().and_then(|doctor| doctor.pointer(pointer));
+            if value != Some(expected) {
+                let value = value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+                all.push(format!("doctor reports {value} at {pointer}, expected {expected}"));
             }
         }
         if let Some(expected) = &self.capabilities {
@@ -93,42 +93,43 @@ impl ExpectedObservation {
 }
 
 fn capability_differences(expected: &BTreeMap<String, bool>, found: &Observation) -> Vec<String> {
-    let there = found.doctor.as_ref().and_then(|doctor| doctor.get("capabilities"));
-    let there = there.and_then(Value::as_object).cloned().unwrap_or_default();
-    let names = expected.keys().chain(there.keys().filter(|&name| !expected.contains_key(name)));
+    let actual = found.doctor.as_ref().and_then(|doctor| doctor.get("capabilities"));
+    let actual = actual.and_then(Value::as_object).cloned().unwrap_or_default();
+    let names = expected.keys().chain(actual.keys().filter(|&name| !expected.contains_key(name)));
     names
         .filter_map(|name| {
-            let (expected, found) = (expected.get(name), there.get(name).and_then(Value::as_bool));
-            let words = |it: Option<bool>| it.map_or("not named".to_owned(), |it| it.to_string());
-            let is_otherwise = found != expected.copied();
-            let (found, expected) = (words(found), words(expected.copied()));
-            is_otherwise.then(|| format!("capability {name} is {found}, expected {expected}"))
+            let expected = expected.get(name).copied();
+            let found = actual.get(name).and_then(Value::as_bool);
+            let text = |it: Option<bool>| it.map_or("absent".to_owned(), |it| it.to_string());
+            (found != expected).then(|| {
+                format!("capability {name} is {}, expected {}", text(found), text(expected))
+            })
         })
         .collect()
 }
 
-pub(crate) fn what_is_otherwise_is_told() {
+pub(crate) fn all_differences_are_reported() {
     let expected: Expected = toml::from_str(
         r#"
         [observations.a]
         exit = 3
-        says = ["memlock"]
+        stderr = ["memlock"]
         [observations.doctor]
         exit = 0
         doctor = { "/x/y" = true }
         capabilities = { ring = true, sqpoll = false }
         [observations.b]
         exit = 0
-        answers = true
+        serves = true
         "#,
     )
     .unwrap();
     let refused = Observation {
         exit: Some(3),
-        says: vec!["io_uring_setup: memlock".to_owned()],
+        stderr: vec!["io_uring_setup: memlock".to_owned()],
         ..Observation::default()
     };
-    let served = Observation { exit: Some(0), answers: true, ..Observation::default() };
+    let served = Observation { exit: Some(0), serves: true, ..Observation::default() };
     let doctor = serde_json::json!({
         "x": {"y": true}, "capabilities": {"ring": true, "sqpoll": false},
     });
@@ -144,7 +145,7 @@ pub(crate) fn what_is_otherwise_is_told() {
     other.get_mut("doctor").unwrap().doctor = Some(serde_json::json!({
         "x": {"y": false}, "capabilities": {"ring": true, "sqpoll": true, "new": true},
     }));
-    other.get_mut("a").unwrap().says.clear();
+    other.get_mut("a").unwrap().stderr.clear();
     other.get_mut("a").unwrap().exit = None;
     other.remove("b");
     other.insert(name("c"), refused);

@@ -1,4 +1,4 @@
-//! The image of a kernel: out of its package, and kept.
+//! Kernel images, extracted from their packages and cached.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::apt::{Apt, Package};
 use crate::catalogue::Kernel;
 
-/// A kernel that can be booted.
+/// A bootable kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) kernel: Kernel,
@@ -15,19 +15,19 @@ pub(crate) struct Image {
     pub(crate) file: PathBuf,
 }
 
-/// The image of the newest package, fetched unless it is there already.
+/// Returns the image of the newest package, and downloads it if it is not cached.
 pub(crate) fn fetch(directory: &Path, apt: &Apt, kernel: &Kernel) -> Result<Image, String> {
     let mut package = apt.newest(kernel)?;
-    let mut file = kept_at(directory, &package);
+    let mut file = image_path(directory, &package);
     if !file.is_file() {
         println!("kernels · fetching {} {}", package.name, package.version);
         let archive = match apt.download(&package) {
             Ok(archive) => archive,
-            // A security update has taken its place since the lists were fetched.
+            // A security update has replaced it since the lists were fetched.
             Err(_) => {
                 apt.update()?;
                 package = apt.newest(kernel)?;
-                file = kept_at(directory, &package);
+                file = image_path(directory, &package);
                 apt.download(&package)?
             }
         };
@@ -37,12 +37,12 @@ pub(crate) fn fetch(directory: &Path, apt: &Apt, kernel: &Kernel) -> Result<Imag
     Ok(Image { kernel: kernel.clone(), package, file })
 }
 
-fn kept_at(directory: &Path, package: &Package) -> PathBuf {
+fn image_path(directory: &Path, package: &Package) -> PathBuf {
     directory.join(format!("{}_{}.vmlinuz", package.name, package.version))
 }
 
 fn unpack(archive: &Path, file: &Path) -> Result<(), String> {
-    let directory = file.parent().expect("it is in a directory");
+    let directory = file.parent().expect("a file is in a directory");
     fs::create_dir_all(directory).map_err(|error| error.to_string())?;
     let mut contents = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
@@ -52,14 +52,14 @@ fn unpack(archive: &Path, file: &Path) -> Result<(), String> {
         .map_err(|error| format!("dpkg-deb: {error}"))?;
     let pipe = contents.stdout.take().expect("it is piped");
     let mut tar = Command::new("tar");
-    // Until 6.18 it is in /boot, from 6.19 on beside its modules.
+    // Up to 6.18 the image is in /boot, from 6.19 on in the directory of its modules.
     tar.args(["-x", "-O", "--wildcards", "./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz"]);
-    // Only one of the two is there, which tar takes for an error.
+    // tar fails, because only one of the two patterns matches.
     let output = tar.stdin(pipe).output().map_err(|error| format!("tar: {error}"))?;
     let listed = contents.wait().map_err(|error| format!("dpkg-deb: {error}"))?;
     let is_image = output.stdout.get(0x202..0x206) == Some(b"HdrS");
     if !listed.success() || !is_image {
-        return Err(format!("{}: there is no kernel in it", archive.display()));
+        return Err(format!("{}: no kernel image found", archive.display()));
     }
     let partial = file.with_extension("partial");
     fs::write(&partial, output.stdout).map_err(|error| format!("{}: {error}", file.display()))?;

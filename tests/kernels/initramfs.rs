@@ -1,13 +1,13 @@
-//! The files of a guest, as an archive that the kernel unpacks at its start: the programs, which
-//! are the same for every boot, and behind them the work, which is not.
+//! The initramfs of a guest: an archive of the programs, equal for all boots, followed by an
+//! archive of the work.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::payload::Payload;
+use crate::guest_programs::GuestPrograms;
 use crate::tools::busybox;
 use crate::work::Work;
 
@@ -17,50 +17,40 @@ fn problem(path: &Path) -> impl Fn(std::io::Error) -> String {
     move |error| format!("{}: {error}", path.display())
 }
 
-/// The archive of the programs.
-pub(crate) fn programs(directory: &Path, payload: &Payload) -> Result<PathBuf> {
+/// Creates the archive of the programs.
+pub(crate) fn programs(directory: &Path, programs: &GuestPrograms) -> Result<PathBuf> {
     let root = directory.join("root");
     let _ = fs::remove_dir_all(&root);
-    for name in ["bin", "dev", "payload", "proc", "results", "sys", "tmp"] {
+    for name in ["bin", "dev", "proc", "programs", "results", "sys", "tmp"] {
         fs::create_dir_all(root.join(name)).map_err(problem(&root))?;
     }
     put(&busybox(), &root.join("bin/busybox"))?;
-    put(&payload.ringpoll, &root.join("payload/ringpoll"))?;
-    put(&payload.conformance, &root.join("payload/conformance"))?;
-    put(&payload.backends, &root.join("payload/backends"))?;
-    put(&payload.agent, &root.join("payload/agent"))?;
+    put(&programs.ringpoll, &root.join("programs/ringpoll"))?;
+    put(&programs.conformance, &root.join("programs/conformance"))?;
+    put(&programs.backends, &root.join("programs/backends"))?;
+    put(&programs.agent, &root.join("programs/agent"))?;
     let init = root.join("init");
     fs::write(&init, include_str!("guest/init")).map_err(problem(&init))?;
     fs::set_permissions(&init, Permissions::from_mode(0o755)).map_err(problem(&init))?;
-    // The tests know these two by the paths that they had when they were compiled.
-    let expected = within(&root, &payload.ringpoll_expected_at);
-    fs::create_dir_all(expected.parent().expect("it has one")).map_err(problem(&expected))?;
-    symlink("/payload/ringpoll", &expected).map_err(problem(&expected))?;
-    let working = within(&root, &payload.working_directory);
-    fs::create_dir_all(&working).map_err(problem(&working))?;
     archive(&root, &directory.join("programs.cpio"))
 }
 
-/// The whole archive of one kind of boot: the programs, and the work.
+/// Creates the initramfs of one kind of boot: the programs and the work.
 pub(crate) fn with_work(programs: &Path, work: &Work, name: &str) -> Result<PathBuf> {
-    let directory = programs.parent().expect("it is in a directory");
+    let directory = programs.parent().expect("a file is in a directory");
     let root = directory.join(format!("work-{name}"));
     let _ = fs::remove_dir_all(&root);
     fs::create_dir_all(&root).map_err(problem(&root))?;
-    let json = serde_json::to_vec(work).expect("it is plain data");
+    let json = serde_json::to_vec(work).expect("plain data");
     fs::write(root.join("work.json"), json).map_err(problem(&root))?;
     let small = archive(&root, &directory.join(format!("work-{name}.cpio")))?;
-    // The kernel unpacks archives that follow each other one after the other.
+    // The kernel unpacks concatenated archives.
     let whole = directory.join(format!("{name}.cpio"));
     fs::copy(programs, &whole).map_err(problem(&whole))?;
     let mut file = fs::File::options().append(true).open(&whole).map_err(problem(&whole))?;
     let more = fs::read(&small).map_err(problem(&small))?;
     file.write_all(&more).map_err(problem(&whole))?;
     Ok(whole)
-}
-
-fn within(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").expect("cargo names absolute paths"))
 }
 
 fn put(from: &Path, to: &Path) -> Result<()> {
@@ -84,7 +74,7 @@ fn archive(root: &Path, file: &Path) -> Result<PathBuf> {
     if status.success() { Ok(file.to_owned()) } else { Err(format!("cpio: {status}")) }
 }
 
-/// Everything below a directory, each directory before what is in it.
+/// Returns all paths below a directory, each directory before its contents.
 fn tree(root: &Path, directory: &Path) -> std::io::Result<Vec<String>> {
     let mut entries: Vec<_> = fs::read_dir(directory)?.collect::<std::io::Result<_>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);

@@ -1,31 +1,29 @@
-//! The project's own programs under the kernels that people run, each booted in QEMU: what they
-//! find there, whether the suites pass, and how many instructions a request takes.
+//! Boots Debian kernels in QEMU and runs ringpoll and its test suites on them; measures the path
+//! length, which is the number of instructions per request.
 //!
-//! `cargo test --test kernels -- --bounded` boots the kernels of every run, `-- --all` all of
-//! them. A plain `cargo test` boots none, unless `RINGPOLL_KERNELS=bounded` or `CI=true` ask for
-//! it. `-- --path-length --techniques` counts the instructions a request with and without each
-//! technique of io_uring:tuned. Everything is kept below the target directory, in `kernels`.
+//! `cargo test --test kernels -- --bounded` boots the oldest, a middle and the newest kernel,
+//! `-- --all` all of them. A plain `cargo test` boots none, unless `RINGPOLL_TESTS=full` is set,
+//! which implies `--bounded`. `-- --path-length --techniques` measures the path length with and
+//! without each technique of io_uring:tuned. All files are in `kernels` in the target directory.
 
 mod apt;
 mod arguments;
-mod arms;
 mod baseline;
 mod catalogue;
-#[path = "../common/mod.rs"]
-mod common;
 mod comparison;
 mod console;
 mod expectations;
-mod frame;
+mod fault_checks;
 mod guest;
+mod guest_programs;
 mod image;
 mod initramfs;
 mod machine;
 mod matrix;
+mod message;
 mod path_length;
-mod payload;
+mod path_length_arms;
 mod plot;
-mod proofs;
 mod summary;
 mod tools;
 mod work;
@@ -47,28 +45,25 @@ use path_length::KernelLengths;
 use summary::Summary;
 use work::Work;
 
-/// Under which techniques are counted unless others are named: one that lacks the latest of them,
-/// and the newest.
-const OF_TECHNIQUES: [&str; 2] = ["6.1", "newest"];
+/// Default kernels for `--techniques`: one that lacks the latest techniques, and the newest.
+const TECHNIQUE_KERNELS: [&str; 2] = ["6.1", "newest"];
 
-/// What needs no guest, and runs always.
-const CHECKS: &[(&str, fn())] = &[
-    ("a_frame_comes_whole_or_not_at_all", frame::a_frame_comes_whole_or_not_at_all),
-    (
-        "a_longer_path_fails_and_a_shorter_one_is_told",
-        baseline::a_longer_path_fails_and_a_shorter_one_is_told,
-    ),
-    ("a_package_is_taken_from_its_suites_alone", apt::a_package_is_taken_from_its_suites_alone),
-    ("a_run_has_the_kernels_of_its_set", catalogue::a_run_has_the_kernels_of_its_set),
-    (
-        "every_technique_is_counted_with_and_without",
-        arms::every_technique_is_counted_with_and_without,
-    ),
-    ("complaints_are_found", console::complaints_are_found),
-    ("sources_follow_the_machines_own", apt::sources_follow_the_machines_own),
-    ("the_last_result_counts", guest::the_last_result_counts),
-    ("what_failed_is_told", guest::what_failed_is_told),
-    ("what_is_otherwise_is_told", expectations::what_is_otherwise_is_told),
+macro_rules! checks {
+    ($($module:ident::$name:ident,)*) => { &[$((stringify!($name), $module::$name)),*] };
+}
+
+/// Unit tests, which need no guest.
+const CHECKS: &[(&str, fn())] = checks![
+    apt::packages_of_other_suites_are_ignored,
+    apt::sources_use_the_mirror_of_the_host,
+    baseline::longer_paths_fail_and_shorter_ones_are_noted,
+    catalogue::runs_select_the_kernels_of_their_set,
+    console::kernel_warnings_are_found,
+    expectations::all_differences_are_reported,
+    guest::failure_output_is_extracted,
+    guest::last_test_result_is_used,
+    message::incomplete_or_damaged_messages_are_rejected,
+    path_length_arms::every_technique_is_measured_with_and_without,
 ];
 
 fn main() -> ExitCode {
@@ -83,18 +78,18 @@ fn main() -> ExitCode {
             Ok(())
         })
     });
-    let own = libtest_mimic::Arguments {
+    let options = libtest_mimic::Arguments {
         list: arguments.list,
         filter: arguments.filters.first().cloned(),
         ..libtest_mimic::Arguments::default()
     };
-    let conclusion = libtest_mimic::run(&own, checks.collect());
+    let conclusion = libtest_mimic::run(&options, checks.collect());
     if conclusion.has_failed() {
         return conclusion.exit_code();
     }
-    if !arguments.boots_anything() {
+    if !arguments.boots_guests() {
         if arguments.filters.is_empty() && !arguments.list {
-            println!("skipped: kernels: not asked for (RINGPOLL_KERNELS=bounded, or -- --bounded)");
+            println!("skipped: kernels: not requested (RINGPOLL_TESTS=full, or -- --bounded)");
         }
         return ExitCode::SUCCESS;
     }
@@ -108,35 +103,35 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything that is asked for and needs guests; whether all is good.
+/// Runs all requested parts that need guests and returns true if all succeed.
 fn boot_all(arguments: &Arguments) -> Result<bool, String> {
-    if !tools::are_there("kernels") {
+    if !tools::are_available("kernels") {
         return Ok(true);
     }
     let directory = directory();
     fs::create_dir_all(directory.join("runs")).map_err(|error| error.to_string())?;
     let chosen = match (arguments.techniques, arguments.kernel.is_empty()) {
-        (true, true) => catalogue::chosen(&OF_TECHNIQUES.map(str::to_owned), false),
+        (true, true) => catalogue::chosen(&TECHNIQUE_KERNELS.map(str::to_owned), false),
         _ => catalogue::chosen(&arguments.kernel, arguments.all),
     }?;
     let images = match images(&directory, &chosen) {
         Ok(images) => images,
         Err(error) => {
-            tools::skip("kernels", &format!("no kernels to be had: {error}"));
+            tools::skip("kernels", &format!("cannot get the kernels: {error}"));
             return Ok(true);
         }
     };
-    let payload = payload::build(&directory.join("build"))?;
-    let programs = initramfs::programs(&directory, &payload)?;
+    let built = guest_programs::build(&directory.join("build"))?;
+    let programs = initramfs::programs(&directory, &built)?;
     if arguments.compare {
         let initramfs = initramfs::with_work(&programs, &comparison::work(), "comparison")?;
-        let problems = comparison::run_all(&images, &initramfs, &payload.ringpoll, &directory)?;
+        let problems = comparison::run_all(&images, &initramfs, &built.ringpoll, &directory)?;
         problems.iter().for_each(|it| println!("comparison · {it}"));
         return Ok(problems.is_empty());
     }
     let mut is_good = true;
     if !arguments.path_length {
-        is_good &= prove(&images, &programs, &directory);
+        is_good &= check_fault_detection(&images, &programs, &directory);
         is_good &= run_matrix(arguments, &images, &programs, &directory)?;
     }
     if !arguments.matrix {
@@ -145,27 +140,27 @@ fn boot_all(arguments: &Arguments) -> Result<bool, String> {
     Ok(is_good)
 }
 
-/// Beside what cargo keeps there itself.
+/// Returns the directory for all files of this suite.
 fn directory() -> PathBuf {
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     temporary.parent().expect("it is in the target directory").join("kernels")
 }
 
 fn images(directory: &Path, chosen: &[catalogue::Kernel]) -> Result<Vec<Image>, String> {
-    // Each run has the lists of all kernels, or they would be fetched again for the next one.
+    // The lists of all kernels, so that another selection does not fetch them again.
     let apt = Apt::new(directory.join("apt"), &catalogue::kernels())?;
-    let kept = directory.join("images");
-    chosen.iter().map(|kernel| image::fetch(&kept, &apt, kernel)).collect()
+    let cache = directory.join("images");
+    chosen.iter().map(|kernel| image::fetch(&cache, &apt, kernel)).collect()
 }
 
-fn prove(images: &[Image], programs: &Path, directory: &Path) -> bool {
+fn check_fault_detection(images: &[Image], programs: &Path, directory: &Path) -> bool {
     let Some(image) = images.first() else { return true };
     let started = Instant::now();
-    let unseen = proofs::run(image, programs, directory);
+    let undetected = fault_checks::run(image, programs, directory);
     let took_s = started.elapsed().as_secs();
-    println!("kernels · guests that go wrong on purpose are found out: {} s", took_s);
-    unseen.iter().for_each(|it| println!("NOT found out: {it}"));
-    unseen.is_empty()
+    println!("kernels · checked that guest faults are detected: {took_s} s");
+    undetected.iter().for_each(|it| println!("NOT detected: {it}"));
+    undetected.is_empty()
 }
 
 fn run_matrix(
@@ -192,7 +187,7 @@ fn run_matrix(
     let summary = Summary {
         form,
         acceleration: acceleration.name(),
-        compiler: payload::compiler(),
+        compiler: guest_programs::compiler(),
         took_s: started.elapsed().as_secs_f64(),
         kernels,
     };
@@ -206,22 +201,22 @@ fn run_path_length(
     directory: &Path,
 ) -> Result<bool, String> {
     let (name, plan) = match arguments.techniques {
-        true => ("path_length_of_techniques", arms::techniques()),
-        false => ("path_length", arms::variants()),
+        true => ("path_length_of_techniques", path_length_arms::techniques()),
+        false => ("path_length", path_length_arms::variants()),
     };
-    let work = Work { cost: Some(plan.clone()), ..Work::default() };
+    let work = Work { path_length: Some(plan.clone()), ..Work::default() };
     let initramfs = initramfs::with_work(programs, &work, name)?;
     let started = Instant::now();
     let boots = arguments.boots.unwrap_or(if arguments.techniques { 1 } else { 2 });
     let measured = path_length::measure(images, &initramfs, &plan, boots, directory);
-    let compiler = payload::compiler();
+    let compiler = guest_programs::compiler();
     let write = |extension: &str, text: String| {
         let file = directory.join(format!("{name}.{extension}"));
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok::<_, String>(file)
     };
     let json = serde_json::json!({
-        "what": path_length::WHAT_IT_IS, "compiler": compiler, "kernels": measured,
+        "what": path_length::CAPTION, "compiler": compiler, "kernels": measured,
     });
     write("json", format!("{json:#}\n"))?;
     let page = write("html", plot::page(&measured, &plan, &compiler))?;
@@ -234,11 +229,11 @@ fn run_path_length(
         let problems = measured.iter().flat_map(|kernel| &kernel.problems);
         return Ok(problems.inspect(|it| println!("path length · {it}")).count() == 0);
     }
-    judge_path_length(arguments, &measured, &compiler)
+    check_path_length(arguments, &measured, &compiler)
 }
 
-/// Holds it to the baseline, or makes it the baseline.
-fn judge_path_length(
+/// Compares the path lengths with the baseline, or writes them to it.
+fn check_path_length(
     arguments: &Arguments,
     measured: &[KernelLengths],
     compiler: &str,
@@ -251,13 +246,13 @@ fn judge_path_length(
     if let (true, Some(reason)) = (arguments.write_baseline, &arguments.reason) {
         if failures.is_empty() {
             let file = baseline.rewrite(measured, compiler, reason)?;
-            println!("the baseline is written: {}", file.display());
+            println!("wrote the baseline: {}", file.display());
         }
     } else {
         let must_compare = env::var("CI").as_deref() == Ok("true");
         let verdict = baseline.compare(measured, compiler, must_compare);
-        verdict.remarks.iter().for_each(|it| println!("path length · {it}"));
-        println!("path length · {} kernels of exactly the baseline's build", verdict.exact);
+        verdict.notes.iter().for_each(|it| println!("path length · {it}"));
+        println!("path length · {} kernels have the build of the baseline", verdict.same_build);
         failures.extend(verdict.failures);
     }
     failures.iter().for_each(|it| println!("path length · {it}"));

@@ -1,4 +1,4 @@
-//! The matrix: the same programs under each kernel, two kernels at a time.
+//! The matrix: the same programs on each kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,53 +14,53 @@ use crate::machine::{Acceleration, Boot, Booted};
 use crate::summary::{KernelSummary, Summary};
 use crate::work::{Suite, Work};
 
-/// A guest without KVM takes about ten times as long as the machine itself, and machines differ.
-const LIMIT: Duration = Duration::from_secs(1200);
-const LIMIT_OF_ALL: Duration = Duration::from_secs(3000);
+/// Generous: without KVM a guest is many times slower than the host.
+const TIMEOUT: Duration = Duration::from_secs(1200);
+const FULL_TIMEOUT: Duration = Duration::from_secs(3000);
 
-/// Under which arms the bounded form runs the scenarios; the long one runs all of them.
-const BOUNDED_ARM: &str = "in_process::lingering";
+/// Conformance tests of the bounded form; the full form runs all.
+const BOUNDED_SCENARIOS: &str = "in_process::lingering";
 
-/// The tests of the engines on a real ring that the bounded form runs.
+/// Unit tests of the backends on a real ring that the bounded form runs.
 const BOUNDED_TESTS: &[&str] = &[
     "io_uring::ring::",
     "io_uring::recv_slab::",
     "io_uring::guarded_buffers::",
     "io_uring::tests::",
-    "io_uring::faults::tests::a_connection",
-    "io_uring::faults::tests::a_stop",
-    "io_uring::faults::tests::a_wait",
+    "io_uring::faults::tests::connection_accepted_during_teardown",
+    "io_uring::faults::tests::forced_stop_",
+    "io_uring::faults::tests::failed_enter_",
     "io_uring::faults::tests::several_",
-    "io_uring::faults::tests::what_a_cancel",
-    "io_uring::faults::tests::what_loses",
-    "io_uring::faults::tests::what_the_kernel_keeps",
-    "io_uring::faults::tests::without_",
+    "io_uring::faults::tests::result_of_cancel_",
+    "io_uring::faults::tests::operation_without_f_more_",
+    "io_uring::faults::tests::uncancellable_operations_",
+    "io_uring::faults::tests::missing_shutdown_operation_",
 ];
 
-/// What every guest is asked for.
+/// Returns the work of every guest.
 pub(crate) fn work(all: bool) -> Work {
     let arm = |variant: &Variant| match all {
         true => format!("{variant}::"),
-        false => format!("{variant}::{BOUNDED_ARM}::"),
+        false => format!("{variant}::{BOUNDED_SCENARIOS}::"),
     };
     let limit_s = if all { 1500 } else { 600 };
     let conformance = Variant::ALL.iter().map(|variant| Suite {
         name: format!("conformance {variant}"),
-        program: "/payload/conformance".to_owned(),
+        program: "/programs/conformance".to_owned(),
         arguments: vec![arm(variant), "--test-threads=8".to_owned()],
         limit_s,
     });
     let tests = if all { &[][..] } else { BOUNDED_TESTS };
     let engines = Suite {
         name: "engines".to_owned(),
-        program: "/payload/backends".to_owned(),
+        program: "/programs/backends".to_owned(),
         arguments: ["--test-threads=4"].iter().chain(tests).map(|&it| it.to_owned()).collect(),
         limit_s,
     };
     Work { observe: true, suites: conformance.chain([engines]).collect(), ..Work::default() }
 }
 
-/// Runs all of them; what each of them found.
+/// Boots all kernels and summarizes the results of each.
 pub(crate) fn run(
     images: &[Image],
     initramfs: &Path,
@@ -68,27 +68,27 @@ pub(crate) fn run(
     all: bool,
     directory: &Path,
 ) -> Vec<KernelSummary> {
-    let limit = if all { LIMIT_OF_ALL } else { LIMIT };
-    side_by_side(images, |image| {
+    let limit = if all { FULL_TIMEOUT } else { TIMEOUT };
+    run_parallel(images, |image| {
         let name = &image.kernel.name;
         println!("kernels · {name}: {} {}", image.package.name, image.package.version);
         let boot = Boot {
             image: image.file.clone(),
             initramfs: initramfs.to_owned(),
             acceleration,
-            limit,
+            timeout: limit,
             parameters: String::new(),
             directory: directory.join("runs").join(name),
         };
         let started = Instant::now();
         let booted = boot.run();
-        let summary = judge(image, booted, started.elapsed());
+        let summary = summarize(image, booted, started.elapsed());
         println!("kernels · {name}: {}", if summary.is_good() { "good" } else { "NOT good" });
         summary
     })
 }
 
-fn judge(image: &Image, booted: Result<Booted, String>, took: Duration) -> KernelSummary {
+fn summarize(image: &Image, booted: Result<Booted, String>, took: Duration) -> KernelSummary {
     let mut summary = KernelSummary::new(image, took);
     let booted = match booted {
         Ok(booted) => booted,
@@ -100,20 +100,20 @@ fn judge(image: &Image, booted: Result<Booted, String>, took: Duration) -> Kerne
     let results = booted.results;
     for suite in &results.suites {
         if suite.exit != Some(0) || suite.passed == 0 {
-            let how = suite.exit.map_or("no end in time".to_owned(), |it| format!("exit {it}"));
+            let end = suite.exit.map_or("timed out".to_owned(), |it| format!("exit code {it}"));
             summary.problems.push(format!(
-                "{}: {how}, {} passed, {} failed",
+                "{}: {end}, {} passed, {} failed",
                 suite.name, suite.passed, suite.failed
             ));
         }
         summary.problems.extend(suite.skipped.iter().map(|it| format!("{}: {it}", suite.name)));
     }
     if booted.exit_code != 0 && summary.problems.is_empty() {
-        summary.problems.push(format!("the guest's work ended with {}", booted.exit_code));
+        summary.problems.push(format!("the guest's exit code is {}", booted.exit_code));
     }
-    let complaints = booted.complaints.into_iter();
+    let complaints = booted.kernel_warnings.into_iter();
     summary.problems.extend(complaints.map(|it| format!("its kernel complains: {it}")));
-    match expectations::of(&image.kernel.name) {
+    match expectations::read(&image.kernel.name) {
         Ok(expected) => summary.problems.extend(expected.differences(&results.observations)),
         Err(error) => summary.problems.push(error),
     }
@@ -123,13 +123,13 @@ fn judge(image: &Image, booted: Result<Booted, String>, took: Duration) -> Kerne
     summary
 }
 
-/// As many at a time as there are processors: a guest takes one of them.
-pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+/// Runs `run` for all items, as many in parallel as there are CPUs.
+pub(crate) fn run_parallel<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let next = Mutex::new(items.iter().enumerate());
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..at_once.min(items.len()) {
+        for _ in 0..threads.min(items.len()) {
             scope.spawn(|| {
                 loop {
                     let Some((index, item)) = next.lock().expect("no panic").next() else { return };
@@ -144,10 +144,10 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> R 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Writes the summary, shows it, and says whether all is good.
+/// Writes and prints the summary and returns true if there is no problem.
 pub(crate) fn report(summary: &Summary, directory: &Path) -> bool {
     let file: PathBuf = directory.join("summary.json");
-    let json = serde_json::to_vec_pretty(summary).expect("it is plain data");
+    let json = serde_json::to_vec_pretty(summary).expect("plain data");
     fs::write(&file, json).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     println!("\n{}", summary.table());
     for kernel in &summary.kernels {

@@ -1,6 +1,6 @@
-//! Path length: how many instructions a request takes the server, its kernel's and its own
-//! together. It is a measure of the path, not of time: it knows no cache, no device, no waiting.
-//! In return it repeats to a fraction of a percent on the noisiest machine.
+//! Path length: instructions per request of the server, in kernel and user mode. It does not
+//! measure time: caches, devices and waiting have no effect. In return it is reproducible on any
+//! machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,27 +9,24 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::arms;
 use crate::image::Image;
 use crate::machine::{Acceleration, Boot};
-use crate::matrix::side_by_side;
-use crate::work::{CostArm, CostPlan};
+use crate::matrix::run_parallel;
+use crate::path_length_arms;
+use crate::work::{PathLengthArm, PathLengthPlan, PathLengthSample};
 
-/// What all output says.
-pub(crate) const WHAT_IT_IS: &str =
-    "instructions a request, kernel and user together: path length, not time";
+pub(crate) const CAPTION: &str =
+    "instructions per request, kernel and user together: path length, not time";
 
-/// A quiet machine takes three to four seconds for an arm; slow and busy ones many times as long,
-/// which says nothing of what is measured. It only ends what does not end.
-const LIMIT_FOR_AN_ARM: Duration = Duration::from_secs(60);
+/// Generous: it only has to end a guest that hangs.
+const ARM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The same boot twice is the same to the instruction, which says nothing of what a change that
-/// has nothing to do with the path can do to it. So each boot has a seed: the kernel takes its
-/// command line for one of its random numbers, and the guest waits a little longer by it, so that
-/// the ticks of its clock fall elsewhere.
+/// Kernel parameter that varies the boots. Two equal boots execute equal instructions, which would
+/// hide the variance that an unrelated change can cause. The kernel mixes its command line into its
+/// random numbers, and the guest delays its work by the seed, which shifts the timer ticks.
 pub(crate) const SEED: &str = "ringpoll_seed";
 
-/// What several boots of one kernel gave.
+/// Path lengths of one kernel over several boots.
 #[derive(Debug, Serialize)]
 pub(crate) struct KernelLengths {
     pub(crate) kernel: String,
@@ -40,38 +37,39 @@ pub(crate) struct KernelLengths {
     pub(crate) problems: Vec<String>,
 }
 
-/// Of one server under one load.
+/// Path length of one server under one load.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Length {
     pub(crate) server: String,
     pub(crate) load: String,
-    /// The mean of all boots.
-    pub(crate) instructions_a_request: f64,
-    /// From the smallest to the largest of them, as a share of the mean.
+    /// Mean of all boots.
+    pub(crate) instructions_per_request: f64,
+    /// Largest minus smallest, relative to the mean.
     pub(crate) spread: f64,
-    pub(crate) each_boot: Vec<f64>,
+    pub(crate) per_boot: Vec<f64>,
 }
 
-/// Boots each kernel so many times and measures what the archive has been made for.
+/// Boots each kernel `boots` times and collects the path lengths of `plan`, which the initramfs
+/// contains.
 pub(crate) fn measure(
     images: &[Image],
     initramfs: &Path,
-    plan: &CostPlan,
+    plan: &PathLengthPlan,
     boots: usize,
     directory: &Path,
 ) -> Vec<KernelLengths> {
     let boots = boots.max(1);
-    let limit = LIMIT_FOR_AN_ARM * plan.arms.len() as u32;
+    let limit = ARM_TIMEOUT * plan.arms.len() as u32;
     let all: Vec<_> =
         images.iter().flat_map(|image| (0..boots).map(move |boot| (image, boot))).collect();
-    let booted = side_by_side(&all, |&(image, number)| {
+    let booted = run_parallel(&all, |&(image, number)| {
         let name = &image.kernel.name;
         println!("path length · {name}, boot {} of {boots}", number + 1);
         let boot = Boot {
             image: image.file.clone(),
             initramfs: initramfs.to_owned(),
             acceleration: Acceleration::CountedInstructions,
-            limit,
+            timeout: limit,
             parameters: format!("{SEED}={number}"),
             directory: directory.join("runs").join(format!("{name}-path-length-{number}")),
         };
@@ -92,8 +90,8 @@ pub(crate) fn measure(
             for boot in booted.by_ref().take(boots) {
                 match boot {
                     Ok(boot) => {
-                        lengths.problems.extend(boot.complaints);
-                        boot.results.costs.iter().for_each(|cost| lengths.add(cost));
+                        lengths.problems.extend(boot.kernel_warnings);
+                        boot.results.path_lengths.iter().for_each(|it| lengths.add(it));
                     }
                     Err(error) => lengths.problems.push(error),
                 }
@@ -105,35 +103,38 @@ pub(crate) fn measure(
 }
 
 impl KernelLengths {
-    fn add(&mut self, cost: &crate::work::Cost) {
-        let (name, arm) = (cost.arm.name(), &cost.arm);
-        if let Some(refusal) = &cost.refused {
-            self.problems.push(format!("{name}: {refusal}"));
+    fn add(&mut self, sample: &PathLengthSample) {
+        let (name, arm) = (sample.arm.name(), &sample.arm);
+        if let Some(error) = &sample.error {
+            self.problems.push(format!("{name}: {error}"));
             return;
         }
         let length = self.arms.entry(name).or_insert_with(|| Length {
             server: arm.server.clone(),
             load: arm.load.to_string(),
-            instructions_a_request: 0.0,
+            instructions_per_request: 0.0,
             spread: 0.0,
-            each_boot: Vec::new(),
+            per_boot: Vec::new(),
         });
-        length.each_boot.push(cost.nanoseconds as f64 / cost.requests as f64);
+        length.per_boot.push(sample.nanoseconds as f64 / sample.requests as f64);
     }
 }
 
 impl Length {
     fn finish(&mut self) {
-        let each = &self.each_boot;
+        let each = &self.per_boot;
         let mean = each.iter().sum::<f64>() / each.len() as f64;
-        let most = each.iter().copied().fold(f64::MIN, f64::max);
-        let least = each.iter().copied().fold(f64::MAX, f64::min);
-        (self.instructions_a_request, self.spread) = (mean, (most - least) / mean);
+        let max = each.iter().copied().fold(f64::MIN, f64::max);
+        let min = each.iter().copied().fold(f64::MAX, f64::min);
+        (self.instructions_per_request, self.spread) = (mean, (max - min) / mean);
     }
 }
 
-/// What several arms have in common, in the order of the plan and each once.
-pub(crate) fn distinct(plan: &CostPlan, part: impl Fn(&CostArm) -> String) -> Vec<String> {
+/// Returns the distinct values of `part` over all arms, in the order of the plan.
+pub(crate) fn distinct(
+    plan: &PathLengthPlan,
+    part: impl Fn(&PathLengthArm) -> String,
+) -> Vec<String> {
     let mut all = Vec::new();
     for arm in &plan.arms {
         let it = part(arm);
@@ -144,8 +145,8 @@ pub(crate) fn distinct(plan: &CostPlan, part: impl Fn(&CostArm) -> String) -> Ve
     all
 }
 
-/// One row for each kernel and load, one column for each server.
-pub(crate) fn table(all: &[KernelLengths], plan: &CostPlan) -> String {
+/// Formats one row for each kernel and load, one column for each server.
+pub(crate) fn table(all: &[KernelLengths], plan: &PathLengthPlan) -> String {
     let servers = distinct(plan, |arm| arm.server.clone());
     let loads = distinct(plan, |arm| arm.load.to_string());
     let mut table = Table::new();
@@ -158,7 +159,7 @@ pub(crate) fn table(all: &[KernelLengths], plan: &CostPlan) -> String {
             let spread = arms.iter().flatten().map(|arm| arm.spread).fold(0.0, f64::max);
             let mut row =
                 vec![format!("{} ({})", kernel.kernel, kernel.package_version), load.clone()];
-            let cell = |arm: &Length| format!("{:.0}", arm.instructions_a_request);
+            let cell = |arm: &Length| format!("{:.0}", arm.instructions_per_request);
             row.extend(arms.iter().map(|arm| arm.map_or("-".to_owned(), cell)));
             row.push(format!("{:.2} %", spread * 100.0));
             table.add_row(row);
@@ -167,31 +168,31 @@ pub(crate) fn table(all: &[KernelLengths], plan: &CostPlan) -> String {
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{WHAT_IT_IS}\n{table}")
+    format!("{CAPTION}\n{table}")
 }
 
-/// One row for each way of having techniques, one column for each kernel and life: the
-/// instructions, and how many more they are than without the difference.
+/// Formats one row for each set of techniques, one column for each kernel and load: the
+/// instructions, and the change from the set that it is compared with.
 pub(crate) fn technique_table(all: &[KernelLengths]) -> String {
-    let lives = arms::lives();
+    let loads = path_length_arms::loads();
     let mut table = Table::new();
     let columns = all.iter().flat_map(|kernel| {
-        lives.iter().map(move |(life, _, load)| (kernel, life.as_str(), load.to_string()))
+        loads.iter().map(move |(name, _, load)| (kernel, name.as_str(), load.to_string()))
     });
     let columns: Vec<_> = columns.collect();
-    let header = columns.iter().map(|(kernel, life, _)| format!("{}, {life}", kernel.kernel));
+    let header = columns.iter().map(|(kernel, name, _)| format!("{}, {name}", kernel.kernel));
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["io_uring:tuned".to_owned()].into_iter().chain(header));
-    for way in arms::ways() {
-        let reference = arms::reference_of(&way.name);
-        let mut row = vec![way.name.clone()];
-        row.extend(columns.iter().map(|(kernel, life, load)| {
-            let find = |way: &str| {
-                let server = arms::technique_server(way, life);
-                Some(kernel.arms.get(&format!("{server}, {load}"))?.instructions_a_request)
+    for set in path_length_arms::technique_sets() {
+        let reference = path_length_arms::reference_of(&set.name);
+        let mut row = vec![set.name.clone()];
+        row.extend(columns.iter().map(|(kernel, name, load)| {
+            let find = |set: &str| {
+                let server = path_length_arms::server_name(set, name);
+                Some(kernel.arms.get(&format!("{server}, {load}"))?.instructions_per_request)
             };
-            match (find(&way.name), find(reference)) {
-                (Some(it), _) if way.name == reference => format!("{it:.0}"),
+            match (find(&set.name), find(reference)) {
+                (Some(it), _) if set.name == reference => format!("{it:.0}"),
                 (Some(it), Some(than)) => format!("{it:.0} {:+.2} %", (it / than - 1.0) * 100.0),
                 _ => "-".to_owned(),
             }
@@ -201,5 +202,5 @@ pub(crate) fn technique_table(all: &[KernelLengths]) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{WHAT_IT_IS}\n{table}")
+    format!("{CAPTION}\n{table}")
 }

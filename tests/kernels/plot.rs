@@ -1,9 +1,9 @@
-//! The path lengths as a page with one picture: a bar for each kernel, load and server.
+//! The path lengths as an HTML page: a bar for each kernel, load and server.
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::path_length::{KernelLengths, Length, WHAT_IT_IS, distinct};
-use crate::work::CostPlan;
+use crate::path_length::{CAPTION, KernelLengths, Length, distinct};
+use crate::work::PathLengthPlan;
 
 const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 250.0;
@@ -11,11 +11,11 @@ const RIGHT: f64 = 330.0;
 const BAR: f64 = 18.0;
 const GAP: f64 = 14.0;
 
-/// Told apart by everybody (Okabe and Ito), and in grey by their order.
+/// The colour-blind safe palette of Okabe and Ito.
 const COLOURS: &[&str] = &["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7"];
 
-/// The whole page; it needs nothing beside it.
-pub(crate) fn page(all: &[KernelLengths], plan: &CostPlan, compiler: &str) -> String {
+/// Returns a self-contained page.
+pub(crate) fn page(all: &[KernelLengths], plan: &PathLengthPlan, compiler: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -26,7 +26,7 @@ pub(crate) fn page(all: &[KernelLengths], plan: &CostPlan, compiler: &str) -> St
             }
             body {
                 h1 { "Path length by kernel" }
-                p { (WHAT_IT_IS) ". Counted by an emulated processor: no cache, no device and no waiting is in it. Shorter is less work." }
+                p { (CAPTION) ". Counted by an emulated CPU: caches, devices and waiting have no effect. Shorter is less work." }
                 (picture(all, plan))
                 p { "Compiled by " (compiler) ". " @for kernel in all { (kernel.kernel) ": " (kernel.package) " " (kernel.package_version) "; " } }
             }
@@ -35,13 +35,13 @@ pub(crate) fn page(all: &[KernelLengths], plan: &CostPlan, compiler: &str) -> St
     page.into_string()
 }
 
-/// One group of bars.
+/// The bars of one kernel and load.
 struct Group<'all> {
     label: String,
     bars: Vec<(usize, String, &'all Length)>,
 }
 
-fn groups<'all>(all: &'all [KernelLengths], plan: &CostPlan) -> Vec<Group<'all>> {
+fn groups<'all>(all: &'all [KernelLengths], plan: &PathLengthPlan) -> Vec<Group<'all>> {
     let servers = distinct(plan, |arm| arm.server.clone());
     let loads = distinct(plan, |arm| arm.load.to_string());
     let group = |kernel: &'all KernelLengths, load: &str| {
@@ -59,10 +59,10 @@ fn groups<'all>(all: &'all [KernelLengths], plan: &CostPlan) -> Vec<Group<'all>>
         .collect()
 }
 
-fn picture(all: &[KernelLengths], plan: &CostPlan) -> Markup {
+fn picture(all: &[KernelLengths], plan: &PathLengthPlan) -> Markup {
     let groups = groups(all, plan);
     let lengths = all.iter().flat_map(|kernel| kernel.arms.values());
-    let longest = lengths.map(|arm| arm.instructions_a_request).fold(1.0, f64::max);
+    let longest = lengths.map(|arm| arm.instructions_per_request).fold(1.0, f64::max);
     let width = |value: f64| value / longest * (WIDTH - LEFT - RIGHT);
     let tops = groups.iter().scan(30.0, |top, group| {
         let here = *top;
@@ -73,17 +73,17 @@ fn picture(all: &[KernelLengths], plan: &CostPlan) -> Markup {
     let bars: usize = groups.iter().map(|group| group.bars.len()).sum();
     let height = 40.0 + bars as f64 * BAR + groups.len() as f64 * GAP;
     html! {
-        svg viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label=(WHAT_IT_IS) {
-            title { (WHAT_IT_IS) }
-            text x=(LEFT) y="16" { (WHAT_IT_IS) }
+        svg viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label=(CAPTION) {
+            title { (CAPTION) }
+            text x=(LEFT) y="16" { (CAPTION) }
             @for (group, top) in groups.iter().zip(tops) {
                 text x=(LEFT - 8.0) y=(top + BAR) text-anchor="end" { (group.label) }
                 @for (row, (index, name, arm)) in group.bars.iter().enumerate() {
                     @let y = top + row as f64 * BAR;
-                    @let length = width(arm.instructions_a_request);
+                    @let length = width(arm.instructions_per_request);
                     rect x=(LEFT) y=(y) width={ (format!("{length:.1}")) } height=(BAR - 3.0) fill=(COLOURS[index % COLOURS.len()]) {}
                     text x={ (format!("{:.1}", LEFT + length + 6.0)) } y=(y + BAR - 6.0) {
-                        (format!("{:.0}", arm.instructions_a_request)) " · " (name)
+                        (format!("{:.0}", arm.instructions_per_request)) " · " (name)
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! What the matrix has found, for people and for machines.
+//! The summary of the matrix, as JSON and as a table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::work::{Observation, SuiteResult};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// `bounded`, `all`, or the kernels that were named.
+    /// `bounded`, `all`, or the names of the kernels.
     pub(crate) form: String,
     pub(crate) acceleration: &'static str,
     pub(crate) compiler: String,
-    /// From the first boot to the end of the last, in seconds.
+    /// Seconds from the start of the first boot to the end of the last.
     pub(crate) took_s: f64,
     pub(crate) kernels: Vec<KernelSummary>,
 }
@@ -29,7 +29,6 @@ pub(crate) struct KernelSummary {
     pub(crate) took_s: f64,
     pub(crate) observations: BTreeMap<String, Observation>,
     pub(crate) suites: Vec<SuiteResult>,
-    /// Everything that is not as it should be.
     pub(crate) problems: Vec<String>,
 }
 
@@ -51,16 +50,16 @@ impl KernelSummary {
         self.problems.is_empty()
     }
 
-    /// What `serve --backend auto` takes when root asks.
+    /// Returns the backend that `serve --backend auto` chooses for root.
     fn auto(&self) -> String {
-        let said = self.observations.get("serve auto, root").and_then(|it| {
-            it.says.iter().find_map(|line| line.strip_prefix("listening · ")?.split(" · ").next())
+        let backend = self.observations.get("serve auto, root").and_then(|it| {
+            it.stderr.iter().find_map(|line| line.strip_prefix("listening · ")?.split(" · ").next())
         });
-        said.unwrap_or("-").to_owned()
+        backend.unwrap_or("-").to_owned()
     }
 
-    fn tests(&self, of: &str) -> String {
-        let suites = self.suites.iter().filter(|suite| suite.name.starts_with(of));
+    fn tests(&self, prefix: &str) -> String {
+        let suites = self.suites.iter().filter(|suite| suite.name.starts_with(prefix));
         let (passed, failed, took) = suites.fold((0, 0, 0.0), |sum, suite| {
             (sum.0 + suite.passed, sum.1 + suite.failed, sum.2 + suite.took_s)
         });
@@ -75,7 +74,7 @@ impl Summary {
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
             "kernel",
             "package",
-            "auto takes",
+            "auto",
             "conformance",
             "engines",
             "situations",

@@ -1,12 +1,10 @@
-//! What the matrix needs of the machine.
+//! The tools that this suite needs on the host.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::common;
-
-/// Commands, and the Debian packages that they are in.
-const NEEDED: &[(&str, &str)] = &[
+/// Commands and their Debian packages.
+const REQUIRED_TOOLS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
@@ -17,16 +15,17 @@ const NEEDED: &[(&str, &str)] = &[
     ("dpkg-deb", "dpkg"),
 ];
 
-/// Whether everything is there. If not, the test of that name is skipped, and has said so.
+/// Returns true if all tools are installed. If not, reports that `test` is skipped.
 ///
 /// # Panics
-/// Under `CI=true`: there a test that is skipped has failed.
-pub(crate) fn are_there(test: &str) -> bool {
+/// If a tool is missing under `CI=true`.
+pub(crate) fn are_available(test: &str) -> bool {
     if !cfg!(target_arch = "x86_64") {
-        skip(test, "the guests are x86-64 machines, and their programs are built on one");
+        skip(test, "it needs an x86-64 host");
         return false;
     }
-    let missing = NEEDED.iter().find(|(command, _)| common::tool(test, command).is_none());
+    let missing =
+        REQUIRED_TOOLS.iter().find(|(command, _)| common::find_tool(test, command).is_none());
     if let Some((_, package)) = missing {
         println!("  (Debian: apt install {package})");
         return false;
@@ -38,20 +37,20 @@ pub(crate) fn are_there(test: &str) -> bool {
     false
 }
 
-/// Says that the test of that name is skipped, and why.
+/// Reports that `test` is skipped.
 ///
 /// # Panics
-/// Under `CI=true`: there a test that is skipped has failed.
-pub(crate) fn skip(test: &str, why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: {why}");
-    println!("skipped: {test}: {why}");
+/// Under `CI=true`.
+pub(crate) fn skip(test: &str, reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: {reason}");
+    println!("skipped: {test}: {reason}");
 }
 
 pub(crate) fn busybox() -> PathBuf {
-    common::tool("kernels", "busybox").expect("it was there")
+    common::find_tool("kernels", "busybox").expect("it was there")
 }
 
-/// Whether a program needs no interpreter, which is what a kernel alone can run (elf(5)).
+/// Returns true if a program has no interpreter segment (elf(5)).
 fn is_static(program: &std::path::Path) -> bool {
     const INTERPRETER: u32 = 3;
     let Ok(bytes) = std::fs::read(program) else { return false };
@@ -65,14 +64,14 @@ fn is_static(program: &std::path::Path) -> bool {
     (0..count as usize).all(|index| number(start + index * size, 4) != Some(INTERPRETER.into()))
 }
 
-/// Runs a command to its end; what it wrote, or what went wrong.
+/// Runs a command and returns its output.
 pub(crate) fn run(command: &mut Command) -> Result<Output, String> {
-    let what = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{what}: {error}"))?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(output);
     }
     let arguments: Vec<_> = command.get_args().map(|it| it.to_string_lossy()).collect();
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{what} {}: {}: {}", arguments.join(" "), output.status, said.trim()))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}: {}", arguments.join(" "), output.status, errors.trim()))
 }

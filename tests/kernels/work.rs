@@ -1,4 +1,4 @@
-//! What the host asks of a guest, and what the guest has found.
+//! The work that the host gives to a guest, and the results of the guest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,114 +6,114 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// All that a guest is to do, in this order.
+/// The work of a guest, in this order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Work {
-    /// Look at what the program says in each situation.
+    /// Run ringpoll in each situation and record its output.
     pub(crate) observe: bool,
     pub(crate) suites: Vec<Suite>,
-    pub(crate) cost: Option<CostPlan>,
-    /// The arms of a comparison; none is no comparison.
+    pub(crate) path_length: Option<PathLengthPlan>,
+    /// The arms of a comparison; empty for no comparison.
     pub(crate) compare: Vec<String>,
-    /// To show that the host finds it out.
-    pub(crate) misbehave: Option<Misbehaviour>,
+    /// A deliberate fault, which the host must detect.
+    pub(crate) fault: Option<GuestFault>,
 }
 
-/// A test program of ours.
+/// A test program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Suite {
     pub(crate) name: String,
-    /// In the guest.
+    /// Path in the guest.
     pub(crate) program: String,
     pub(crate) arguments: Vec<String>,
-    /// In seconds of the guest's.
+    /// Timeout in seconds of the guest's clock.
     pub(crate) limit_s: u64,
 }
 
-/// How the cost of a request is found.
+/// A measurement of the path length.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct CostPlan {
-    pub(crate) arms: Vec<CostArm>,
+pub(crate) struct PathLengthPlan {
+    pub(crate) arms: Vec<PathLengthArm>,
     pub(crate) warm_up_requests: u64,
-    /// So many connections, each with one request.
+    /// Requests with a connection each.
     pub(crate) requests: u64,
-    /// So many requests on connections that persist: each of them costs less.
-    pub(crate) persistent_requests: u64,
-    /// Until everything that the start has set off is over.
+    /// Requests on keep-alive connections.
+    pub(crate) keep_alive_requests: u64,
+    /// Pause before and after the measurement, until background work has ended.
     pub(crate) settle_ms: u64,
 }
 
 /// One server under one load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct CostArm {
-    /// What the server is called, whatever the load.
+pub(crate) struct PathLengthArm {
+    /// Name of the server without the load.
     pub(crate) server: String,
     pub(crate) variant: String,
-    /// `KEY=VALUE` of the configuration, each.
+    /// Configuration as `KEY=VALUE`.
     pub(crate) settings: Vec<String>,
-    pub(crate) load: CostLoad,
+    pub(crate) load: PathLengthLoad,
 }
 
-impl CostArm {
-    /// What is measured, under the name that the baseline has it by.
+impl PathLengthArm {
+    /// Returns the name of the arm, its key in the baseline.
     pub(crate) fn name(&self) -> String {
         format!("{}, {}", self.server, self.load)
     }
 }
 
-/// What is asked of it.
+/// A load for the path length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct CostLoad {
-    /// Whether connections persist; if not, each has one request.
+pub(crate) struct PathLengthLoad {
+    /// True for keep-alive connections, false for one request a connection.
     pub(crate) keep_alive: bool,
-    /// How many requests are under way at once.
-    pub(crate) at_once: usize,
+    /// Connections, each with one request in flight.
+    pub(crate) concurrency: usize,
 }
 
-impl fmt::Display for CostLoad {
+impl fmt::Display for PathLengthLoad {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.keep_alive { "keep-alive" } else { "churn" };
-        write!(formatter, "{kind}, {} at once", self.at_once)
+        write!(formatter, "{kind}, concurrency {}", self.concurrency)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Misbehaviour {
+pub(crate) enum GuestFault {
     /// The kernel panics.
     Panic,
-    /// Only a part of the frame is sent.
-    HalfAFrame,
+    /// Only a part of the message is sent.
+    TruncatedMessage,
     /// The work ends with this exit code.
     Exit(i32),
-    /// Nothing is ever said.
-    Silence,
+    /// The guest hangs.
+    Hang,
 }
 
-/// What a guest has found.
+/// The results of a guest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     /// `uname -r`
     pub(crate) release: String,
     /// `/proc/version`
     pub(crate) version: String,
-    /// By situation.
+    /// By name of the situation.
     pub(crate) observations: BTreeMap<String, Observation>,
     pub(crate) suites: Vec<SuiteResult>,
-    pub(crate) costs: Vec<Cost>,
-    /// How the comparison ended, if one was asked for.
+    pub(crate) path_lengths: Vec<PathLengthSample>,
+    /// Exit code of the comparison.
     pub(crate) compared: Option<i32>,
 }
 
-/// What the program did in one situation.
+/// The behaviour of ringpoll in one situation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Observation {
-    /// `None` when it was killed.
+    /// Exit code; `None` if it was killed.
     pub(crate) exit: Option<i32>,
-    /// On standard error, line by line, without addresses.
-    pub(crate) says: Vec<String>,
-    /// Whether a request was answered.
-    pub(crate) answers: bool,
-    /// What the doctor wrote.
+    /// Lines of standard error, without addresses.
+    pub(crate) stderr: Vec<String>,
+    /// True if a request got a response.
+    pub(crate) serves: bool,
+    /// Output of `ringpoll doctor --json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) doctor: Option<Value>,
 }
@@ -121,24 +121,24 @@ pub(crate) struct Observation {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SuiteResult {
     pub(crate) name: String,
-    /// `None` when it did not end in time.
+    /// Exit code; `None` after a timeout.
     pub(crate) exit: Option<i32>,
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: Vec<String>,
-    /// What it said of the tests that failed, or at its end when it did not come to that.
+    /// Output of the failed tests, or the last lines if there is none.
     pub(crate) failures: Vec<String>,
     pub(crate) took_s: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Cost {
-    pub(crate) arm: CostArm,
+pub(crate) struct PathLengthSample {
+    pub(crate) arm: PathLengthArm,
     pub(crate) requests: u64,
-    /// Of all the server's tasks, kernel and user together; under icount one is one instruction.
+    /// CPU time of all tasks of the server, kernel and user; under icount 1 ns is one instruction.
     pub(crate) nanoseconds: u64,
-    /// The server's threads, the kernel's workers among them, when it was over.
+    /// Tasks of the server at the end, including the kernel's io_uring workers.
     pub(crate) tasks: u64,
-    /// Why there is no figure.
-    pub(crate) refused: Option<String>,
+    /// The reason if the measurement failed.
+    pub(crate) error: Option<String>,
 }

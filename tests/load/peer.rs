@@ -1,4 +1,4 @@
-//! A server that does just what a test wants, one connection after the other.
+//! A server whose behaviour each test defines. It serves one connection at a time.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use ringpoll::load::{Control, Outcome, Plan, Request, run};
 
-use crate::common::{PATIENCE, RESPONSE};
+use common::{EVENT_TIMEOUT, RESPONSE};
 
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    over: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Peer {
-    /// Lets `serve` have each connection, with its number, the first being 0. What `serve` keeps
-    /// stays open.
+    /// Calls `serve` with the number of each connection, starting at 0, and its stream, which
+    /// `serve` can keep open.
     pub(crate) fn start(serve: impl FnMut(usize, TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self::on(listener, serve)
@@ -30,29 +30,29 @@ impl Peer {
         mut serve: impl FnMut(usize, TcpStream) + Send + 'static,
     ) -> Self {
         let address = listener.local_addr().expect("a bound address");
-        let over = Arc::new(AtomicBool::new(false));
-        let is_over = Arc::clone(&over);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stopped);
         let accept = move || {
             for number in 0.. {
-                let (stream, _) = listener.accept().expect("connections come");
+                let (stream, _) = listener.accept().expect("a connection");
                 if is_over.load(Ordering::Relaxed) {
                     break;
                 }
-                stream.set_read_timeout(Some(PATIENCE)).expect("a length of time");
+                stream.set_read_timeout(Some(EVENT_TIMEOUT)).expect("a valid timeout");
                 serve(number, stream);
             }
         };
-        Self { address, over, thread: Some(thread::spawn(accept)) }
+        Self { address, stopped, thread: Some(thread::spawn(accept)) }
     }
 
-    /// Ends it, and whatever `serve` kept.
+    /// Stops the server and closes the streams that `serve` has kept open.
     pub(crate) fn end(mut self) {
-        self.join().expect("the peer does not panic");
+        self.join().expect("the server does not panic");
     }
 
     fn join(&mut self) -> thread::Result<()> {
-        self.over.store(true, Ordering::Relaxed);
-        // It waits for a connection; if it has panicked, nobody does.
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the accept. The connect fails if the thread has panicked.
         let _ = TcpStream::connect(self.address);
         self.thread.take().map_or(Ok(()), JoinHandle::join)
     }
@@ -64,49 +64,49 @@ impl Drop for Peer {
     }
 }
 
-/// Reads a request up to its end. Returns how many bytes came with the last piece.
+/// Reads one request. Returns the number of bytes of the last read.
 pub(crate) fn read_request(stream: &mut TcpStream) -> usize {
-    let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+    let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
     loop {
-        let count = stream.read(&mut piece).expect("a request comes");
-        assert_ne!(count, 0, "the client ends before its request does");
-        request.extend_from_slice(&piece[..count]);
+        let count = stream.read(&mut buffer).expect("a request");
+        assert_ne!(count, 0, "the client closed before the end of its request");
+        request.extend_from_slice(&buffer[..count]);
         if request.ends_with(b"\r\n\r\n") {
             return count;
         }
     }
 }
 
-/// Answers rightly, and ends as the documents do.
-pub(crate) fn answer(stream: TcpStream) {
-    answer_with(stream, RESPONSE);
+/// Sends the correct response and closes the send side, like the reference programs.
+pub(crate) fn respond(stream: TcpStream) {
+    respond_with(stream, RESPONSE);
 }
 
-pub(crate) fn answer_with(mut stream: TcpStream, bytes: &[u8]) {
+pub(crate) fn respond_with(mut stream: TcpStream, bytes: &[u8]) {
     read_request(&mut stream);
-    // The client may be gone already where the test wants it to lose its patience.
+    // The client may have timed out and closed the connection.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-/// A plan for tests: a number of requests, four at a time, without a warm-up, and with a patience
-/// that no machine is too slow for.
+/// A plan of `requests` requests on four connections, without a warm-up, and with a timeout that
+/// suits a slow machine.
 pub(crate) fn plan(target: SocketAddr, requests: u64) -> Plan {
     Plan {
         connections: 4,
         requests: Some(requests),
         duration: None,
         warm_up: Duration::ZERO,
-        timeout: PATIENCE,
+        timeout: EVENT_TIMEOUT,
         ..Plan::new(target, request())
     }
 }
 
 pub(crate) fn request() -> Request {
-    Request::get("/", "a", &[]).expect("it makes sense")
+    Request::get("/", "a", &[]).expect("a valid request")
 }
 
-/// What comes of a plan that can begin.
+/// Runs a valid plan.
 pub(crate) fn outcome(plan: &Plan) -> Outcome {
     run(plan, &Control::new()).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -1,5 +1,5 @@
-//! Connections that persist: against our own engines, and against servers that end them, cut their
-//! answers off, or mix them up.
+//! Persistent connections, against the engines of this project and against servers that close
+//! connections, truncate responses or interleave them.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,61 +8,65 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringpoll::load::{
-    Control, FailureKind, KeptConnections, LONG_LIFE, Life, LoadError, Outcome, Pace, Plan, Rate,
-    Request, run, run_on,
+    ConnectionPool, Control, FailureKind, LONG_LIFETIME_REQUESTS, Lifetime, LoadError, Outcome,
+    Pace, Plan, Rate, Request, run, run_with_pool,
 };
-use ringpoll_backends::{Counters, KeepAlive, Replies, Variant, Worker};
+use ringpoll_backends::{Counters, KeepAlive, Responses, Variant, Worker};
 
-use crate::common::{RESPONSE, Served, engine, response};
 use crate::peer::{Peer, outcome, plan, read_request};
+use common::{RESPONSE, ServerThread, engine_is_available, response};
 
 const REQUESTS: u64 = 2000;
-const KEEP_ALIVE: Life = Life::Persistent { depth: 1 };
-const PIPELINED: Life = Life::Persistent { depth: 16 };
-const MIXED: Life = Life::Mixed { seed: 5 };
+const KEEP_ALIVE: Lifetime = Lifetime::Persistent { depth: 1 };
+const PIPELINED: Lifetime = Lifetime::Persistent { depth: 16 };
+const MIXED: Lifetime = Lifetime::Mixed { seed: 5 };
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
-const LAST: &[u8] =
+const RESPONSE_1_1: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
+const CLOSING_RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nHello, world!";
 
-fn persistent(target: SocketAddr, requests: u64, life: Life) -> Plan {
-    let request = Request::get_persistent("/", "a", &[]).expect("it makes sense");
-    Plan { request, life, ..plan(target, requests) }
+fn persistent(target: SocketAddr, requests: u64, lifetime: Lifetime) -> Plan {
+    let request = Request::get_persistent("/", "a", &[]).expect("a valid request");
+    Plan { request, lifetime, ..plan(target, requests) }
 }
 
 fn engines(test: &str) -> impl Iterator<Item = Variant> {
-    Variant::ALL.iter().copied().filter(move |&variant| engine(test, variant))
+    Variant::ALL.iter().copied().filter(move |&variant| engine_is_available(test, variant))
 }
 
-/// One of our own servers, with connections that persist for so many requests; 0 is no limit.
-fn served(variant: Variant, body_bytes: usize, requests_per_connection: u64) -> Served {
-    Served::start(variant, |worker: &mut Worker| {
-        let replies = Replies::new(response(body_bytes).into()).expect("a response");
-        let keep_alive = KeepAlive::new(replies.into());
+/// Starts an engine with keep-alive; 0 requests per connection is no limit.
+fn serve_keep_alive(
+    variant: Variant,
+    body_bytes: usize,
+    requests_per_connection: u64,
+) -> ServerThread {
+    ServerThread::start(variant, |worker: &mut Worker| {
+        let responses = Responses::new(response(body_bytes).into()).expect("a response");
+        let keep_alive = KeepAlive::new(responses.into());
         worker.keep_alive = Some(KeepAlive { requests_per_connection, ..keep_alive });
         worker.send_more = true;
     })
 }
 
-/// Client and server agree, but for the two requests that are asked first.
+/// Checks that client and server counts agree, except for two requests for the references.
 fn assert_agreed(variant: Variant, outcome: &Outcome, counters: &Counters) {
     assert!(outcome.is_clean(), "{variant}: {:?}", outcome.failures);
-    assert_eq!((outcome.begun, outcome.completed), (REQUESTS, REQUESTS), "{variant}");
+    assert_eq!((outcome.started, outcome.completed), (REQUESTS, REQUESTS), "{variant}");
     assert_eq!(outcome.uncorrected.len(), REQUESTS);
     assert_eq!(counters.requests, REQUESTS + 2, "{variant}");
     assert_eq!(counters.accepted, outcome.connections_opened + 2, "{variant}");
 }
 
 #[test]
-fn client_and_server_agree_on_connections_that_persist() {
-    for variant in engines("client_and_server_agree_on_connections_that_persist") {
-        for life in [KEEP_ALIVE, PIPELINED] {
-            let served = served(variant, 13, 0);
-            let outcome = outcome(&persistent(served.address, REQUESTS, life));
-            let (report, left_open) = served.stopped();
+fn client_and_server_counts_agree_on_persistent_connections() {
+    for variant in engines("client_and_server_counts_agree_on_persistent_connections") {
+        for lifetime in [KEEP_ALIVE, PIPELINED] {
+            let served = serve_keep_alive(variant, 13, 0);
+            let outcome = outcome(&persistent(served.address, REQUESTS, lifetime));
+            let (report, left_open) = served.stop_and_wait();
             assert_agreed(variant, &outcome, &report.counters);
-            assert_eq!((outcome.connections_opened, outcome.connections_ended), (4, 0));
-            assert_eq!(outcome.most_under_way, 4 * life.depth());
+            assert_eq!((outcome.connections_opened, outcome.connections_closed_by_server), (4, 0));
+            assert_eq!(outcome.max_in_flight, 4 * lifetime.depth());
             let length = outcome.reference.bytes().len() as u64;
             assert_eq!(outcome.bytes_received, REQUESTS * length);
             assert_eq!(left_open, 0, "{variant}");
@@ -71,28 +75,31 @@ fn client_and_server_agree_on_connections_that_persist() {
 }
 
 #[test]
-fn a_mixed_load_ends_its_connections_as_they_were_drawn() {
-    for variant in engines("a_mixed_load_ends_its_connections_as_they_were_drawn") {
-        let served = served(variant, 13, 0);
+fn mixed_load_closes_connections_after_their_planned_requests() {
+    for variant in engines("mixed_load_closes_connections_after_their_planned_requests") {
+        let served = serve_keep_alive(variant, 13, 0);
         let outcome = outcome(&persistent(served.address, REQUESTS, MIXED));
-        let (report, _) = served.stopped();
+        let (report, _) = served.stop_and_wait();
         assert_agreed(variant, &outcome, &report.counters);
-        // Four connections of one request to one of sixteen: five for twenty, more or less.
+        // On average five connections carry 20 requests: four carry one, the fifth carries 16.
         let opened = outcome.connections_opened;
         assert!((REQUESTS / 6..REQUESTS / 3).contains(&opened), "{opened}");
-        assert!(opened > REQUESTS / u64::from(LONG_LIFE));
-        assert_eq!(outcome.connections_ended, 0, "each has ended as it was to");
+        assert!(opened > REQUESTS / u64::from(LONG_LIFETIME_REQUESTS));
+        assert_eq!(
+            outcome.connections_closed_by_server, 0,
+            "the client has closed every connection"
+        );
     }
 }
 
 #[test]
-fn connections_are_opened_again_when_the_server_has_answered_enough() {
-    for variant in engines("connections_are_opened_again_when_the_server_has_answered_enough") {
-        for life in [KEEP_ALIVE, PIPELINED, MIXED] {
-            let served = served(variant, 13, 10);
-            let outcome = outcome(&persistent(served.address, REQUESTS, life));
-            let (report, _) = served.stopped();
-            assert!(outcome.is_clean(), "{variant}, {life:?}: {:?}", outcome.failures);
+fn connections_are_reopened_after_the_request_limit_of_the_server() {
+    for variant in engines("connections_are_reopened_after_the_request_limit_of_the_server") {
+        for lifetime in [KEEP_ALIVE, PIPELINED, MIXED] {
+            let served = serve_keep_alive(variant, 13, 10);
+            let outcome = outcome(&persistent(served.address, REQUESTS, lifetime));
+            let (report, _) = served.stop_and_wait();
+            assert!(outcome.is_clean(), "{variant}, {lifetime:?}: {:?}", outcome.failures);
             assert_eq!(outcome.completed, REQUESTS);
             assert!(outcome.connections_opened >= REQUESTS / 10, "{outcome:?}");
             assert_eq!(report.counters.accepted, outcome.connections_opened + 2, "{variant}");
@@ -101,12 +108,12 @@ fn connections_are_opened_again_when_the_server_has_answered_enough() {
 }
 
 #[test]
-fn large_answers_on_connections_that_persist_are_verified_whole() {
+fn large_responses_on_persistent_connections_are_verified() {
     const BODY_BYTES: usize = 1024 * 1024;
-    for variant in engines("large_answers_on_connections_that_persist_are_verified_whole") {
-        for life in [KEEP_ALIVE, Life::Persistent { depth: 2 }] {
-            let served = served(variant, BODY_BYTES, 0);
-            let outcome = outcome(&persistent(served.address, 40, life));
+    for variant in engines("large_responses_on_persistent_connections_are_verified") {
+        for lifetime in [KEEP_ALIVE, Lifetime::Persistent { depth: 2 }] {
+            let served = serve_keep_alive(variant, BODY_BYTES, 0);
+            let outcome = outcome(&persistent(served.address, 40, lifetime));
             assert!(outcome.is_clean(), "{variant}: {:?}", outcome.failures);
             assert_eq!(outcome.bytes_received, 40 * outcome.reference.bytes().len() as u64);
             assert_eq!(outcome.reference.body_bytes(), BODY_BYTES);
@@ -115,16 +122,19 @@ fn large_answers_on_connections_that_persist_are_verified_whole() {
 }
 
 #[test]
-fn at_a_rate_all_connections_take_part_and_batches_stay_together() {
-    for variant in engines("at_a_rate_all_connections_take_part_and_batches_stay_together") {
-        for life in [KEEP_ALIVE, PIPELINED, MIXED] {
-            let served = served(variant, 13, 0);
-            let pace = Pace::Rate(Rate::per_second(4000.0).unwrap());
-            let plan = Plan { pace, ..persistent(served.address, REQUESTS, life) };
+fn open_loop_uses_all_persistent_connections() {
+    for variant in engines("open_loop_uses_all_persistent_connections") {
+        for lifetime in [KEEP_ALIVE, PIPELINED, MIXED] {
+            let served = serve_keep_alive(variant, 13, 0);
+            let pace = Pace::OpenLoop(Rate::per_second(4000.0).unwrap());
+            let plan = Plan { pace, ..persistent(served.address, REQUESTS, lifetime) };
             let outcome = outcome(&plan);
-            assert_agreed(variant, &outcome, &served.stopped().0.counters);
-            assert_eq!((outcome.corrected.len(), outcome.lateness.len()), (REQUESTS, REQUESTS));
-            if life != MIXED {
+            assert_agreed(variant, &outcome, &served.stop_and_wait().0.counters);
+            assert_eq!(
+                (outcome.corrected.len(), outcome.scheduling_delay.len()),
+                (REQUESTS, REQUESTS)
+            );
+            if lifetime != MIXED {
                 assert_eq!(outcome.connections_opened, 4, "{variant}");
             }
         }
@@ -132,24 +142,24 @@ fn at_a_rate_all_connections_take_part_and_batches_stay_together() {
 }
 
 #[test]
-fn kept_connections_serve_the_next_run() {
-    let served = served(Variant::EpollLevel, 13, 0);
-    let kept = KeptConnections::new();
+fn pooled_connections_serve_the_next_run() {
+    let served = serve_keep_alive(Variant::EpollLevel, 13, 0);
+    let pool = ConnectionPool::new();
     let plan =
         Plan { warm_up: Duration::from_millis(20), ..persistent(served.address, 40, PIPELINED) };
-    let run = || run_on(&plan, &Control::new(), &kept).expect("it begins");
+    let run = || run_with_pool(&plan, &Control::new(), &pool).expect("the load runs");
     let (first, second) = (run(), run());
     assert!(first.is_clean() && second.is_clean(), "{first:?} {second:?}");
     // The first run has opened them in its warm-up.
     assert_eq!((first.connections_opened, second.connections_opened), (0, 0));
-    assert_eq!(kept.count(), 4);
-    drop(kept);
-    assert_eq!(served.stopped().0.counters.accepted, 8);
+    assert_eq!(pool.count(), 4);
+    drop(pool);
+    assert_eq!(served.stop_and_wait().0.counters.accepted, 8);
 }
 
-/// Serves each connection on a thread of its own: it is told the number of the connection, of
-/// which the first two are those that are asked first, and of the request on it.
-fn each_answer(
+/// Serves each connection on its own thread. `serve` gets the number of the connection, of which
+/// the first two fetch the reference responses, and the number of the request on it.
+fn serve_each_request(
     serve: impl Fn(usize, usize, &mut TcpStream) -> bool + Send + Sync + 'static,
 ) -> Peer {
     let serve = Arc::new(serve);
@@ -158,19 +168,20 @@ fn each_answer(
         std::thread::spawn(move || {
             stream.set_nodelay(true).expect("a TCP socket");
             for nth in 0.. {
-                if !has_request(&mut stream) || !serve(number, nth, &mut stream) {
+                if !read_request_bytewise(&mut stream) || !serve(number, nth, &mut stream) {
                     break;
                 }
             }
             let _ = stream.shutdown(Shutdown::Write);
-            // What still comes is read, so that nothing is destroyed by a reset.
+            // Reads the rest: closing with unread data sends a reset, which discards responses.
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         });
     })
 }
 
-/// Reads one request, byte by byte: the next one may be right behind it.
-fn has_request(stream: &mut TcpStream) -> bool {
+/// Reads one request and no byte of the next one, which may be pipelined. Returns false at the
+/// end of the stream.
+fn read_request_bytewise(stream: &mut TcpStream) -> bool {
     use std::io::Read;
     let (mut request, mut byte) = (Vec::new(), [0]);
     while !request.ends_with(b"\r\n\r\n") {
@@ -183,38 +194,39 @@ fn has_request(stream: &mut TcpStream) -> bool {
 }
 
 fn write(stream: &mut TcpStream, bytes: &[u8]) -> bool {
-    // The client may be gone where the test wants it to lose its patience.
+    // The client may have timed out and closed the connection.
     stream.write_all(bytes).is_ok()
 }
 
-/// Nothing follows.
-fn write_the_last(stream: &mut TcpStream, bytes: &[u8]) -> bool {
+/// Writes the last response of a connection.
+fn write_last(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     write(stream, bytes);
     false
 }
 
-/// The first answers are what all others are held against.
-fn first(number: usize, stream: &mut TcpStream) -> Option<bool> {
+/// Serves the requests for the reference responses.
+fn serve_probe(number: usize, stream: &mut TcpStream) -> Option<bool> {
     match number {
-        0 => Some(write(stream, ANSWER)),
-        1 => Some(write(stream, LAST)),
+        0 => Some(write(stream, RESPONSE_1_1)),
+        1 => Some(write(stream, CLOSING_RESPONSE)),
         _ => None,
     }
 }
 
 #[test]
-fn a_wrong_byte_in_the_third_answer_is_found() {
-    for (life, at) in [(KEEP_ALIVE, 20), (KEEP_ALIVE, ANSWER.len() - 1), (PIPELINED, 50)] {
-        let peer = each_answer(move |number, nth, stream| {
-            first(number, stream).unwrap_or_else(|| {
-                let mut answer = ANSWER.to_vec();
+fn wrong_byte_in_third_response_is_found() {
+    for (lifetime, at) in [(KEEP_ALIVE, 20), (KEEP_ALIVE, RESPONSE_1_1.len() - 1), (PIPELINED, 50)]
+    {
+        let peer = serve_each_request(move |number, nth, stream| {
+            serve_probe(number, stream).unwrap_or_else(|| {
+                let mut response = RESPONSE_1_1.to_vec();
                 if (number, nth) == (2, 2) {
-                    answer[at] ^= 1;
+                    response[at] ^= 1;
                 }
-                write(stream, &answer)
+                write(stream, &response)
             })
         });
-        let plan = Plan { connections: 1, ..persistent(peer.address, 60, life) };
+        let plan = Plan { connections: 1, ..persistent(peer.address, 60, lifetime) };
         let outcome = outcome(&plan);
         assert_eq!(outcome.failures.of(FailureKind::WrongBytes), 1, "{:?}", outcome.failures);
         assert_eq!((outcome.failures.total(), outcome.completed), (1, 59));
@@ -223,57 +235,65 @@ fn a_wrong_byte_in_the_third_answer_is_found() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_found() {
-    for (life, length) in [(KEEP_ALIVE, 1), (KEEP_ALIVE, ANSWER.len() - 1), (PIPELINED, 30)] {
-        let peer = each_answer(move |number, nth, stream| {
-            first(number, stream).unwrap_or_else(|| match (number, nth) {
-                (2, 2) => write_the_last(stream, &ANSWER[..length]),
-                _ => write(stream, ANSWER),
+fn truncated_response_is_found() {
+    for (lifetime, length) in
+        [(KEEP_ALIVE, 1), (KEEP_ALIVE, RESPONSE_1_1.len() - 1), (PIPELINED, 30)]
+    {
+        let peer = serve_each_request(move |number, nth, stream| {
+            serve_probe(number, stream).unwrap_or_else(|| match (number, nth) {
+                (2, 2) => write_last(stream, &RESPONSE_1_1[..length]),
+                _ => write(stream, RESPONSE_1_1),
             })
         });
-        let plan = Plan { connections: 1, ..persistent(peer.address, 60, life) };
+        let plan = Plan { connections: 1, ..persistent(peer.address, 60, lifetime) };
         let outcome = outcome(&plan);
-        assert_eq!(outcome.failures.of(FailureKind::EarlyEnd), 1, "{:?}", outcome.failures);
+        assert_eq!(outcome.failures.of(FailureKind::PrematureEof), 1, "{:?}", outcome.failures);
         assert_eq!((outcome.failures.total(), outcome.completed), (1, 59));
     }
 }
 
 #[test]
-fn a_server_that_ends_connections_between_answers_is_asked_again() {
-    // Whether it says so or not.
-    for (life, seventh) in [(KEEP_ALIVE, LAST), (KEEP_ALIVE, ANSWER), (PIPELINED, LAST)] {
-        let peer = each_answer(move |number, nth, stream| {
-            first(number, stream).unwrap_or_else(|| match nth {
-                6 => write_the_last(stream, seventh),
-                _ => write(stream, ANSWER),
+fn request_is_sent_again_after_close_between_responses() {
+    // With and without `Connection: close`.
+    for (lifetime, seventh) in
+        [(KEEP_ALIVE, CLOSING_RESPONSE), (KEEP_ALIVE, RESPONSE_1_1), (PIPELINED, CLOSING_RESPONSE)]
+    {
+        let peer = serve_each_request(move |number, nth, stream| {
+            serve_probe(number, stream).unwrap_or_else(|| match nth {
+                6 => write_last(stream, seventh),
+                _ => write(stream, RESPONSE_1_1),
             })
         });
-        let plan = Plan { connections: 1, ..persistent(peer.address, 70, life) };
+        let plan = Plan { connections: 1, ..persistent(peer.address, 70, lifetime) };
         let outcome = outcome(&plan);
         assert!(outcome.is_clean(), "{:?}", outcome.failures);
         assert_eq!((outcome.completed, outcome.connections_opened), (70, 10));
-        assert!((9..=10).contains(&outcome.connections_ended), "{}", outcome.connections_ended);
+        assert!(
+            (9..=10).contains(&outcome.connections_closed_by_server),
+            "{}",
+            outcome.connections_closed_by_server
+        );
     }
 }
 
 #[test]
-fn a_server_that_ends_a_connection_without_an_answer_fails() {
-    let peer = each_answer(|number, _, stream| first(number, stream).unwrap_or(false));
+fn close_without_any_response_is_a_failure() {
+    let peer = serve_each_request(|number, _, stream| serve_probe(number, stream).unwrap_or(false));
     let plan = Plan { connections: 1, ..persistent(peer.address, 5, KEEP_ALIVE) };
     let outcome = outcome(&plan);
-    assert_eq!(outcome.failures.of(FailureKind::EarlyEnd), 5, "{:?}", outcome.failures);
+    assert_eq!(outcome.failures.of(FailureKind::PrematureEof), 5, "{:?}", outcome.failures);
     assert_eq!((outcome.completed, outcome.connections_opened), (0, 5));
 }
 
 #[test]
-fn pipelined_answers_that_change_places_are_found() {
-    let peer = each_answer(|number, nth, stream| {
-        let (head, body) = ANSWER.split_at(ANSWER.len() - 13);
-        first(number, stream).unwrap_or_else(|| match (number, nth) {
-            // The head of the fifth comes before the body of the fourth.
+fn interleaved_pipelined_responses_are_found() {
+    let peer = serve_each_request(|number, nth, stream| {
+        let (head, body) = RESPONSE_1_1.split_at(RESPONSE_1_1.len() - 13);
+        serve_probe(number, stream).unwrap_or_else(|| match (number, nth) {
+            // The head of the fifth response precedes the body of the fourth.
             (2, 3) => write(stream, head),
             (2, 4) => write(stream, &[head, body, body].concat()),
-            _ => write(stream, ANSWER),
+            _ => write(stream, RESPONSE_1_1),
         })
     });
     let plan = Plan { connections: 1, ..persistent(peer.address, 64, PIPELINED) };
@@ -283,11 +303,11 @@ fn pipelined_answers_that_change_places_are_found() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_is_found() {
-    let peer = each_answer(|number, nth, stream| {
-        first(number, stream).unwrap_or_else(|| match (number, nth) {
-            (2, 9) => write(stream, &[ANSWER, ANSWER].concat()),
-            _ => write(stream, ANSWER),
+fn unsolicited_response_is_found() {
+    let peer = serve_each_request(|number, nth, stream| {
+        serve_probe(number, stream).unwrap_or_else(|| match (number, nth) {
+            (2, 9) => write(stream, &[RESPONSE_1_1, RESPONSE_1_1].concat()),
+            _ => write(stream, RESPONSE_1_1),
         })
     });
     let plan = Plan { connections: 1, ..persistent(peer.address, 10, KEEP_ALIVE) };
@@ -296,55 +316,58 @@ fn an_answer_that_nobody_asked_for_is_found() {
 }
 
 #[test]
-fn a_server_that_stops_answering_is_timed_out() {
-    let peer = each_answer(|number, nth, stream| {
-        first(number, stream).unwrap_or_else(|| {
+fn server_that_stops_responding_times_out() {
+    let peer = serve_each_request(|number, nth, stream| {
+        serve_probe(number, stream).unwrap_or_else(|| {
             if (number, nth) == (2, 5) {
-                // It reads on, and says nothing.
-                while has_request(stream) {}
+                // Reads requests without a response.
+                while read_request_bytewise(stream) {}
                 return false;
             }
-            write(stream, ANSWER)
+            write(stream, RESPONSE_1_1)
         })
     });
     let timeout = Duration::from_secs(1);
     let plan = Plan { connections: 1, timeout, ..persistent(peer.address, 40, PIPELINED) };
     let outcome = outcome(&plan);
-    // All that were under way there waited as long.
+    // All requests in flight on the connection time out.
     let failed = outcome.failures.of(FailureKind::Timeout);
     assert!((1..=16).contains(&failed), "{:?}", outcome.failures);
     assert_eq!((failed, outcome.completed + failed), (outcome.failures.total(), 40));
 }
 
 #[test]
-fn servers_whose_answers_have_no_length_are_refused() {
-    for (answer, says) in [
-        (&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..], "chunked"),
+fn response_without_length_is_refused() {
+    for (bytes, reason) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..],
+            "Transfer-Encoding",
+        ),
         (b"HTTP/1.1 200 OK\r\n\r\nHello", "no Content-Length"),
         (b"Hello", "no Content-Length"),
     ] {
         let peer = Peer::start(move |_, mut stream| {
             read_request(&mut stream);
-            let _ = stream.write_all(answer);
+            let _ = stream.write_all(bytes);
             let _ = stream.shutdown(Shutdown::Write);
         });
         let refused = run(&persistent(peer.address, 1, KEEP_ALIVE), &Control::new());
-        let Err(LoadError::FirstAnswer(_, problem)) = refused else { panic!("{refused:?}") };
-        assert!(problem.to_string().contains(says), "{problem}");
+        let Err(LoadError::FirstResponse(_, problem)) = refused else { panic!("{refused:?}") };
+        assert!(problem.to_string().contains(reason), "{problem}");
     }
 }
 
 #[test]
-fn a_server_that_closes_each_connection_is_found_out() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    let peer = each_answer(move |_, _, stream| {
+fn server_that_closes_every_connection_is_reported() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let peer = serve_each_request(move |_, _, stream| {
         count.fetch_add(1, Ordering::Relaxed);
-        write_the_last(stream, RESPONSE)
+        write_last(stream, RESPONSE)
     });
     let outcome = outcome(&persistent(peer.address, 40, PIPELINED));
     assert!(outcome.is_clean(), "{:?}", outcome.failures);
     assert_eq!((outcome.completed, outcome.connections_opened), (40, 40));
-    assert!(outcome.reference.announces_end());
-    assert_eq!(asked.load(Ordering::Relaxed), 42);
+    assert!(outcome.reference.announces_close());
+    assert_eq!(requests.load(Ordering::Relaxed), 42);
 }

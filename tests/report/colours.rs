@@ -1,4 +1,4 @@
-//! The colours of the page can be told from what is behind them, light and dark.
+//! Contrast of the colours of the page, light and dark.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use ringpoll::report::html;
 
 use crate::fixture;
 
-/// The variables of each of the two schemes.
+/// Returns the colour variables of the light and the dark scheme.
 fn schemes(page: &str) -> [HashMap<String, [f64; 3]>; 2] {
     let (light, dark) = page.split_once("@media (prefers-color-scheme: dark)").unwrap();
     let dark = dark.split_once("}\n}").unwrap().0;
@@ -26,7 +26,7 @@ fn channels(hexadecimal: &str) -> [f64; 3] {
     })
 }
 
-/// As the Web Content Accessibility Guidelines have it.
+/// Returns the contrast ratio of the Web Content Accessibility Guidelines.
 fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
     let luminance = |[red, green, blue]: [f64; 3]| 0.2126 * red + 0.7152 * green + 0.0722 * blue;
     let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
@@ -39,11 +39,12 @@ fn text_and_marks_have_contrast_in_both_schemes() {
     for scheme in schemes(&page) {
         let text = ["text", "muted", "better", "worse", "same", "open"];
         let marks = ["arm-0", "arm-1", "arm-2", "arm-3", "arm-4", "noise"];
-        let least = text.map(|name| (name, 4.5)).into_iter().chain(marks.map(|name| (name, 3.0)));
-        for (name, least) in least {
-            for behind in ["card", "page"] {
-                let contrast = contrast(scheme[name], scheme[behind]);
-                assert!(contrast >= least, "{name} on {behind}: {contrast:.2}");
+        let minimums =
+            text.map(|name| (name, 4.5)).into_iter().chain(marks.map(|name| (name, 3.0)));
+        for (name, minimum) in minimums {
+            for background in ["card", "page"] {
+                let contrast = contrast(scheme[name], scheme[background]);
+                assert!(contrast >= minimum, "{name} on {background}: {contrast:.2}");
             }
         }
     }

@@ -1,93 +1,126 @@
-//! From a result to a file and back; and files that are no results.
+//! Reading of result files: valid, invalid, and of other versions.
 
 use ringpoll::compare::terminal;
 use ringpoll::report::read;
-use ringpoll::report::result::{ComparisonResult, Outcome};
+use ringpoll::report::result::{ComparisonResult, Outcome, SCHEMA_VERSION};
 use serde_json::Value;
 
 use crate::fixture;
-use crate::program::{complaint, directory_with, printed, ringpoll};
+use crate::program::{directory_with, error_output, output_of, ringpoll};
 
-/// What a file was before it was broken, and what is then said of it.
-fn refusal(breaking: impl FnOnce(&mut ComparisonResult)) -> String {
+/// Returns the error of a result after this change.
+fn refusal(change: impl FnOnce(&mut ComparisonResult)) -> String {
     let mut result = fixture::two().clone();
-    breaking(&mut result);
+    change(&mut result);
     read::parse(&fixture::json(&result)).unwrap_err()
 }
 
 #[test]
-fn a_result_read_again_says_the_same() {
+fn file_renders_same_table_as_result() {
     for result in fixture::all() {
         let directory = directory_with(&[("result.json", result)]);
-        let table = printed(&mut ringpoll(directory.path(), &["report", "result.json"]));
+        let table = output_of(&mut ringpoll(directory.path(), &["report", "result.json"]));
         assert_eq!(table, terminal::render(result, None));
-        assert!(table.starts_with(&result.sentence));
+        assert!(table.starts_with(&result.conclusion));
     }
 }
 
 #[test]
-fn a_result_can_come_from_standard_input() {
+fn dash_reads_standard_input() {
     let result = fixture::two();
     let directory = directory_with(&[("result.json", result)]);
     let mut command = ringpoll(directory.path(), &["report", "-"]);
     command.stdin(std::fs::File::open(directory.path().join("result.json")).unwrap());
-    assert_eq!(printed(&mut command), terminal::render(result, None));
+    assert_eq!(output_of(&mut command), terminal::render(result, None));
 }
 
 #[test]
-fn fields_of_a_later_program_are_no_obstacle() {
+fn unknown_fields_are_ignored() {
     let result = fixture::two();
     let mut value: Value = serde_json::from_str(&fixture::json(result)).unwrap();
     value["environment"]["moon_phase"] = "full".into();
-    assert_eq!(read::parse(&value.to_string()).unwrap().sentence, result.sentence);
+    assert_eq!(read::parse(&value.to_string()).unwrap().conclusion, result.conclusion);
 }
 
 #[test]
-fn another_version_is_refused_before_anything_else() {
-    let problem = refusal(|result| result.schema_version = 2);
-    assert!(problem.contains("schema version 2"), "{problem}");
-    let problem = read::parse(r#"{"schema_version": 7}"#).unwrap_err();
-    assert!(problem.contains("schema version 7"), "{problem}");
-}
-
-#[test]
-fn what_is_no_result_is_refused_with_its_name() {
+fn other_schema_versions_are_refused_with_advice() {
     let directory = tempfile::tempdir().unwrap();
-    for (text, says) in
-        [("{", "no JSON"), ("{}", "no schema_version"), ("[1]", "no schema_version")]
+    let old = SCHEMA_VERSION - 1;
+    for (version, advice) in [(old, "Run the comparison again."), (99, "Use a newer ringpoll.")] {
+        // The rest of the file is not checked.
+        let text = format!(r#"{{"schema_version": {version}}}"#);
+        std::fs::write(directory.path().join("other.json"), text).unwrap();
+        let error = error_output(&mut ringpoll(directory.path(), &["report", "other.json"]), 1);
+        let expected = format!(
+            "ringpoll report: other.json has schema version {version}; this ringpoll reads only \
+             {SCHEMA_VERSION}. {advice}\n"
+        );
+        assert_eq!(error, expected);
+    }
+    assert!(refusal(|result| result.schema_version = old).starts_with("has schema version"));
+}
+
+#[test]
+fn html_file_is_opened_before_results_are_read() {
+    let directory = directory_with(&[("result.json", fixture::two())]);
+    let run = |file: &str, page: &str, exit_code| {
+        let arguments = ["report", file, "--html", page];
+        error_output(&mut ringpoll(directory.path(), &arguments), exit_code)
+    };
+    let error = run("absent.json", "absent/page.html", 2);
+    assert!(error.starts_with("ringpoll: --html absent/page.html: cannot open"), "{error}");
+    // A failure leaves neither an empty new file nor a changed old one.
+    std::fs::write(directory.path().join("old.html"), "old").unwrap();
+    for page in ["new.html", "old.html"] {
+        let error = run("absent.json", page, 1);
+        assert!(error.starts_with("ringpoll report: cannot read absent.json"), "{error}");
+    }
+    assert!(!directory.path().join("new.html").exists());
+    let read = || std::fs::read_to_string(directory.path().join("old.html")).unwrap();
+    assert_eq!(read(), "old");
+    let arguments = ["report", "result.json", "--html", "old.html"];
+    assert_eq!(output_of(&mut ringpoll(directory.path(), &arguments)), "");
+    assert_eq!(read(), ringpoll::report::html::page(fixture::two()));
+}
+
+#[test]
+fn invalid_file_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    for (text, expected) in
+        [("{", "is not JSON"), ("{}", "no schema_version"), ("[1]", "no schema_version")]
     {
         std::fs::write(directory.path().join("other.json"), text).unwrap();
-        let complaint = complaint(&mut ringpoll(directory.path(), &["report", "other.json"]), 1);
-        assert!(complaint.contains("other.json") && complaint.contains(says), "{complaint}");
+        let error = error_output(&mut ringpoll(directory.path(), &["report", "other.json"]), 1);
+        assert!(error.contains("other.json") && error.contains(expected), "{error}");
     }
-    let complaint = complaint(&mut ringpoll(directory.path(), &["report", "absent.json"]), 1);
-    assert!(complaint.contains("absent.json"), "{complaint}");
+    let error = error_output(&mut ringpoll(directory.path(), &["report", "absent.json"]), 1);
+    assert!(error.contains("absent.json"), "{error}");
 }
 
 #[test]
-fn arms_that_are_not_there_are_refused() {
-    let breakings: [fn(&mut ComparisonResult); 6] = [
+fn invalid_arm_indices_are_refused() {
+    let changes: [fn(&mut ComparisonResult); 6] = [
         |result| result.arms.clear(),
         |result| result.outcome = Outcome::Winner { arm: 9 },
         |result| result.experiments[0].comparisons[0].baseline = 9,
-        |result| result.experiments[0].comparisons[0].contender = 9,
+        |result| result.experiments[0].comparisons[0].candidate = 9,
         |result| result.experiments[0].summaries[0].arm = 9,
         |result| result.experiments[0].rounds[0].arm = 9,
     ];
-    for breaking in breakings {
-        assert!(refusal(breaking).contains("arm"));
+    for change in changes {
+        assert!(refusal(change).contains("arm"));
     }
 }
 
 #[test]
-fn nothing_in_a_file_reaches_the_terminal_as_a_command() {
+fn control_characters_are_escaped() {
     let mut result = fixture::two().clone();
-    result.sentence = "\u{1b}]0;taken\u{7}over".to_owned();
+    result.conclusion = "\u{1b}]0;title\u{7}text".to_owned();
     result.arms[0].label = "a\u{9b}31mb".to_owned();
     let counters = result.experiments[0].rounds[0].counters.as_mut().unwrap();
     counters.counters.insert("\u{1b}[2J".to_owned(), 1);
     let read = read::parse(&fixture::json(&result)).unwrap();
-    assert_eq!(read.sentence, "\\u{1b}]0;taken\\u{7}over");
+    assert_eq!(read.conclusion, "\\u{1b}]0;title\\u{7}text");
     let counters = read.experiments[0].rounds[0].counters.as_ref().unwrap();
     assert!(counters.counters.contains_key("\\u{1b}[2J"));
     let text = terminal::render(&read, None);

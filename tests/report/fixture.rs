@@ -1,28 +1,29 @@
-//! Results that nobody measured, judged by the program's own judges.
+//! Results with synthetic rounds, analysed by ringpoll's own code.
 
 use std::sync::LazyLock;
 
 use hdrhistogram::Histogram;
+use ringpoll::compare::explanation;
 use ringpoll::compare::gates::{self, Evidence};
-use ringpoll::compare::judgement::{Margins, judge};
-use ringpoll::compare::metrics::{Against, all_metrics, deciding_metric};
-use ringpoll::compare::summary::{latency_of, summaries};
+use ringpoll::compare::metrics::{Contrast, all_metrics, primary_metric};
+use ringpoll::compare::summary::{encode_latency, summaries};
 use ringpoll::compare::sweep::{crossover, outcome};
-use ringpoll::compare::words;
+use ringpoll::compare::verdict::{Margins, decide};
 use ringpoll::report::result::{
-    Arm, ArmKind, BatchSize, ClientUse, Comparison, ComparisonResult, Control, Difference, Ended,
-    Experiment, Gate, LatencyPair, LoadDescription, Look, MachineUse, MetricResult, Point, Round,
-    SCHEMA_VERSION, ServerCounters, ServerUse, Setting, SweepValue, WorkingPoint,
+    Arm, ArmKind, BatchSize, ClientUsage, Comparison, ComparisonResult, Control, Difference,
+    Experiment, Gate, InterimAnalysis, LatencyPair, LoadDescription, LoadLevel, LoadLevelResult,
+    MachineUsage, MetricResult, Round, SCHEMA_VERSION, ServerCounters, ServerUsage, Setting,
+    StopReason, SweepValue,
 };
 
-use crate::surroundings::{environment, method, placement};
+use crate::environment::{environment, method, placement};
 
-const POINTS: [Point; 2] = [Point::FixedRate, Point::Saturated];
+const LOAD_LEVELS: [LoadLevel; 2] = [LoadLevel::FixedRate, LoadLevel::Saturation];
 pub(crate) const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
 const RATE: f64 = 15_000.0;
 const BLOCKS: usize = 8;
 
-/// What an arm costs beside the first, and what it does for it.
+/// Costs of an arm. `cpu` and `latency` are factors relative to the first arm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) label: &'static str,
@@ -38,7 +39,7 @@ pub(crate) const EDGE: Cost =
 pub(crate) const SINGLE_SHOT: Cost =
     Cost { label: "io_uring:single_shot", cpu: 0.87, latency: 1.08, system_calls: 1 };
 
-/// Evenly distributed over 0 to 1, the same each time.
+/// Reproducible uniform random numbers from 0 to 1.
 struct Noise(u64);
 
 impl Noise {
@@ -47,12 +48,12 @@ impl Noise {
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Near 1.
+    /// Returns a factor near 1.
     fn factor(&mut self, width: f64) -> f64 {
         1.0 + width * (self.next() + self.next() - 1.0)
     }
 
-    /// Latencies with a tail.
+    /// Returns latencies with a tail.
     fn latencies(&mut self, median_ns: f64) -> Histogram<u64> {
         let mut histogram = Histogram::new(3).unwrap();
         for _ in 0..1_500 {
@@ -64,29 +65,32 @@ impl Noise {
     }
 }
 
-fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, Point, usize), began: f64) -> Round {
-    let (arm, control, point, block) = at;
-    let saturated = point == Point::Saturated;
+fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, LoadLevel, usize), began: f64) -> Round {
+    let (arm, control, load_level, block) = at;
+    let saturated = load_level == LoadLevel::Saturation;
     let cpu_us = 24.0 * cost.cpu * noise.factor(0.03) * if saturated { 0.93 } else { 1.0 };
     let requests = if saturated { 0.6e6 / cpu_us } else { RATE * 0.6 } as u64;
     let cpu_ns = (requests as f64 * cpu_us * 1000.0) as u64;
     let median = if saturated { 1.6e6 } else { 9.0e4 } * cost.latency * noise.factor(0.05);
     let sent = noise.latencies(median);
-    let due = if saturated { sent.clone() } else { noise.latencies(median * 1.15) };
+    let corrected = if saturated { sent.clone() } else { noise.latencies(median * 1.15) };
     let wait = if cost.system_calls > 2 { "epoll_wait" } else { "io_uring_enter" };
     Round {
         arm,
         control,
-        point,
+        load_level,
         block,
-        backend: Some(cost.label.to_owned()),
+        engine: Some(cost.label.to_owned()),
         started_at_seconds: began,
         duration_ns: 600_000_000,
         slices: 12,
         requests,
         failures: Default::default(),
-        latency: LatencyPair { corrected: latency_of(&due), uncorrected: latency_of(&sent) },
-        server: ServerUse {
+        latency: LatencyPair {
+            corrected: encode_latency(&corrected),
+            uncorrected: encode_latency(&sent),
+        },
+        server: ServerUsage {
             cpu_ns,
             user_ns: cpu_ns / 8,
             system_ns: cpu_ns - cpu_ns / 8,
@@ -94,10 +98,10 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, Point, usize), began: 
             involuntary_switches: 12,
             tasks: 1,
             io_uring_tasks: 0,
-            busy: if saturated { 0.991 } else { cpu_ns as f64 / 6e8 },
+            cpu_utilization: if saturated { 0.991 } else { cpu_ns as f64 / 6e8 },
         },
         counters: Some(ServerCounters {
-            answered: requests,
+            responses: requests,
             system_calls: [
                 (wait.to_owned(), requests),
                 ("close".to_owned(), requests * (cost.system_calls - 1)),
@@ -105,29 +109,29 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, Point, usize), began: 
             .into(),
             counters: [("accepted".to_owned(), requests)].into(),
             events_per_wait: Some(2.4),
-            batch_sizes: vec![BatchSize { at_least: 1, waits: requests }],
+            batch_sizes: vec![BatchSize { min_events: 1, waits: requests }],
         }),
-        client: ClientUse {
+        client: ClientUsage {
             cpu_ns: 300_000_000,
-            busy: 0.5,
-            connections: 64,
-            connections_ended: 0,
-            most_late_ns: 90_000,
+            cpu_utilization: 0.5,
+            max_open_connections: 64,
+            connections_closed_by_server: 0,
+            max_scheduling_delay_ns: 90_000,
         },
-        machine: MachineUse::default(),
+        machine: MachineUsage::default(),
     }
 }
 
 fn rounds(noise: &mut Noise, costs: &[Cost]) -> Vec<Round> {
     let mut rounds: Vec<Round> = Vec::new();
     for block in 0..BLOCKS {
-        for point in POINTS {
-            let mut turns: Vec<(usize, bool)> = (0..costs.len()).map(|arm| (arm, false)).collect();
-            turns.push((0, true));
-            turns.rotate_left(block % costs.len());
-            for (arm, control) in turns {
+        for load_level in LOAD_LEVELS {
+            let mut order: Vec<(usize, bool)> = (0..costs.len()).map(|arm| (arm, false)).collect();
+            order.push((0, true));
+            order.rotate_left(block % costs.len());
+            for (arm, control) in order {
                 let began = rounds.len() as f64 * 0.84;
-                rounds.push(round(noise, costs[arm], (arm, control, point, block), began));
+                rounds.push(round(noise, costs[arm], (arm, control, load_level, block), began));
             }
         }
     }
@@ -145,7 +149,7 @@ fn arms(costs: &[Cost]) -> Vec<Arm> {
         label: cost.label.to_owned(),
         kind: ArmKind::Engine,
         command_line: ["ringpoll", "serve", "--backend", cost.label].map(str::to_owned).into(),
-        engine: Some(format!("{} as it says itself", cost.label)),
+        engine: Some(format!("engine {}", cost.label)),
         settings: vec![
             setting("backend", cost.label, "flag --set"),
             setting("server.backlog", "4096", "default"),
@@ -156,49 +160,50 @@ fn arms(costs: &[Cost]) -> Vec<Arm> {
     costs.iter().map(arm).collect()
 }
 
-/// Judges rounds as an experiment does.
-pub(crate) fn judged(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
-    let deciding = deciding_metric(&POINTS);
-    let results = |against: Against| -> Vec<MetricResult> {
-        let judge_it = |at| {
-            let decides = at == deciding && against != Against::Itself;
-            judge(&rounds, at, against, decides, 0.01, MARGINS, 7)
+/// Analyses rounds like an experiment.
+pub(crate) fn analysed(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
+    let primary = primary_metric(&LOAD_LEVELS);
+    let results = |contrast: Contrast| -> Vec<MetricResult> {
+        let decide_metric = |at| {
+            let decides = at == primary && contrast != Contrast::Control;
+            decide(&rounds, at, contrast, decides, 0.01, MARGINS, 7)
         };
-        all_metrics(&POINTS).into_iter().map(judge_it).collect()
+        all_metrics(&LOAD_LEVELS).into_iter().map(decide_metric).collect()
     };
-    let working_points: Vec<WorkingPoint> = POINTS
-        .map(|point| WorkingPoint {
-            point,
-            requests_per_second: (point == Point::FixedRate).then_some(RATE),
-            rate_origin: (point == Point::FixedRate)
-                .then(|| "60 % of what the slowest arm reached".to_owned()),
+    let load_levels: Vec<LoadLevelResult> = LOAD_LEVELS
+        .map(|load_level| LoadLevelResult {
+            load_level,
+            requests_per_second: (load_level == LoadLevel::FixedRate).then_some(RATE),
+            rate_origin: (load_level == LoadLevel::FixedRate)
+                .then(|| "60% of the throughput of the slowest arm".to_owned()),
         })
         .into();
-    let control = results(Against::Itself);
+    let control = results(Contrast::Control);
     let gates: Vec<Gate> = gates::gates(&Evidence {
         arms,
         placement: &placement(),
         optimised: true,
-        points: &working_points,
+        load_levels: &load_levels,
         rounds: &rounds,
         control: &control,
     });
-    let summaries = summaries(&rounds, arms.len(), &POINTS);
-    let comparison = |contender: usize| {
-        let mut metrics = results(Against::First(contender));
-        gates::apply(&gates, &mut metrics, contender);
-        let why = words::why(arms, &summaries, (0, contender), deciding.point);
-        let sentence = String::new();
-        let mut comparison = Comparison { baseline: 0, contender, metrics, sentence, why };
-        comparison.sentence = words::sentence_of_two(arms, &comparison, &working_points, 0.95);
+    let summaries = summaries(&rounds, arms.len(), &LOAD_LEVELS);
+    let comparison = |candidate: usize| {
+        let mut metrics = results(Contrast::WithBaseline(candidate));
+        gates::apply(&gates, &mut metrics, candidate);
+        let causes = explanation::causes(arms, &summaries, (0, candidate), primary.load_level);
+        let conclusion = String::new();
+        let mut comparison = Comparison { baseline: 0, candidate, metrics, conclusion, causes };
+        comparison.conclusion =
+            explanation::comparison_conclusion(arms, &comparison, &load_levels, 0.95);
         comparison
     };
     let comparisons: Vec<Comparison> = (1..arms.len()).map(comparison).collect();
-    let outcome = words::outcome(&comparisons, &gates);
+    let outcome = explanation::outcome(&comparisons, &gates);
     Experiment {
         load: LoadDescription {
             name: "churn".to_owned(),
-            text: "one connection a request, 64 at once at saturation".to_owned(),
+            description: "one connection per request, 64 connections at saturation".to_owned(),
             parameters: vec![Setting {
                 key: "connections".to_owned(),
                 value: "64".to_owned(),
@@ -208,33 +213,33 @@ pub(crate) fn judged(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
         },
         sweep: None,
         ladder: None,
-        working_points,
-        sentence: words::sentence(arms, &comparisons, &gates, outcome),
+        load_levels,
+        conclusion: explanation::experiment_conclusion(arms, &comparisons, &gates, outcome),
         outcome,
         comparisons,
         control: Control { metrics: control },
         gates,
         summaries,
         rounds,
-        looks: vec![Look {
+        interim_analyses: vec![InterimAnalysis {
             blocks: BLOCKS,
-            information: 1.0,
+            information_fraction: 1.0,
             nominal_confidence: 0.95,
-            ended: true,
+            stopped: true,
         }],
-        ended: Ended::Decided,
+        stop_reason: StopReason::Decided,
         notes: Vec::new(),
     }
 }
 
-fn around(arms: Vec<Arm>, experiments: Vec<Experiment>) -> ComparisonResult {
+fn comparison_result(arms: Vec<Arm>, experiments: Vec<Experiment>) -> ComparisonResult {
     let values = arms.iter().map(|arm| Some(arm.label.clone())).collect();
     ComparisonResult {
         schema_version: SCHEMA_VERSION,
         started_at: "2026-01-31T12:00:00Z".to_owned(),
         duration_seconds: 58.25,
         command_line: vec!["ringpoll".to_owned(), "compare".to_owned()],
-        sentence: experiments[0].sentence.clone(),
+        conclusion: experiments[0].conclusion.clone(),
         outcome: outcome(&experiments),
         environment: environment(),
         method: method(),
@@ -245,20 +250,20 @@ fn around(arms: Vec<Arm>, experiments: Vec<Experiment>) -> ComparisonResult {
     }
 }
 
-/// A comparison of these, the first being the baseline.
+/// Returns a comparison of these arms.
 pub(crate) fn result(costs: &[Cost], seed: u64) -> ComparisonResult {
     let arms = arms(costs);
-    let experiment = judged(&arms, rounds(&mut Noise(seed), costs));
-    around(arms, vec![experiment])
+    let experiment = analysed(&arms, rounds(&mut Noise(seed), costs));
+    comparison_result(arms, vec![experiment])
 }
 
-/// A comparison of one engine with another, of three, under several numbers of connections, and a
-/// ladder: judging takes time, so each is judged once.
+/// Returns results of two arms, of three arms, of a sweep and of a ladder. Each is computed once,
+/// because the analysis takes time.
 pub(crate) fn all() -> [&'static ComparisonResult; 4] {
     [two(), three(), swept(), crate::ladder::result()]
 }
 
-/// Two arms.
+/// Returns a result of two arms.
 pub(crate) fn two() -> &'static ComparisonResult {
     static TWO: LazyLock<ComparisonResult> = LazyLock::new(|| result(&[LEVEL, SINGLE_SHOT], 3));
     &TWO
@@ -270,16 +275,16 @@ fn three() -> &'static ComparisonResult {
     &THREE
 }
 
-/// Two loads, under which the second arm is better and worse than the first.
+/// Returns a result of two loads. The second arm is better with one and worse with the other.
 pub(crate) fn two_loads() -> &'static ComparisonResult {
     static LOADS: LazyLock<ComparisonResult> = LazyLock::new(|| {
         let arms = arms(&[LEVEL, SINGLE_SHOT]);
         let loads = [("churn", 0.87), ("keep-alive", 1.09)].into_iter().zip(3..);
         let experiments = loads.map(|((name, cpu), seed)| {
             let costs = [LEVEL, Cost { cpu, ..SINGLE_SHOT }];
-            let mut experiment = judged(&arms, rounds(&mut Noise(seed), &costs));
+            let mut experiment = analysed(&arms, rounds(&mut Noise(seed), &costs));
             experiment.load.name = name.to_owned();
-            experiment.load.text = format!("what {name} is");
+            experiment.load.description = format!("description of {name}");
             experiment
         });
         let mut experiments: Vec<Experiment> = experiments.collect();
@@ -288,20 +293,19 @@ pub(crate) fn two_loads() -> &'static ComparisonResult {
             value: "true".to_owned(),
             origin: "load".to_owned(),
         });
-        let sentence = words::sentence_of_loads(&experiments);
-        ComparisonResult { sentence, ..around(arms.clone(), experiments) }
+        let conclusion = explanation::overall_conclusion(&experiments);
+        ComparisonResult { conclusion, ..comparison_result(arms.clone(), experiments) }
     });
     &LOADS
 }
 
-/// Several values of a sweep.
+/// Returns the result of a sweep.
 pub(crate) fn swept() -> &'static ComparisonResult {
     static SWEPT: LazyLock<ComparisonResult> = LazyLock::new(sweep);
     &SWEPT
 }
 
-/// A comparison of two under several numbers of connections; the second gets the better of the
-/// first with many of them.
+/// Compares two arms with several numbers of connections. The second is better with many.
 fn sweep() -> ComparisonResult {
     let values = [("1", 1.09), ("16", 1.03), ("64", 0.998), ("256", 0.93), ("1024", 0.87)];
     let arms = arms(&[LEVEL, SINGLE_SHOT]);
@@ -310,36 +314,36 @@ fn sweep() -> ComparisonResult {
         .zip(1..)
         .map(|((value, cpu), seed)| {
             let costs = [LEVEL, Cost { cpu, ..SINGLE_SHOT }];
-            let mut experiment = judged(&arms, rounds(&mut Noise(seed), &costs));
+            let mut experiment = analysed(&arms, rounds(&mut Noise(seed), &costs));
             let swept = SweepValue { key: "connections".to_owned(), value: value.to_owned() };
             experiment.load.parameters[0].value = value.to_owned();
             experiment.sweep = Some(swept);
             experiment
         })
         .collect();
-    let map = crossover("connections", &arms, &experiments, &POINTS);
-    let mut result = around(arms, experiments);
-    result.sentence = map.sentence.clone();
+    let map = crossover("connections", &arms, &experiments, &LOAD_LEVELS);
+    let mut result = comparison_result(arms, experiments);
+    result.conclusion = map.conclusion.clone();
     result.crossover = Some(map);
     result
 }
 
-/// The same question on another kernel, where the second arm costs something else.
-pub(crate) fn on_kernel(release: &str, cpu: f64, seed: u64) -> ComparisonResult {
+/// Returns a result of the same comparison on another kernel, with another cost of the second arm.
+pub(crate) fn result_on_kernel(release: &str, cpu: f64, seed: u64) -> ComparisonResult {
     let mut result = result(&[LEVEL, Cost { cpu, ..SINGLE_SHOT }], seed);
     result.environment.kernel_release = release.to_owned();
     result
 }
 
-/// The same on an emulated processor.
-pub(crate) fn emulated(release: &str, cpu: f64, seed: u64) -> ComparisonResult {
-    let mut result = on_kernel(release, cpu, seed);
+/// Returns a result of the same comparison on an emulated CPU.
+pub(crate) fn result_on_emulated_cpu(release: &str, cpu: f64, seed: u64) -> ComparisonResult {
+    let mut result = result_on_kernel(release, cpu, seed);
     result.environment.cpu.model = "QEMU TCG CPU version 7.2.19".to_owned();
     result.environment.virtualisation = "a hypervisor".to_owned();
     result
 }
 
-/// As JSON, as `ringpoll compare --json` writes it.
+/// Returns the JSON that `ringpoll compare --json` writes.
 pub(crate) fn json(result: &ComparisonResult) -> String {
     serde_json::to_string_pretty(result).unwrap()
 }

@@ -1,34 +1,34 @@
-//! A ladder as it is told: one that nobody measured, judged by the program's own judges.
+//! Output of a ladder with synthetic rounds.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ringpoll::compare::experiment::Rules;
-use ringpoll::compare::ladder::{Climb, Ladder};
+use ringpoll::compare::experiment::ExperimentPlan;
+use ringpoll::compare::ladder::{Ladder, LadderAnalysis};
 use ringpoll::compare::terminal;
 use ringpoll::report::html;
 use ringpoll::report::read;
-use ringpoll::report::result::{ComparisonResult, Outcome, Point, Rung};
+use ringpoll::report::result::{ComparisonResult, LadderStepResult, LoadLevel, Outcome};
 use roxmltree::Node;
 use serde_json::Value;
 
 use crate::fixture::{self, Cost, MARGINS, SINGLE_SHOT};
 use crate::page::parsed;
 
-/// What each step of the ladder of io_uring costs beside the one below.
+/// CPU cost of each step of the io_uring ladder, relative to the previous step.
 const STEPS: [f64; 17] = [
     1.0, 0.97, 0.88, 0.82, 0.97, 0.95, 1.0, 1.0, 0.95, 0.99, 0.99, 1.02, 1.0, 0.999, 0.76, 0.8,
     0.98,
 ];
-/// What the kernel of the fixture does not have.
-const ABSENT: &str = "registered_ring";
+/// Technique that the kernel of the fixture does not support.
+const UNSUPPORTED: &str = "registered_ring";
 
 pub(crate) fn result() -> &'static ComparisonResult {
-    static RESULT: LazyLock<ComparisonResult> = LazyLock::new(climbed);
+    static RESULT: LazyLock<ComparisonResult> = LazyLock::new(fixture_ladder);
     &RESULT
 }
 
-fn climbed() -> ComparisonResult {
+fn fixture_ladder() -> ComparisonResult {
     let steps = Ladder::IoUring.steps();
     let mut cpu = 1.0;
     let costs: Vec<Cost> = steps
@@ -43,89 +43,89 @@ fn climbed() -> ComparisonResult {
     let mut features: Vec<String> = Vec::new();
     for (arm, step) in result.arms.iter_mut().zip(steps) {
         let technique = step.label.trim_start_matches("+ ");
-        features.extend((technique != ABSENT).then(|| technique.to_owned()));
+        features.extend((technique != UNSUPPORTED).then(|| technique.to_owned()));
         arm.kernel_features = features.clone();
     }
     let arms = result.arms.clone();
-    let climb = Climb::new(Ladder::IoUring, &arms);
-    let rules = Rules {
+    let analysis = LadderAnalysis::new(Ladder::IoUring, &arms);
+    let plan = ExperimentPlan {
         seed: 1,
         budget: Duration::ZERO,
-        most_blocks: 1,
+        max_blocks: 1,
         confidence: 0.95,
         margins: MARGINS,
-        points: vec![Point::FixedRate],
+        load_levels: vec![LoadLevel::FixedRate],
         rate: None,
-        claims: climb.claims(),
+        claims: analysis.claims(),
     };
     let experiment = &mut result.experiments[0];
-    climb.judge(experiment, &rules);
-    (result.sentence, result.outcome) = (experiment.sentence.clone(), experiment.outcome);
+    analysis.add_to(experiment, &plan);
+    (result.conclusion, result.outcome) = (experiment.conclusion.clone(), experiment.outcome);
     result
 }
 
-fn rungs(result: &ComparisonResult) -> &[Rung] {
-    &result.experiments[0].ladder.as_ref().unwrap().rungs
+fn steps_of(result: &ComparisonResult) -> &[LadderStepResult] {
+    &result.experiments[0].ladder.as_ref().unwrap().steps
 }
 
-fn is_of(class: &'static str) -> impl Fn(&Node) -> bool {
+fn has_class(class: &'static str) -> impl Fn(&Node) -> bool {
     move |node| node.attribute("class") == Some(class)
 }
 
 #[test]
-fn the_picture_has_a_bar_for_each_rung_as_long_as_its_ratio() {
+fn bar_length_is_ratio_to_first_step() {
     let result = result();
     let page = html::page(result);
     let document = parsed(&page);
-    let picture = document.descendants().find(is_of("plot ladder")).unwrap();
-    let bars: Vec<Node> = picture.descendants().filter(is_of("bar")).collect();
-    let whiskers = picture.descendants().filter(is_of("whisker")).count();
-    let in_force = rungs(result).iter().filter(|it| it.not_in_force.is_none()).count();
-    assert_eq!((bars.len(), whiskers, in_force), (16, 16, 16));
+    let picture = document.descendants().find(has_class("plot ladder")).unwrap();
+    let bars: Vec<Node> = picture.descendants().filter(has_class("bar")).collect();
+    let whiskers = picture.descendants().filter(has_class("whisker")).count();
+    let in_use = steps_of(result).iter().filter(|it| it.unused_reason.is_none()).count();
+    assert_eq!((bars.len(), whiskers, in_use), (16, 16, 16));
     let number = |bar: &Node, name: &str| bar.attribute(name).unwrap().parse::<f64>().unwrap();
-    let whole = number(&bars[0], "width");
+    let unit = number(&bars[0], "width");
     for bar in &bars[1..] {
-        let (long, ratio) = (number(bar, "width") / whole, number(bar, "data-value"));
-        assert!((long - ratio).abs() < 0.001, "{long} for {ratio}");
+        let (length, ratio) = (number(bar, "width") / unit, number(bar, "data-value"));
+        assert!((length - ratio).abs() < 0.001, "{length} for {ratio}");
     }
     let labels: Vec<&str> =
-        picture.descendants().filter(is_of("label")).map(|it| it.text().unwrap()).collect();
+        picture.descendants().filter(has_class("label")).map(|it| it.text().unwrap()).collect();
     let arms: Vec<&str> = result.arms.iter().map(|it| it.label.as_str()).collect();
     assert_eq!(labels, arms);
 }
 
 #[test]
-fn a_rung_that_is_not_in_force_is_said_to_be_wherever_it_stands() {
+fn unused_step_is_marked_in_plot_tables_and_conclusion() {
     let result = result();
-    let absent = result.arms.iter().position(|it| it.label.contains(ABSENT)).unwrap();
-    let reason = rungs(result)[absent].not_in_force.clone().unwrap();
+    let unused = result.arms.iter().position(|it| it.label.contains(UNSUPPORTED)).unwrap();
+    let reason = steps_of(result)[unused].unused_reason.clone().unwrap();
     let page = html::page(result);
     let document = parsed(&page);
-    let said: Vec<&str> =
-        document.descendants().filter(is_of("absent")).map(|it| it.text().unwrap()).collect();
-    assert_eq!(said, ["not in force here"], "in the picture");
-    let said = document.descendants().filter(is_of("says not-judged"));
-    let said = said.filter(|it| it.text() == Some("not in force here")).count();
-    assert_eq!(said, 1, "in the table");
+    let labels: Vec<&str> =
+        document.descendants().filter(has_class("absent")).map(|it| it.text().unwrap()).collect();
+    assert_eq!(labels, ["not in use"], "in the plot");
+    let labels = document.descendants().filter(has_class("verdict-label not-compared"));
+    let labels = labels.filter(|it| it.text() == Some("not in use"));
+    assert_eq!(labels.count(), 1, "in the table");
     assert!(page.contains(&reason));
     let text = terminal::render(result, None);
     let line = text.lines().find(|it| it.trim_start().starts_with("+ registered_ring")).unwrap();
-    assert!(line.trim_end().ends_with("not in force here") && !line.contains("0."), "{line}");
+    assert!(line.trim_end().ends_with("not in use") && !line.contains("0."), "{line}");
     assert!(text.contains(&reason));
-    assert!(result.sentence.contains("Not in force here: registered_ring."));
+    assert!(result.conclusion.contains("Not in use: registered_ring."));
 }
 
 #[test]
-fn a_terminal_has_a_line_for_each_rung() {
+fn terminal_has_one_line_per_step() {
     let result = result();
     let text = terminal::render(result, None);
-    for (rung, arm) in rungs(result).iter().zip(&result.arms) {
+    for (step, arm) in steps_of(result).iter().zip(&result.arms) {
         let begins = format!("{} ", arm.label);
         let line = text
             .lines()
             .find(|it| it.trim_start().starts_with(&begins))
             .unwrap_or_else(|| panic!("{text}"));
-        if let Some(ratio) = rung.to_below.as_ref().and_then(|it| it.ratio) {
+        if let Some(ratio) = step.to_previous.as_ref().and_then(|it| it.ratio) {
             assert!(line.contains(&format!("{ratio:.3}")), "{line}");
         }
     }
@@ -133,19 +133,11 @@ fn a_terminal_has_a_line_for_each_rung() {
 }
 
 #[test]
-fn rungs_that_are_no_arms_are_refused() {
+fn invalid_arm_indices_of_steps_are_refused() {
     let good: Value = serde_json::from_str(&fixture::json(result())).unwrap();
-    for place in ["/experiments/0/ladder/rungs/3/arm", "/experiments/0/ladder/rungs/3/below"] {
+    for path in ["/experiments/0/ladder/steps/3/arm", "/experiments/0/ladder/steps/3/previous"] {
         let mut bad = good.clone();
-        *bad.pointer_mut(place).unwrap() = 99.into();
-        assert!(read::parse(&bad.to_string()).unwrap_err().contains("arm 99"), "{place}");
+        *bad.pointer_mut(path).unwrap() = 99.into();
+        assert!(read::parse(&bad.to_string()).unwrap_err().contains("arm 99"), "{path}");
     }
-}
-
-#[test]
-fn a_result_from_before_there_were_ladders_is_read() {
-    let mut value: Value = serde_json::from_str(&fixture::json(fixture::two())).unwrap();
-    let experiment = value["experiments"][0].as_object_mut().unwrap();
-    experiment.shift_remove("ladder").unwrap();
-    assert_eq!(read::parse(&value.to_string()).unwrap(), *fixture::two());
 }

@@ -1,13 +1,13 @@
-//! The page: well formed, true to its file, and harmless whatever the file says.
+//! The HTML page: well formed, consistent with the JSON, and safe with untrusted text.
 
 use ringpoll::report::html;
-use ringpoll::report::result::{ComparisonResult, Point};
+use ringpoll::report::result::{ComparisonResult, LoadLevel};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde_json::Value;
 
 use crate::fixture;
 
-/// The page as a strict parser reads it.
+/// Parses the page with a strict XML parser.
 pub(crate) fn parsed(page: &str) -> Document<'_> {
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     Document::parse_with_options(page, options).unwrap()
@@ -17,7 +17,7 @@ pub(crate) fn text_of(node: Node) -> String {
     node.descendants().filter_map(|it| if it.is_text() { it.text() } else { None }).collect()
 }
 
-/// Holds every number of a page against the results that it was made from. Returns how many.
+/// Compares each number of a page with its result. Returns the number of numbers.
 pub(crate) fn check_numbers(document: &Document, results: &[Value]) -> usize {
     let numbers: Vec<Node> =
         document.descendants().filter(|node| node.has_attribute("data-from")).collect();
@@ -25,19 +25,19 @@ pub(crate) fn check_numbers(document: &Document, results: &[Value]) -> usize {
         let from = node.attribute("data-from").unwrap();
         let (index, pointer) = from.split_once(':').unwrap_or(("0", from));
         let result = &results[index.parse::<usize>().unwrap()];
-        let told = result.pointer(pointer).and_then(Value::as_f64);
-        let told = told.unwrap_or_else(|| panic!("{from} is no number of the file"));
+        let expected = result.pointer(pointer).and_then(Value::as_f64);
+        let expected = expected.unwrap_or_else(|| panic!("{from} is not a number"));
         let value = node.attribute("value").or(node.attribute("data-value")).unwrap();
-        assert_eq!(value.parse::<f64>().unwrap(), told, "{from}");
+        assert_eq!(value.parse::<f64>().unwrap(), expected, "{from}");
         if node.has_tag_name("data") {
             let factor = node.attribute("data-times").map_or(1.0, |it| it.parse().unwrap());
-            check_digits(from, told * factor, &text_of(*node));
+            check_digits(from, expected * factor, &text_of(*node));
         }
     }
     numbers.len()
 }
 
-/// What is shown is the number, rounded to the digits that are shown.
+/// Checks that the text is the number, rounded to the digits shown.
 fn check_digits(from: &str, number: f64, shown: &str) {
     let digits = shown.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let parsed: f64 = shown.replace(',', "").parse().unwrap();
@@ -46,7 +46,7 @@ fn check_digits(from: &str, number: f64, shown: &str) {
 }
 
 #[test]
-fn every_number_is_the_one_of_the_file() {
+fn numbers_equal_json_values() {
     for result in fixture::all() {
         let page = html::page(result);
         let value: Value = serde_json::from_str(&fixture::json(result)).unwrap();
@@ -57,13 +57,13 @@ fn every_number_is_the_one_of_the_file() {
             .flat_map(|it| &it.comparisons)
             .map(|it| it.metrics.len())
             .sum();
-        // Both values, the ratio, its two ends and its mark.
+        // Both values, the ratio, the ends of its interval, and its mark.
         assert!(checked > metrics * 6, "{checked}");
     }
 }
 
 #[test]
-fn no_number_stands_in_a_table_without_its_origin() {
+fn table_cells_with_numbers_have_json_pointers() {
     for result in fixture::all() {
         let page = html::page(result);
         let document = parsed(&page);
@@ -73,14 +73,14 @@ fn no_number_stands_in_a_table_without_its_origin() {
         });
         for cell in cells {
             let text = text_of(cell);
-            let figures = cell.descendants().any(|node| node.has_tag_name("data"));
-            assert!(figures || text == "–", "{text}");
+            let has_data = cell.descendants().any(|node| node.has_tag_name("data"));
+            assert!(has_data || text == "–", "{text}");
         }
     }
 }
 
 #[test]
-fn marks_stand_where_their_ratios_are() {
+fn marks_are_at_their_ratios() {
     let page = html::page(fixture::all()[1]);
     let document = parsed(&page);
     let tables = document
@@ -96,7 +96,7 @@ fn marks_stand_where_their_ratios_are() {
                 (number("data-value").ln(), number("data-x"))
             })
             .collect();
-        // On a logarithmic axis 1 is in the middle, at 130 of 260, and the ends are 14 away.
+        // The axis is logarithmic: 1 is in the middle, at 130 of 260. The margins are 14 wide.
         marks.retain(|(_, x)| *x > 14.01 && *x < 245.99);
         let slopes: Vec<f64> = marks
             .iter()
@@ -114,28 +114,30 @@ fn marks_stand_where_their_ratios_are() {
 }
 
 #[test]
-fn the_verdict_comes_first() {
+fn conclusion_precedes_tables() {
     for result in fixture::all() {
         let page = html::page(result);
         let document = parsed(&page);
         let first = document
             .descendants()
-            .find(|node| node.has_tag_name("p") && node.attribute("class") == Some("sentence"));
-        assert_eq!(text_of(first.unwrap()), result.sentence);
+            .find(|node| node.has_tag_name("p") && node.attribute("class") == Some("conclusion"));
+        assert_eq!(text_of(first.unwrap()), result.conclusion);
         let table = document.descendants().find(|node| node.has_tag_name("table")).unwrap();
         assert!(first.unwrap().range().start < table.range().start);
     }
 }
 
 #[test]
-fn every_gate_is_told_with_its_remedy() {
+fn gates_are_shown_with_remedies() {
     let mut result = fixture::two().clone();
-    for round in result.experiments[0].rounds.iter_mut().filter(|it| it.point == Point::Saturated) {
-        round.client.busy = 0.999;
-        round.server.busy = 0.7;
+    for round in
+        result.experiments[0].rounds.iter_mut().filter(|it| it.load_level == LoadLevel::Saturation)
+    {
+        round.client.cpu_utilization = 0.999;
+        round.server.cpu_utilization = 0.7;
     }
     let rounds = result.experiments[0].rounds.clone();
-    result.experiments[0] = fixture::judged(&result.arms, rounds);
+    result.experiments[0] = fixture::analysed(&result.arms, rounds);
     let gates = &result.experiments[0].gates;
     assert!(!gates.is_empty());
     let page = html::page(&result);
@@ -147,10 +149,10 @@ fn every_gate_is_told_with_its_remedy() {
 }
 
 #[test]
-fn what_a_file_says_stays_text() {
+fn text_from_file_is_escaped() {
     let attack = "\"'><script>alert(1)</script><!-- & ]]>";
     let mut value: Value = serde_json::from_str(&fixture::json(fixture::swept())).unwrap();
-    attack_all(&mut value, attack);
+    append_to_all_texts(&mut value, attack);
     let result: ComparisonResult = serde_json::from_value(value).unwrap();
     let page = html::page(&result);
     let document = parsed(&page);
@@ -162,40 +164,48 @@ fn what_a_file_says_stays_text() {
     }));
 }
 
-/// Appends it to every text but the words that the model chooses from, and histograms.
-fn attack_all(value: &mut Value, attack: &str) {
+/// Appends to all strings except those of enums and histograms.
+fn append_to_all_texts(value: &mut Value, attack: &str) {
     match value {
         Value::Object(entries) => {
-            let chosen =
-                ["outcome", "metric", "point", "verdict", "kind", "effect", "ended", "histogram"];
+            let excluded = [
+                "outcome",
+                "metric",
+                "load_level",
+                "verdict",
+                "kind",
+                "effect",
+                "stop_reason",
+                "histogram",
+            ];
             for (key, value) in entries.iter_mut() {
-                if !chosen.contains(&key.as_str()) {
-                    attack_all(value, attack);
+                if !excluded.contains(&key.as_str()) {
+                    append_to_all_texts(value, attack);
                 }
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|it| attack_all(it, attack)),
+        Value::Array(values) => values.iter_mut().for_each(|it| append_to_all_texts(it, attack)),
         Value::String(text) => text.push_str(attack),
         _ => {}
     }
 }
 
 #[test]
-fn the_page_needs_nothing_but_itself() {
+fn page_is_self_contained() {
     for result in fixture::all() {
         let page = html::page(result);
         let document = parsed(&page);
         for node in document.descendants().filter(Node::is_element) {
             let name = node.tag_name().name();
-            let loads = ["script", "link", "img", "iframe", "object", "embed", "image", "use"];
-            assert!(!loads.contains(&name), "{name}");
+            let external = ["script", "link", "img", "iframe", "object", "embed", "image", "use"];
+            assert!(!external.contains(&name), "{name}");
         }
         assert!(!page.contains("url(") && !page.contains("@import"));
     }
 }
 
 #[test]
-fn plots_have_words_for_those_who_do_not_see_them() {
+fn plots_have_accessible_descriptions() {
     let page = html::page(fixture::swept());
     let document = parsed(&page);
     let pictures = document.descendants().filter(|node| node.has_tag_name("svg"));
@@ -208,13 +218,13 @@ fn plots_have_words_for_those_who_do_not_see_them() {
         assert!(picture.attribute("aria-label").is_some_and(|it| !it.is_empty()));
         plots += 1;
     }
-    // The map, and for each of the five loads four plots and nine ratios with their axis.
+    // The crossover map, and for each of the five values four plots, nine ratios and their axis.
     assert_eq!(plots, 1 + 5 * (4 + 9 + 1));
 }
 
 #[test]
-#[ignore = "writes pages for somebody to look at in a browser"]
-fn pages_to_look_at() {
+#[ignore = "writes example pages to view in a browser"]
+fn write_example_pages() {
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let names = ["two_arms", "three_arms", "sweep", "ladder"];
     for (name, result) in names.into_iter().zip(fixture::all()) {

@@ -1,4 +1,4 @@
-//! Runs the program.
+//! Runs of the program.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::fixture;
 
-/// A directory with results in it, each under its name.
+/// Creates a directory with these result files.
 pub(crate) fn directory_with(results: &[(&str, &ComparisonResult)]) -> TempDir {
     let directory = TempDir::new().unwrap();
     for (name, result) in results {
@@ -17,7 +17,7 @@ pub(crate) fn directory_with(results: &[(&str, &ComparisonResult)]) -> TempDir {
     directory
 }
 
-/// The program in a directory, without what could change its tables.
+/// Returns a command in a directory, without environment variables that change tables.
 pub(crate) fn ringpoll(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
@@ -25,24 +25,24 @@ pub(crate) fn ringpoll(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What it printed.
-pub(crate) fn printed(command: &mut Command) -> String {
+/// Returns standard output after success. Standard error must be empty.
+pub(crate) fn output_of(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The same, wherever it runs.
-pub(crate) fn printed_by(arguments: &[&str]) -> String {
-    printed(&mut ringpoll(Path::new(env!("CARGO_TARGET_TMPDIR")), arguments))
+/// Returns standard output of a run without files.
+pub(crate) fn output_of_arguments(arguments: &[&str]) -> String {
+    output_of(&mut ringpoll(Path::new(env!("CARGO_TARGET_TMPDIR")), arguments))
 }
 
-/// What it complained about, with that exit code and nothing else printed.
-pub(crate) fn complaint(command: &mut Command, exit_code: i32) -> String {
+/// Returns standard error after a failure. Standard output must be empty.
+pub(crate) fn error_output(command: &mut Command, exit_code: i32) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
-    let complaint = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(exit_code), "{complaint}");
-    assert_eq!(stdout, b"", "who fails prints nothing");
-    complaint
+    let error = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(exit_code), "{error}");
+    assert_eq!(stdout, b"", "standard output after a failure");
+    error
 }

@@ -1,4 +1,4 @@
-//! The peers of the soak: most ask and are answered, the others do whatever a peer can do.
+//! The clients of the soak test: most send a request and read the response, others misbehave.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,106 +9,105 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::common::{HEAD_TOO_LARGE, PATIENCE, REQUEST, RESPONSE};
+use common::{EVENT_TIMEOUT, HEAD_TOO_LARGE, REQUEST, RESPONSE};
 
 const THREADS: u64 = 4;
-/// One connection in so many is a fault.
-const FAULTS: u32 = 32;
+/// One of this many connections misbehaves.
+const FAULT_RATIO: u32 = 32;
 
 pub(crate) struct Clients {
-    pub(crate) answered: Arc<AtomicU64>,
+    pub(crate) responses: Arc<AtomicU64>,
     faults: Arc<AtomicU64>,
     quick: Vec<JoinHandle<()>>,
     slow: JoinHandle<()>,
-    is_over: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Clients {
-    /// So many requests, faults not counted, and all the time one that is slow.
+    /// Starts clients for `requests` requests, in addition to faults and one slow client.
     pub(crate) fn start(address: SocketAddr, requests: u64) -> Self {
-        let (answered, faults) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let is_over = Arc::<AtomicBool>::default();
+        let (responses, faults) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let stopped = Arc::<AtomicBool>::default();
         let quick = |thread| {
-            let (answered, faults) = (Arc::clone(&answered), Arc::clone(&faults));
+            let (responses, faults) = (Arc::clone(&responses), Arc::clone(&faults));
             let share = requests / THREADS + u64::from(thread < requests % THREADS);
             thread::spawn(move || {
-                // The same each time, and something else on each thread.
                 let mut random = fastrand::Rng::with_seed(thread);
                 for _ in 0..share {
-                    if random.u32(..FAULTS) == 0 {
+                    if random.u32(..FAULT_RATIO) == 0 {
                         fault(address, &mut random);
                         faults.fetch_add(1, Ordering::Relaxed);
                     }
-                    ask(address);
-                    answered.fetch_add(1, Ordering::Relaxed);
+                    request(address);
+                    responses.fetch_add(1, Ordering::Relaxed);
                 }
             })
         };
         let quick = (0..THREADS).map(quick).collect();
-        let (slow_faults, slow_is_over) = (Arc::clone(&faults), Arc::clone(&is_over));
+        let (slow_faults, slow_stopped) = (Arc::clone(&faults), Arc::clone(&stopped));
         let slow = thread::spawn(move || {
-            while !slow_is_over.load(Ordering::Relaxed) {
-                byte_by_byte(address);
+            while !slow_stopped.load(Ordering::Relaxed) {
+                send_request_byte_by_byte(address);
                 slow_faults.fetch_add(1, Ordering::Relaxed);
             }
         });
-        Self { answered, faults, quick, slow, is_over }
+        Self { responses, faults, quick, slow, stopped }
     }
 
-    pub(crate) fn are_at_work(&self) -> bool {
+    pub(crate) fn are_running(&self) -> bool {
         self.quick.iter().any(|thread| !thread.is_finished())
     }
 
-    /// Waits for all, and says how many were answered and how many were faults.
-    pub(crate) fn ended(self) -> (u64, u64) {
+    /// Waits for all clients, and returns the numbers of responses and faults.
+    pub(crate) fn join(self) -> (u64, u64) {
         for thread in self.quick {
-            thread.join().expect("everybody who asks is answered");
+            thread.join().expect("every request gets its response");
         }
-        self.is_over.store(true, Ordering::Relaxed);
-        self.slow.join().expect("everybody who asks is answered");
-        (self.answered.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed))
+        self.stopped.store(true, Ordering::Relaxed);
+        self.slow.join().expect("every request gets its response");
+        (self.responses.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed))
     }
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a length of time");
+    stream.set_read_timeout(Some(EVENT_TIMEOUT)).expect("a valid timeout");
     stream
 }
 
-/// Sends what the server need not want any more.
+/// Sends bytes that the server may refuse.
 fn send(mut stream: &TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
 }
 
-fn is_answered(mut stream: TcpStream, answer: &[u8]) {
+fn check_response(mut stream: TcpStream, response: &[u8]) {
     let mut buffer = [0; 512];
     let mut length = 0;
     loop {
-        match stream.read(&mut buffer[length..]).expect("an answer and its end") {
+        match stream.read(&mut buffer[length..]).expect("a response and its end") {
             0 => break,
             count => length += count,
         }
     }
-    assert!(buffer[..length] == *answer, "got {}", buffer[..length].escape_ascii());
+    assert!(buffer[..length] == *response, "got {}", buffer[..length].escape_ascii());
 }
 
-fn ask(address: SocketAddr) {
+fn request(address: SocketAddr) {
     let stream = connect(address);
     send(&stream, REQUEST);
-    is_answered(stream, RESPONSE);
+    check_response(stream, RESPONSE);
 }
 
-fn byte_by_byte(address: SocketAddr) {
+fn send_request_byte_by_byte(address: SocketAddr) {
     let stream = connect(address);
     for byte in REQUEST {
         send(&stream, &[*byte]);
         thread::sleep(Duration::from_millis(1));
     }
-    is_answered(stream, RESPONSE);
+    check_response(stream, RESPONSE);
 }
 
-/// Closing turns into a reset.
+/// Closes with a reset.
 fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a TCP stream");
 }
@@ -131,24 +130,24 @@ fn fault(address: SocketAddr, random: &mut fastrand::Rng) {
         5 => {
             send(&stream, part);
             let _ = stream.shutdown(Shutdown::Write);
-            // Half a request, and nothing will follow: that is no request.
-            is_answered(stream, b"");
+            // An incomplete request gets no response.
+            check_response(stream, b"");
         }
         6 => {
             send(&stream, REQUEST);
             let _ = stream.shutdown(Shutdown::Write);
-            is_answered(stream, RESPONSE);
+            check_response(stream, RESPONSE);
         }
         7 => {
             send(&stream, part);
             thread::yield_now();
             send(&stream, &REQUEST[part.len()..]);
             send(&stream, REQUEST);
-            is_answered(stream, RESPONSE);
+            check_response(stream, RESPONSE);
         }
         _ => {
             send(&stream, &[b'x'; 10_000]);
-            is_answered(stream, HEAD_TOO_LARGE);
+            check_response(stream, HEAD_TOO_LARGE);
         }
     }
 }

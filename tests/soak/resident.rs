@@ -1,4 +1,4 @@
-//! Memory: counted by the kernel, page by page.
+//! Resident memory of idle connections.
 
 use std::fs;
 use std::io::Write;
@@ -7,16 +7,23 @@ use std::net::TcpStream;
 use ringpoll_backends::Variant;
 use rustix::process::{Resource, getrlimit};
 
-use crate::allowed;
-use crate::common::{ServerProcess, raise_descriptor_limit, wait_until_held};
+use crate::available_engines;
+use common::{ServerProcess, raise_descriptor_limit, wait_for_open_connections};
 
-/// Debug builds take their time, and show the same with fewer.
-const CONNECTIONS: u64 = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
-/// What a process has open beside connections.
-const OTHERS: u64 = 100;
+/// Returns fewer in debug builds, which are slow.
+fn connections() -> u64 {
+    match common::is_full() {
+        _ if !cfg!(debug_assertions) => 10_000,
+        true => 2_000,
+        false => 500,
+    }
+}
 
-/// What is resident of that process. `VmRSS` of its status lags behind by what each processor has
-/// not yet added to it; here the pages themselves are counted (proc(5), smaps_rollup).
+/// Descriptors of a process in addition to connections.
+const OTHER_DESCRIPTORS: u64 = 100;
+
+/// Returns the resident bytes of a process. `VmRSS` lags by what each CPU has not added yet;
+/// smaps_rollup counts the pages themselves (proc_pid_smaps(5)).
 pub(crate) fn resident_bytes(process: u32) -> u64 {
     let path = format!("/proc/{process}/smaps_rollup");
     let rollup = fs::read_to_string(path).expect("a process of ours");
@@ -25,27 +32,26 @@ pub(crate) fn resident_bytes(process: u32) -> u64 {
     kibibytes * 1024
 }
 
-/// Held in the middle of its request, so that its buffer, where it has one, is in use. All that is
-/// allocated for it counts, at the start or later; what the kernel needs for the socket does not.
+/// Each connection has sent a part of its request, so that its buffer is in use. Kernel memory of
+/// the socket is not counted.
 #[test]
-fn an_idle_connection_costs_little_memory() {
-    for variant in allowed("an_idle_connection_costs_little_memory") {
+fn idle_connection_uses_little_memory() {
+    for variant in available_engines("idle_connection_uses_little_memory") {
         let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let count = CONNECTIONS.min(hard.saturating_sub(OTHERS)) as usize;
-        raise_descriptor_limit(count as u64 + OTHERS);
+        let count = connections().min(hard.saturating_sub(OTHER_DESCRIPTORS)) as usize;
+        raise_descriptor_limit(count as u64 + OTHER_DESCRIPTORS);
         let one = resident_with(variant, 1);
         let all = resident_with(variant, count);
         let each = all.saturating_sub(one) / count as u64;
         println!("{variant}: {each} bytes resident for each of {count} idle connections");
-        // Debug builds give each receive buffer a page of its own, to guard it: the figure that
-        // counts is that of a release build.
+        // Debug builds guard each receive buffer with a page.
         let guard = if cfg!(debug_assertions) { 4096 } else { 0 };
-        let most = if variant.is_io_uring() { 1536 + guard } else { 1024 };
-        assert!(each <= most, "{variant}: {each} bytes each");
+        let max = if variant.is_io_uring() { 1536 + guard } else { 1024 };
+        assert!(each <= max, "{variant}: {each} bytes each");
     }
 }
 
-/// What is resident of a server that has room for so many connections and holds them all.
+/// Returns the resident bytes of a server with `count` open connections.
 fn resident_with(variant: Variant, count: usize) -> u64 {
     let connections = format!("limits.connections={count}");
     let never = "deadlines.request_head_timeout_ms=0";
@@ -54,15 +60,15 @@ fn resident_with(variant: Variant, count: usize) -> u64 {
     let held: Vec<_> = (0..count)
         .map(|_| {
             let mut stream = TcpStream::connect(server.address).expect("the server listens");
-            stream.write_all(b"GET / HTTP/1.0\r\n").expect("room for so little");
+            stream.write_all(b"GET / HTTP/1.0\r\n").expect("the socket buffer is empty");
             stream
         })
         .collect();
-    wait_until_held(server.address, count);
+    wait_for_open_connections(server.address, count);
     let resident = resident_bytes(server.id());
     drop(held);
-    let report = server.stopped().report();
+    let report = server.stop_and_wait().report();
     let received = report["total"]["received_bytes"].as_u64().expect("a counter");
-    assert_eq!(received, 16 * count as u64, "not all were held in the middle of their request");
+    assert_eq!(received, 16 * count as u64, "some connections were not in their request");
     resident
 }

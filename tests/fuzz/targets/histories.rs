@@ -1,16 +1,16 @@
-//! Histories of the engines on the simulated kernel.
+//! Engines on the simulated kernel.
 
 use std::sync::Once;
 
 use ringpoll_backends::Variant;
 use ringpoll_backends::simulation::run_history;
 
-/// The first byte names the engine, the others decide what happens.
+/// Runs a history. The first byte selects the engine, the others are the history.
 pub fn histories(bytes: &[u8]) {
     static ONCE: Once = Once::new();
-    // Rust's runtime does so before `main`, but libFuzzer has a `main` of its own.
+    // Rust's runtime ignores SIGPIPE before `main`, but libFuzzer defines its own `main`.
     ONCE.call_once(|| {
-        // SAFETY: a signal that is ignored runs no code of ours.
+        // SAFETY: an ignored signal runs no handler.
         let _ = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     });
     let Some((&first, history)) = bytes.split_first() else { return };

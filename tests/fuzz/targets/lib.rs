@@ -1,5 +1,5 @@
-//! What is fuzzed: three functions, each of which takes any bytes and panics if something is
-//! wrong. `fuzz_targets/` hands them to libFuzzer, `bounded.rs` to a fixed number of inputs.
+//! Fuzz targets: functions that take any bytes and panic if a property does not hold.
+//! `fuzz_targets/` runs them with libFuzzer, `bounded.rs` on a fixed number of inputs.
 
 mod config;
 mod histories;

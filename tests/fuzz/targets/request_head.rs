@@ -1,24 +1,24 @@
-//! The scanner and the decision that rests on it, against the definition taken literally.
+//! Request-head scanner and the decision that uses it, compared with a naive definition.
 
-use ringpoll_backends::connection::{Connection, Next, Reply, Rules};
+use ringpoll_backends::connection::{Connection, ConnectionLimits, Next, ResponseKind};
 use ringpoll_backends::request_head::RequestHead;
 
-/// The first place where either end stands in the whole.
-fn end_in_the_whole(stream: &[u8]) -> Option<usize> {
+/// Returns the end of the request head, by the literal definition: after the first empty line.
+fn end_of_head(stream: &[u8]) -> Option<usize> {
     (0..=stream.len())
         .find(|&end| stream[..end].ends_with(b"\n\n") || stream[..end].ends_with(b"\n\r\n"))
 }
 
-/// What a stream has earned under a limit; `None` while it has to go on.
-fn decision(stream: &[u8], limit: usize) -> Option<Reply> {
-    match end_in_the_whole(stream) {
-        Some(end) if end <= limit => Some(Reply::Response),
+/// Returns the response that is due to a stream; `None` while the head is incomplete.
+fn decision(stream: &[u8], limit: usize) -> Option<ResponseKind> {
+    match end_of_head(stream) {
+        Some(end) if end <= limit => Some(ResponseKind::Response),
         None if stream.len() < limit => None,
-        _ => Some(Reply::HeadTooLarge),
+        _ => Some(ResponseKind::HeadTooLarge),
     }
 }
 
-/// The stream in pieces of the lengths that `lengths` names in turn, each of one byte at least.
+/// Splits the stream into pieces of 1 to 32 bytes, with `lengths` repeated.
 fn pieces<'a>(mut stream: &'a [u8], lengths: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut lengths = lengths.iter().cycle();
     std::iter::from_fn(move || {
@@ -29,7 +29,7 @@ fn pieces<'a>(mut stream: &'a [u8], lengths: &'a [u8]) -> impl Iterator<Item = &
     })
 }
 
-/// One byte for the limit, four for the cuts, and then the stream.
+/// Takes one byte for the limit, four for the lengths of the pieces, and the stream.
 pub fn request_head(bytes: &[u8]) {
     let Some((&[limit, ref lengths @ ..], stream)) = bytes.split_first_chunk::<5>() else { return };
     let stream = &stream[..stream.len().min(4096)];
@@ -42,28 +42,28 @@ pub fn request_head(bytes: &[u8]) {
         }
         seen += piece.len();
     }
-    assert_eq!(found, end_in_the_whole(stream), "the end of {}", stream.escape_ascii());
+    assert_eq!(found, end_of_head(stream), "end of {}", stream.escape_ascii());
 
     let limit = usize::from(limit).max(2);
-    let rules = Rules { request_head_bytes: limit, lingering_close_bytes: None };
+    let limits = ConnectionLimits { request_head_bytes: limit, lingering_close_bytes: None };
     let (mut connection, mut received) = (Connection::default(), 0);
     for piece in pieces(stream, lengths) {
         received += piece.len();
-        let next = connection.received(piece, &rules);
+        let next = connection.on_received(piece, &limits);
         let expected = decision(&stream[..received], limit);
         match expected {
             None => assert_eq!(next, Next::Recv, "{}", stream.escape_ascii()),
-            Some(reply) => {
+            Some(response) => {
                 assert_eq!(next, Next::Send, "{}", stream.escape_ascii());
-                assert_eq!(connection.chosen_reply(), reply, "{}", stream.escape_ascii());
+                assert_eq!(connection.response(), response, "{}", stream.escape_ascii());
             }
         }
     }
-    // However it was cut, it is the same in one piece.
+    // The result does not depend on the pieces.
     let mut whole = Connection::default();
     if !stream.is_empty() {
-        let _ = whole.received(stream, &rules);
-        assert_eq!(whole.wants(), connection.wants(), "{}", stream.escape_ascii());
-        assert_eq!(whole.chosen_reply(), connection.chosen_reply(), "{}", stream.escape_ascii());
+        let _ = whole.on_received(stream, &limits);
+        assert_eq!(whole.next(), connection.next(), "{}", stream.escape_ascii());
+        assert_eq!(whole.response(), connection.response(), "{}", stream.escape_ascii());
     }
 }

@@ -1,4 +1,4 @@
-//! The comparison, run in the guest.
+//! Runs `ringpoll compare` in a guest.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,9 +7,9 @@ use super::{RESULTS, RINGPOLL};
 use crate::comparison::RESULT;
 use crate::work::Results;
 
-/// Time is made of instructions here and repeats, so few and short rounds are enough; the rate is
-/// given, so that all kernels are asked the same. One load, since a table has one.
-const SHORT: [&str; 12] = [
+/// Few and short rounds suffice, since counted instructions repeat. A fixed rate gives all kernels
+/// the same load.
+const SHORT_RUN: [&str; 12] = [
     "--load",
     "churn",
     "--blocks",
@@ -30,10 +30,10 @@ pub(super) fn run(arms: &[String], results: &mut Results) {
     let status = Command::new(RINGPOLL)
         .arg("compare")
         .args(arms)
-        .args(SHORT)
+        .args(SHORT_RUN)
         .arg("--json")
         .arg(file)
         .status()
-        .expect("it is in the image");
+        .expect("it is in the initramfs");
     results.compared = status.code();
 }

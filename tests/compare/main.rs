@@ -1,0 +1,12 @@
+//! `ringpoll compare` as a program.
+
+mod cpu_accounting;
+mod error_rates;
+mod failures;
+mod gates;
+mod interrupts;
+mod ladder;
+mod loads;
+mod program;
+mod results;
+mod test_server;
