@@ -57,14 +57,16 @@ fn result_is_complete() {
 
 #[test]
 fn seed_determines_the_order() {
-    let finished = Comparison::churn(&["epoll:level", "epoll:edge"]).with(["--seed", "5"]).run();
+    // A round of 60 ms has two slices at the fixed rate.
+    let finished = Comparison::churn(&["epoll:level", "epoll:edge"])
+        .with(["--seed", "5", "--round", "60ms", "--warm-up", "20ms"])
+        .run();
     let result = finished.result();
     let rounds = &result.experiments[0].rounds;
     let measured: Vec<_> = rounds
         .iter()
         .map(|it| (it.load_level, it.slices, Instance { arm: it.arm, control: it.control }))
         .collect();
-    // These short rounds have few slices.
     let mut schedule =
         Schedule::new(2, &[(LoadLevel::FixedRate, 2), (LoadLevel::Saturation, 1)], 5);
     let rounds_of = |batch: Batch| {
