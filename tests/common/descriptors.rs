@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::mem::size_of;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -25,15 +26,16 @@ pub fn descriptors_of(process: u32) -> Descriptors {
     links.filter_map(|link| descriptor(link.ok()?)).collect()
 }
 
-/// Counts the sockets of this process that are bound to an IPv4 port: the listener of a server, and
-/// the server's end of its connections. Sockets of other tests do not count.
-pub fn sockets_on_port(port: u16) -> usize {
+/// Counts the sockets of this process that are bound to an IPv4 address: the listener of a server,
+/// and the server's end of its connections.
+pub fn sockets_bound_to(address: SocketAddr) -> usize {
     let links = fs::read_dir("/proc/self/fd").expect("a process has descriptors");
     let number = |link: fs::DirEntry| link.file_name().to_str()?.parse().ok();
-    links.filter_map(|link| number(link.ok()?)).filter(|&it| local_port(it) == Some(port)).count()
+    let is_bound = |&descriptor: &RawFd| local_address(descriptor) == Some(address);
+    links.filter_map(|link| number(link.ok()?)).filter(is_bound).count()
 }
 
-fn local_port(descriptor: RawFd) -> Option<u16> {
+fn local_address(descriptor: RawFd) -> Option<SocketAddr> {
     // SAFETY: all-zero bytes are a valid sockaddr_in.
     let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_in>() as u32;
@@ -42,7 +44,8 @@ fn local_port(descriptor: RawFd) -> Option<u16> {
     let result =
         unsafe { libc::getsockname(descriptor, (&raw mut address).cast(), &raw mut length) };
     let is_ipv4 = result == 0 && i32::from(address.sin_family) == libc::AF_INET;
-    is_ipv4.then(|| u16::from_be(address.sin_port))
+    let ip = Ipv4Addr::from(address.sin_addr.s_addr.to_ne_bytes());
+    is_ipv4.then(|| (ip, u16::from_be(address.sin_port)).into())
 }
 
 /// Raises the soft limit of descriptors to `needed` if it is lower.
@@ -55,6 +58,15 @@ pub fn raise_descriptor_limit(needed: u64) {
     setrlimit(Resource::Nofile, raised).unwrap_or_else(|error| {
         panic!("these tests need {needed} descriptors, the limit is {limit:?}: {error}")
     });
+}
+
+/// Returns a loopback address with port 0 that no other server of this process has. A port is
+/// reused as soon as it is free, so on one address for all, the connections of the next server
+/// would count as connections that the last one left open.
+pub fn unique_loopback_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    SocketAddr::from(([127, 1, high, low], 0))
 }
 
 /// Counts the connections to `address` that the server has not closed. A closed one may still have

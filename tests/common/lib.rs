@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, ReceivedStream, StreamEnd};
 pub use descriptors::{
-    Descriptors, descriptors_of, open_connections, raise_descriptor_limit, sockets_on_port,
-    wait_for_open_connections,
+    Descriptors, descriptors_of, open_connections, raise_descriptor_limit, sockets_bound_to,
+    unique_loopback_address, wait_for_open_connections,
 };
 pub use environment::{engine_is_available, find_tool, is_full, is_root};
 pub use lifecycle_watch::{LifecycleWatch, PausedLoop, RecordedEvent};

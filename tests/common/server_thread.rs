@@ -8,7 +8,7 @@ use ringpoll_backends::{
     BackendError, EngineOptions, ListenOptions, Listener, Report, Stop, Variant, Worker, open,
 };
 
-use super::{EVENT_TIMEOUT, RESPONSE, sockets_on_port};
+use super::{EVENT_TIMEOUT, RESPONSE, sockets_bound_to, unique_loopback_address};
 
 pub struct ServerThread {
     pub address: SocketAddr,
@@ -19,7 +19,7 @@ pub struct ServerThread {
 impl ServerThread {
     /// Starts a server on a port that the kernel chooses; `configure` changes its worker.
     pub fn start(variant: Variant, configure: impl FnOnce(&mut Worker)) -> Self {
-        let listen = ListenOptions::new("127.0.0.1:0".parse().expect("an address"));
+        let listen = ListenOptions::new(unique_loopback_address());
         Self::with_options(variant, &listen, EngineOptions::default(), configure)
     }
 
@@ -51,7 +51,7 @@ impl ServerThread {
     /// Returns the number of its sockets: the listener, and one for each connection. It is 0 after
     /// the stop.
     pub fn open_descriptors(&self) -> usize {
-        sockets_on_port(self.address.port())
+        sockets_bound_to(self.address)
     }
 
     /// Stops the server; returns its report and the number of sockets that it left open.

@@ -3,7 +3,7 @@
 use ringpoll_backends::{Closing, DeadlineLengths, KeepAlive, ListenOptions, Responses, Worker};
 
 use crate::configuration::{CloseMode, Configuration};
-use common::response;
+use common::{response, unique_loopback_address};
 
 const LINGERING_CLOSE_BYTES: usize = 64 * 1024;
 
@@ -35,9 +35,8 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn listen_options(&self) -> ListenOptions {
-        let loopback = "127.0.0.1:0".parse().expect("an address");
         let send_buffer_bytes = self.send_buffer_bytes;
-        ListenOptions { send_buffer_bytes, ..ListenOptions::new(loopback) }
+        ListenOptions { send_buffer_bytes, ..ListenOptions::new(unique_loopback_address()) }
     }
 
     /// Configures a worker without deadlines, so that a hanging connection fails the test.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{
     Client, LifecycleWatch, REQUEST, ReceivedStream, ServerThread, engine_is_available, is_full,
-    raise_descriptor_limit, response,
+    raise_descriptor_limit, response, unique_loopback_address,
 };
 use ringpoll_backends::{
     Closing, Counters, EngineOptions, KeepAlive, LifecycleEvent, Limits, ListenOptions, Responses,
@@ -83,7 +83,7 @@ impl SmallServer {
     fn start(&self, keep_alive: bool, watch: &LifecycleWatch) -> ServerThread {
         let listen = ListenOptions {
             send_buffer_bytes: Some(SEND_BUFFER_BYTES),
-            ..ListenOptions::new("127.0.0.1:0".parse().expect("an address"))
+            ..ListenOptions::new(unique_loopback_address())
         };
         ServerThread::with_options(self.variant, &listen, self.options.clone(), |worker| {
             worker.response = response(self.response_bytes).into();

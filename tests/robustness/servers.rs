@@ -4,7 +4,7 @@ use std::thread;
 
 use ringpoll_backends::{Counters, DeadlineLengths, EngineOptions, ListenOptions, Variant, Worker};
 
-use common::{ServerThread, engine_is_available};
+use common::{ServerThread, engine_is_available, unique_loopback_address};
 
 /// Starts a server in this process, without deadlines unless `configure` sets them.
 pub(crate) fn serve(variant: Variant, configure: impl FnOnce(&mut Worker)) -> ServerThread {
@@ -26,7 +26,7 @@ pub(crate) fn serve_with(
 
 /// Returns options for a port that the kernel chooses.
 pub(crate) fn loopback_port() -> ListenOptions {
-    ListenOptions::new("127.0.0.1:0".parse().expect("an address"))
+    ListenOptions::new(unique_loopback_address())
 }
 
 /// Stops the server, checks that it has closed every socket, and returns its counters.

@@ -7,7 +7,7 @@ use std::thread;
 
 use common::{
     Client, EVENT_TIMEOUT, LifecycleWatch, REQUEST, RESPONSE, ReceivedStream, ServerThread,
-    engine_is_available, wait_until,
+    engine_is_available, unique_loopback_address, wait_until,
 };
 use ringpoll_backends::{Closing, EngineOptions, LifecycleEvent, ListenOptions, Variant, Worker};
 use socket2::SockRef;
@@ -17,7 +17,7 @@ fn variants(test: &str) -> impl Iterator<Item = Variant> {
 }
 
 fn loopback() -> ListenOptions {
-    ListenOptions::new("127.0.0.1:0".parse().expect("an address"))
+    ListenOptions::new(unique_loopback_address())
 }
 
 fn start_server(
