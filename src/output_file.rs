@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -50,6 +51,49 @@ impl OutputFile {
             ))
         })?;
         Ok(Self { flag, path: path.to_owned(), file: Some(file), is_new })
+    }
+
+    /// Refuses two outputs that are the same regular file: one would replace the other.
+    ///
+    /// # Errors
+    /// Returns a usage failure that names both options.
+    pub fn check_distinct(one: Option<&Self>, other: Option<&Self>) -> Result<(), Failure> {
+        let (Some(one), Some(other)) = (one, other) else { return Ok(()) };
+        let id = one.regular_file();
+        if id.is_none() || id != other.regular_file() {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "ringpoll: {} and {} are the same file, {}. Choose two files.",
+            one.flag,
+            other.flag,
+            other.path.display()
+        )))
+    }
+
+    /// Refuses to replace one of the files that the command reads.
+    ///
+    /// # Errors
+    /// Returns a usage failure that names the option and the file.
+    pub fn check_no_input(&self, inputs: &[PathBuf]) -> Result<(), Failure> {
+        let id = self.regular_file();
+        let is_this = |input: &PathBuf| {
+            id.is_some() && fs::metadata(input).is_ok_and(|it| Some((it.dev(), it.ino())) == id)
+        };
+        if !inputs.iter().any(is_this) {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "ringpoll: {} {}: this would replace a result that is read. Choose another file.",
+            self.flag,
+            self.path.display()
+        )))
+    }
+
+    /// Returns the device and inode of a regular file.
+    fn regular_file(&self) -> Option<(u64, u64)> {
+        let metadata = self.file.as_ref()?.metadata().ok()?;
+        metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
     }
 
     /// Returns true if the output goes to standard output.
@@ -161,6 +205,24 @@ mod tests {
         assert!(!path.exists());
         OutputFile::open("--json", &path).unwrap().write_or_rescue("new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn two_outputs_cannot_be_the_same_file() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("result");
+        let json = OutputFile::open("--json", &path).unwrap();
+        let html = OutputFile::open("--html", &path).unwrap();
+        let failure = OutputFile::check_distinct(Some(&json), Some(&html)).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        let expected = "ringpoll: --json and --html are the same file, ";
+        assert!(failure.to_string().starts_with(expected), "{failure}");
+        let other = OutputFile::open("--html", &directory.path().join("other")).unwrap();
+        OutputFile::check_distinct(Some(&json), Some(&other)).unwrap();
+        let null = || OutputFile::open("--html", Path::new("/dev/null")).unwrap();
+        OutputFile::check_distinct(Some(&null()), Some(&null())).unwrap();
+        json.check_no_input(&[path]).unwrap_err();
+        other.check_no_input(&["-".into(), "/dev/null".into()]).unwrap();
     }
 
     #[test]

@@ -19,12 +19,14 @@ impl Outputs {
     /// Opens the outputs, before anything is measured.
     ///
     /// # Errors
-    /// Returns a usage failure if a file cannot be opened.
+    /// Returns a usage failure if a file cannot be opened, or if both are the same file.
     pub fn open(arguments: &CompareArguments) -> Result<Self, Failure> {
         let open = |flag, path: &Option<_>| {
             path.as_deref().map(|path| OutputFile::open(flag, path)).transpose()
         };
-        Ok(Self { json: open("--json", &arguments.json)?, html: open("--html", &arguments.html)? })
+        let (json, html) = (open("--json", &arguments.json)?, open("--html", &arguments.html)?);
+        OutputFile::check_distinct(json.as_ref(), html.as_ref())?;
+        Ok(Self { json, html })
     }
 
     /// Writes the table to standard output, or to standard error if another output goes to

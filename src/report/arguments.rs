@@ -55,6 +55,12 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let html = open("--html", &arguments.html)?;
     let markdown = open("--markdown", &arguments.markdown)?;
     let compact = open("--compact", &arguments.compact)?;
+    for (one, other) in [(&html, &markdown), (&html, &compact), (&markdown, &compact)] {
+        OutputFile::check_distinct(one.as_ref(), other.as_ref())?;
+    }
+    for page in [&html, &markdown].into_iter().flatten() {
+        page.check_no_input(&arguments.files)?;
+    }
     let read =
         |path: &PathBuf| Ok(Named { name: path.display().to_string(), result: read::read(path)? });
     let mut results: Vec<Named> =

@@ -84,6 +84,24 @@ fn html_file_is_opened_before_results_are_read() {
 }
 
 #[test]
+fn page_does_not_replace_a_result_or_another_page() {
+    let directory = directory_with(&[("result.json", fixture::two())]);
+    let result = || std::fs::read_to_string(directory.path().join("result.json")).unwrap();
+    let before = result();
+    for flag in ["--html", "--markdown"] {
+        let arguments = ["report", "result.json", flag, "./result.json"];
+        let error = error_output(&mut ringpoll(directory.path(), &arguments), 2);
+        let expected = format!("ringpoll: {flag} ./result.json: this would replace a result");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let arguments = ["report", "result.json", "--html", "page", "--markdown", "page"];
+    let error = error_output(&mut ringpoll(directory.path(), &arguments), 2);
+    assert!(error.starts_with("ringpoll: --html and --markdown are the same file, "), "{error}");
+    assert!(!directory.path().join("page").exists());
+    assert_eq!(result(), before);
+}
+
+#[test]
 fn invalid_file_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     for (text, expected) in
