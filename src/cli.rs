@@ -189,9 +189,13 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 
 /// Prints a topic of the manual, or the help of a command.
 fn help(words: &[String]) -> Result<(), Failure> {
-    if let [word] = words
+    if let [word, rest @ ..] = words
         && let Some(topic) = manual::topic(word)
     {
+        if let Some(extra) = rest.first() {
+            let problem = format!("ringpoll help: {word} is a topic; {extra} cannot follow it.");
+            return Err(Failure::Usage(problem));
+        }
         print_text(topic.text);
         return Ok(());
     }

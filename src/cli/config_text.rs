@@ -22,11 +22,13 @@ pub(super) fn shown(loaded: &Loaded) -> String {
     let in_force = InForce::new(&loaded.config);
     let mut text = String::new();
     for setting in loaded.layers.iter() {
-        let _ = write!(text, "{:width$}  # {}", assignment(setting), setting.origin);
+        let mut comment = setting.origin.to_string();
         if let Some(note) = in_force.note(setting) {
-            let _ = write!(text, "; {note}");
+            let _ = write!(comment, "; {note}");
         }
-        text.push('\n');
+        // A path can have control characters, which a comment cannot.
+        let comment = comment.replace(char::is_control, "\u{fffd}");
+        let _ = writeln!(text, "{:width$}  # {comment}", assignment(setting));
     }
     text
 }

@@ -86,6 +86,7 @@ impl<'config> InForce<'config> {
                         BackendChoice::Named(_) => format!("backend = \"{}\"", self.engine),
                     });
                 }
+                Some(("epoll" | "io_uring", "shutdown")) => self.shutdown_cause()?,
                 Some(("io_uring", name)) => return self.technique_cause(name),
                 _ => return None,
             },
@@ -104,6 +105,27 @@ impl<'config> InForce<'config> {
         }
     }
 
+    /// Returns the reason why the engine ends the stream in another way than its key `shutdown`.
+    fn shutdown_cause(&self) -> Option<&'static str> {
+        let is_io_uring = self.engine.is_io_uring();
+        let (io_uring, epoll) = (&self.config.io_uring, &self.config.epoll);
+        let shutdown = if is_io_uring { io_uring.shutdown } else { epoll.shutdown };
+        let has_no_descriptors = || {
+            let techniques = self.techniques.as_ref();
+            is_io_uring && techniques.is_ok_and(|it| it.contains(&"direct_descriptors"))
+        };
+        match shutdown {
+            // The FIN must be sent before the connection lingers.
+            ShutdownChoice::Close if self.config.server.lingering_close => {
+                Some("server.lingering_close = true")
+            }
+            ShutdownChoice::Call if has_no_descriptors() => {
+                Some("io_uring.direct_descriptors = true")
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the reason why a technique that is on is not in force.
     fn technique_cause(&self, key: &str) -> Option<String> {
         let Ok(techniques) = &self.techniques else { return None };
@@ -112,10 +134,9 @@ impl<'config> InForce<'config> {
         let (server, io_uring) = (&self.config.server, &self.config.io_uring);
         let needs_link = matches!(key, "linked_close" | "cqe_skip_success");
         let cause = match key {
-            "busy_poll_us"
-            | "shutdown"
-            | "submission_queue_entries"
-            | "completion_queue_entries" => return None,
+            "busy_poll_us" | "submission_queue_entries" | "completion_queue_entries" => {
+                return None;
+            }
             "cqe_skip_success" if !io_uring.linked_close => "io_uring.linked_close = false",
             // The engine has these in force, but never finds anything to link to a response.
             _ if needs_link && server.keep_alive => {

@@ -76,6 +76,18 @@ fn output_of_config_show_is_a_valid_file_with_the_same_values() {
 }
 
 #[test]
+fn output_of_config_show_is_valid_even_if_the_path_has_control_characters() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = "a\nb\u{1b}.toml";
+    fs::write(directory.path().join(name), "server.backlog = 2\n").unwrap();
+    let mut command = ringpoll(&["config", "show", "--config", name]);
+    let shown = stdout_of(&command.current_dir(directory.path()).output().unwrap());
+    shown.parse::<toml::Table>().unwrap();
+    let expected = "server.backlog = 2 # file a\u{fffd}b\u{fffd}.toml:1";
+    assert_eq!(shown_for(&shown, "server.backlog"), expected);
+}
+
+#[test]
 fn preset_reference_sets_what_the_reference_programs_do() {
     let shown =
         stdout_of(&ringpoll(&["config", "show", "--preset", "reference"]).output().unwrap());
@@ -275,6 +287,27 @@ const NOT_IN_FORCE: &[(&[&str], &str, &str)] = &[
         "# default; not in force: backend = \"epoll:level\"",
     ),
     (&["backend=epoll:level"], "epoll.events_per_wait", "# default"),
+    (&["backend=epoll:tuned"], "epoll.shutdown", "# default"),
+    (
+        &["backend=epoll:tuned", "epoll.shutdown=close"],
+        "epoll.shutdown",
+        "# flag --set; not in force: server.lingering_close = true",
+    ),
+    (
+        &["backend=epoll:tuned", "epoll.shutdown=close", "server.lingering_close=false"],
+        "epoll.shutdown",
+        "# flag --set",
+    ),
+    (
+        &["backend=io_uring", "io_uring.shutdown=close"],
+        "io_uring.shutdown",
+        "# flag --set; not in force: server.lingering_close = true",
+    ),
+    (
+        &["backend=io_uring", "io_uring.direct_descriptors=true"],
+        "io_uring.shutdown",
+        "# default; not in force: io_uring.direct_descriptors = true",
+    ),
     (
         &["backend=epoll"],
         "deadlines.keep_alive_timeout_ms",

@@ -95,6 +95,8 @@ fn unknown_topic_is_a_usage_error_with_a_suggestion() {
     let message = stderr_of_failure(&mut ringpoll(&["help", "sevre"]), 2);
     assert!(message.contains("Did you mean serve?"), "{message}");
     stderr_of_failure(&mut ringpoll(&["help", "config", "shwo"]), 2);
+    let message = stderr_of_failure(&mut ringpoll(&["help", "statistics", "compare"]), 2);
+    assert_eq!(message, "ringpoll help: statistics is a topic; compare cannot follow it.\n");
     stderr_of_failure(&mut ringpoll(&["man"]), 2);
     stderr_of_failure(&mut ringpoll(&["man", "--dir", "/dev/null"]), 1);
 }

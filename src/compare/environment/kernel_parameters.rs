@@ -117,7 +117,8 @@ impl KernelParameters {
     /// omitted too.
     pub fn parse(command_line: &str) -> Self {
         let mut parameters = split(command_line);
-        let end = parameters.iter().position(|it| *it == "--").unwrap_or(parameters.len());
+        let ends = |it: &&str| it.trim_matches('"') == "--";
+        let end = parameters.iter().position(ends).unwrap_or(parameters.len());
         let init_arguments = parameters.split_off(end).len().saturating_sub(1);
         let (reported, omitted): (Vec<&str>, Vec<&str>) =
             parameters.into_iter().partition(|parameter| is_reported(parameter));
@@ -183,6 +184,7 @@ mod tests {
             &["audit=0"],
             5,
         );
+        assert_parameters(r#"tsc "--" mem=hunter2"#, &["tsc"], 1);
     }
 
     #[test]
