@@ -24,8 +24,8 @@ pub trait Backend {
     /// Returns the name in words, such as `epoll, level-triggered`.
     fn name(&self) -> &'static str;
 
-    /// The techniques in force, by name, where there are any to choose from: those that were asked
-    /// for less those that this kernel does not have.
+    /// Returns the names of the techniques in force: those requested, without those that this
+    /// kernel does not support or that have no effect. Empty for an engine without techniques.
     fn techniques(&self) -> Vec<&'static str> {
         Vec::new()
     }
@@ -140,7 +140,7 @@ pub struct EngineOptions {
     pub busy_poll_us: u32,
     /// The tuned engines: the way to shut down the send side after a response.
     pub shutdown: ShutdownBy,
-    /// `io_uring:tuned`: its differences to `io_uring:single_shot`.
+    /// `io_uring:tuned`: its techniques.
     pub techniques: Techniques,
 }
 

@@ -33,9 +33,9 @@
 //! # }
 //! ```
 //!
-//! Where io_uring is unavailable, [`open`] returns [`ErrorKind::BackendRefused`] with the cause and
-//! a remedy; the caller decides whether to use epoll. [`capabilities`] probes every operation and
-//! flag of this kernel's io_uring.
+//! Where io_uring is unavailable, [`open`] returns an error of [`ErrorKind::BackendRefused`] with
+//! the cause and a remedy; the caller decides whether to use epoll. [`capabilities`] probes the
+//! operations and flags of this kernel's io_uring that a network server can use.
 //!
 //! # Map of the files, in reading order
 //!

@@ -2,6 +2,7 @@
 //!
 //! `start_x` says that a step is wanted; `on_x` handles that it is possible (epoll) or done
 //! (io_uring). With epoll the system call is made in `on_x`; with io_uring it is made by `start_x`.
+//! The exceptions are shutdown and close, which wait for nothing: epoll calls them in `start_x`.
 //! Every engine has these ten functions, in this order:
 //!
 //! | step                             | epoll (readiness)           | io_uring (completion)    |

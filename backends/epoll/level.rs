@@ -1,4 +1,5 @@
-//! Level-triggered epoll: the first reference program, call for call.
+//! Level-triggered epoll: a port of the first reference program. With `--preset reference` it makes
+//! the same system calls.
 //!
 //! epoll reports a ready descriptor on every wait until it is no longer ready (epoll(7)), so each
 //! handler makes one system call and returns; whatever is left is reported again.
@@ -25,7 +26,8 @@ const NO_INTEREST: u32 = 0;
 enum ListenerInterest {
     Unregistered,
     Enabled,
-    /// No connection can be admitted, and the event of those queued would repeat on every wait.
+    /// Backpressure: no connection can be admitted, so new ones stay in the accept queue. Their
+    /// event would repeat on every wait.
     Disabled,
 }
 
@@ -159,7 +161,8 @@ impl Level {
         }
         let how = self.server.shutdown_how();
         let result = self.syscalls.shutdown(self.server.fd(id), how);
-        // EPOLLHUP needs both directions closed: after SHUT_WR, or ENOTCONN, no event follows.
+        // SHUT_WR raises no EPOLLHUP, which needs both directions closed. After an error, such as
+        // ENOTCONN after a reset, there is nothing to wait for.
         if how != libc::SHUT_RDWR || result.is_err() {
             let next = self.on_shutdown(id);
             self.start_next(id, next);

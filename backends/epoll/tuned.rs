@@ -49,7 +49,8 @@ struct Readiness {
 enum ListenerInterest {
     Unregistered,
     Enabled,
-    /// No connection can be admitted, and the event of those queued would repeat on every wait.
+    /// Backpressure: no connection can be admitted, so new ones stay in the accept queue. Their
+    /// event would repeat on every wait.
     Disabled,
 }
 

@@ -18,8 +18,8 @@ impl Completion {
         Self { result, flags }
     }
 
-    /// Stands for a CQE that the kernel did not post: the step was a system call, or
-    /// IOSQE_CQE_SKIP_SUCCESS skipped it.
+    /// Creates a completion for which the kernel posted no CQE: the step was a system call, or
+    /// IOSQE_CQE_SKIP_SUCCESS skipped the CQE.
     pub(crate) fn with_result(result: i32) -> Self {
         Self { result, flags: 0 }
     }

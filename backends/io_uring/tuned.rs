@@ -1,9 +1,10 @@
-//! io_uring, tuned: the ten functions with every technique that pays.
+//! io_uring, tuned: the ten functions with the techniques that are on.
 //!
 //! `single_shot.rs` has one operation of a connection in flight at a time. Here there may be
-//! several: one multishot ACCEPT for all connections, one multishot RECV for all that a peer sends,
-//! and a SEND with the SHUTDOWN and the CLOSE linked to it. `techniques/` has one file for each of
-//! these; this file chooses which form of a step is submitted.
+//! several, depending on the techniques: a multishot RECV for all that a peer sends, and a SEND
+//! with the SHUTDOWN and the CLOSE linked to it. One multishot ACCEPT serves all connections.
+//! `techniques/` has one file for each of these; this file chooses which form of a step is
+//! submitted.
 //!
 //! A slot is free when its descriptor is closed and its last CQE is reaped.
 

@@ -226,8 +226,8 @@ settings! {
         bundles: bool = Switch(DEFAULT.bundles), Kind::Switch;
         /// Connections are slots of the ring's direct descriptor table, not file descriptors.
         direct_descriptors: bool = Switch(DEFAULT.direct_descriptors), Kind::Switch;
-        /// Linked operations before the last post no CQE if they succeed (IOSQE_CQE_SKIP_SUCCESS);
-        /// needs linked_close.
+        /// The SEND of a chain posts no CQE if it succeeds (IOSQE_CQE_SKIP_SUCCESS); needs
+        /// linked_close.
         cqe_skip_success: bool = Switch(DEFAULT.cqe_skip_success), Kind::Switch;
         /// Submits the operations that follow the response linked to its SEND (IOSQE_IO_LINK), if
         /// shutdown is `ring` or `close`.

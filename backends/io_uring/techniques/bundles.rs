@@ -4,7 +4,8 @@
 //! Replaces several CQEs of a multishot RECV: the CQE names the first buffer, and the bytes
 //! continue in the following buffers of the ring.
 //!
-//! Kernel: Linux 6.10. Linux 6.13.11 to 6.14 fill the buffers out of order.
+//! Kernel: Linux 6.10. Linux 6.13.11 to 6.14.8 can fill the buffers out of order
+//! (axboe/liburing 1409).
 //!
 //! Helps where peers send much at a time. Does nothing for request heads, which fit one buffer. Off
 //! by default.

@@ -8,8 +8,8 @@
 //!
 //! Kernel: Linux 5.19 for COOP_TASKRUN, 6.1 for DEFER_TASKRUN.
 //!
-//! Helps with every load: the interrupts are what it saves, and either flag saves them. Completions
-//! become visible only to a wait, so that [`super::busy_poll`] must look at IORING_SQ_TASKRUN.
+//! Helps with every load: either flag saves the interrupts. A completion becomes visible only after
+//! that entry into the kernel, so [`super::busy_poll`] must look at IORING_SQ_TASKRUN.
 //! Cannot be combined with [`super::sqpoll`].
 
 use ::io_uring::Builder;

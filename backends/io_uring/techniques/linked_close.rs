@@ -1,10 +1,12 @@
-//! `linked_close`: SEND, SHUTDOWN (if the ring does it) and CLOSE are submitted together as a chain
-//! (IOSQE_IO_LINK, see io_uring_enter(2)). Each begins when the one before it has succeeded.
+//! `linked_close`: SEND, SHUTDOWN (with `shutdown = "ring"`) and CLOSE are submitted together as a
+//! chain (IOSQE_IO_LINK, see io_uring_enter(2)). Each begins when the one before it has succeeded.
+//! With a lingering close the chain ends with the SHUTDOWN. With `shutdown = "call"`, the default,
+//! there is no chain.
 //!
 //! Replaces the loop iterations between the response and the close.
 //!
 //! Kernel: Linux 5.19, from which a SEND with MSG_WAITALL continues until everything is sent. A
-//! short send without it does not break the chain, so that the CLOSE would truncate the response.
+//! short send without the flag does not break the chain, so the CLOSE would truncate the response.
 //!
 //! Helps where a connection has one request; with [`super::cqe_skip_success`] it saves completions
 //! too. Hurts with long responses, whose progress is not visible until all is sent; so only

@@ -1,8 +1,8 @@
-//! io_uring features beyond one SQE for each step, one file a technique. Each file states what the
+//! io_uring features beyond one SQE for each step, one file for each technique. It states what the
 //! technique replaces, which kernel it needs, and when it helps and hurts. [`Techniques`] turns
 //! them on and off.
 //!
-//! Probes ([`super::capabilities`]) find out what a kernel supports, never its version:
+//! Probes ([`super::capabilities`]), not the version, determine which of them a kernel supports:
 //! distributions backport features, and sandboxes remove them.
 
 pub(crate) mod bundles;
@@ -26,9 +26,10 @@ mod wait_policy;
 pub(crate) use setup::set_up;
 pub(crate) use wait_policy::WaitPolicy;
 
-/// The techniques of `io_uring:tuned`. On by default are those that measurements show to pay. What
-/// this kernel does not support is disabled; [`crate::Backend::techniques`] returns what is in
-/// effect.
+/// The techniques of `io_uring:tuned`. Those that paid in measurements are on by default. What this
+/// kernel does not support, or what has no effect, is disabled: `linked_close` and
+/// `cqe_skip_success` need a [`crate::ShutdownBy`] other than `Call`, the default.
+/// [`crate::Backend::techniques`] returns the techniques in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Techniques {
     /// Runs task work only when the server waits: IORING_SETUP_DEFER_TASKRUN (Linux 6.1).

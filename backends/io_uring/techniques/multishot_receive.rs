@@ -9,7 +9,7 @@
 //!
 //! Helps on keep-alive connections: requests after the first need no RECV submission. Hurts where a
 //! connection has one request, since the RECV must be cancelled before the close; without
-//! keep-alive a single-shot RECV is submitted instead. Bytes that a peer sends unasked are received
+//! keep-alive a single-shot RECV is submitted instead. Bytes after the last request are received
 //! as well; the connection counts and discards them.
 
 use ::io_uring::{opcode, squeue};

@@ -100,8 +100,8 @@ impl RegisteredRing {
         } else {
             (std::ptr::null_mut(), 0)
         };
-        // SAFETY: the arguments live through the call, and `bytes` is their size. Who pushed an SQE
-        // has promised that the memory it points to is valid.
+        // SAFETY: the arguments live through the call, and `bytes` is their size. The callers that
+        // pushed the SQEs have promised that the memory they point to is valid.
         let entered = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,

@@ -1,4 +1,4 @@
-//! `shutdown`: who performs the shutdown step.
+//! `shutdown`: the way in which the shutdown step is performed.
 //!
 //! - `ring`: IORING_OP_SHUTDOWN (Linux 5.11). The kernel always runs it on an io-wq worker thread,
 //!   which costs CPU time. A SHUTDOWN that is not linked to the CLOSE could run after it, on a
@@ -6,7 +6,8 @@
 //! - `call`: shutdown(2), one system call for each connection; cheaper than the worker thread.
 //! - `close`: none, if the close follows at once and all received bytes are read: the last close
 //!   sends the FIN. Cheapest, but bytes that arrive between the receive and the close make the
-//!   kernel send a reset, which can destroy a response that is not sent yet (RFC 1122, 4.2.2.13).
+//!   kernel send a reset (RFC 1122, 4.2.2.13), which can destroy a response that the peer has not
+//!   read yet (RFC 9112, 9.6).
 //!
 //! A lingering close must send the FIN before the close, so `close` means `call` there.
 

@@ -1,5 +1,6 @@
-//! Controls when connections are accepted, and admits them. A connection that cannot be admitted
-//! waits in the listener's queue or, if a multishot ACCEPT has accepted it, in [`AcceptedQueue`].
+//! Controls when connections are accepted (backpressure), and admits them. A connection that cannot
+//! be admitted waits in the listener's queue or, if a multishot ACCEPT has accepted it, in
+//! [`AcceptedQueue`].
 
 use std::io;
 
