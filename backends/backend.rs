@@ -1,25 +1,18 @@
-//! The input of an engine ([`Worker`]), its result ([`Report`]), and its selection ([`open`]).
+//! The engines by name, their options, and their selection ([`open`]).
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::connection::Next;
-use crate::counters::Counters;
-use crate::deadlines::DeadlineLengths;
 use crate::epoll::{EpollBackend, EpollEngine};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::{IoUringBackend, Techniques};
-use crate::responses::Responses;
-use crate::slab::{ConnectionId, MAX_SLOTS};
-use crate::socket::Listener;
-use crate::stop::Stop;
+use crate::protocol::Protocol;
+use crate::worker::{Report, WorkerOptions};
 
-/// A server engine: it accepts connections, receives requests, sends responses and closes, until
-/// its [`Stop`] is requested.
+/// A server engine: it accepts connections, moves the bytes of a [`Protocol`] and closes, until its
+/// [`crate::Stop`] is requested.
 ///
-/// Dyn-compatible: the one dynamic call is [`Backend::run`], once in a worker's lifetime.
+/// Each engine is compiled for each protocol that it runs, without dynamic calls.
 pub trait Backend {
     /// Returns the name in words, such as `epoll, level-triggered`.
     fn name(&self) -> &'static str;
@@ -30,7 +23,7 @@ pub trait Backend {
         Vec::new()
     }
 
-    /// Serves until [`Worker::stop`] is requested and every connection is drained or closed.
+    /// Serves until [`WorkerOptions::stop`] is requested and every connection is drained or closed.
     ///
     /// Must be called on the thread that called [`open`], since a ring belongs to one thread
     /// (IORING_SETUP_SINGLE_ISSUER). SIGPIPE must be ignored, as Rust's runtime does.
@@ -38,7 +31,47 @@ pub trait Backend {
     /// # Errors
     /// Returns an error only before the first connection, or if the kernel breaks its contract.
     /// Neither a peer nor an error on a connection ends the run.
-    fn run(&mut self, worker: Worker) -> Result<Report, BackendError>;
+    fn run<P: Protocol>(
+        &mut self,
+        options: WorkerOptions,
+        protocol: P,
+    ) -> Result<Report, BackendError>;
+}
+
+/// An engine that was chosen at run time. Made by [`open`].
+pub struct AnyBackend(Chosen);
+
+enum Chosen {
+    Epoll(EpollBackend),
+    IoUring(Box<IoUringBackend>),
+}
+
+impl Backend for AnyBackend {
+    fn name(&self) -> &'static str {
+        match &self.0 {
+            Chosen::Epoll(backend) => backend.name(),
+            Chosen::IoUring(backend) => backend.name(),
+        }
+    }
+
+    fn techniques(&self) -> Vec<&'static str> {
+        match &self.0 {
+            Chosen::Epoll(backend) => backend.techniques(),
+            Chosen::IoUring(backend) => backend.techniques(),
+        }
+    }
+
+    fn run<P: Protocol>(
+        &mut self,
+        options: WorkerOptions,
+        protocol: P,
+    ) -> Result<Report, BackendError> {
+        options.check()?;
+        match &mut self.0 {
+            Chosen::Epoll(backend) => backend.run(options, protocol),
+            Chosen::IoUring(backend) => backend.run(options, protocol),
+        }
+    }
 }
 
 /// An engine.
@@ -204,209 +237,15 @@ impl EngineOptions {
 /// # Errors
 /// [`ErrorKind::BackendRefused`] if the kernel or a sandbox refuses it. There is no fallback to
 /// another engine: that is the caller's decision. [`ErrorKind::Usage`] if an option is invalid.
-pub fn open(variant: Variant, options: &EngineOptions) -> Result<Box<dyn Backend>, BackendError> {
+pub fn open(variant: Variant, options: &EngineOptions) -> Result<AnyBackend, BackendError> {
     options.check()?;
-    Ok(match variant {
-        Variant::EpollLevel => Box::new(EpollBackend::new(EpollEngine::Level, options)),
-        Variant::EpollEdge => Box::new(EpollBackend::new(EpollEngine::Edge, options)),
-        Variant::EpollTuned => Box::new(EpollBackend::new(EpollEngine::Tuned, options)),
-        Variant::IoUringSingleShot => Box::new(IoUringBackend::single_shot(options)?),
-        Variant::IoUringTuned => Box::new(IoUringBackend::tuned(options)?),
-    })
-}
-
-/// Limits of everything that a peer can make grow. The memory is allocated at startup.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most open connections; further ones wait in the accept queue.
-    pub connections: usize,
-    /// Longest request head, in bytes; a longer one is refused with 431.
-    pub request_head_bytes: usize,
-    /// Size of a receive buffer, in bytes; at most [`Limits::read_budget_bytes`].
-    pub receive_buffer_bytes: usize,
-    /// Most bytes received from one connection in one iteration of the event loop, so that others
-    /// are not starved.
-    pub read_budget_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1000,
-            request_head_bytes: 8 * 1024,
-            receive_buffer_bytes: 1024,
-            read_budget_bytes: 16 * 1024,
-        }
-    }
-}
-
-impl Limits {
-    /// Returns the size of a receive buffer.
-    pub(crate) fn receive_bytes(&self) -> usize {
-        self.receive_buffer_bytes.min(self.read_budget_bytes)
-    }
-}
-
-/// The way to close a connection after its response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Closing {
-    /// Shuts down both directions and closes. If bytes of the peer are unread, the kernel sends a
-    /// reset, which can destroy the response (RFC 1122, 4.2.2.13).
-    AtOnce,
-    /// Shuts down the send side, and discards what the peer still sends until it closes,
-    /// [`DeadlineLengths::linger`] passes, or the limit is reached. With that timeout disabled, a
-    /// peer that never closes holds its slot.
-    Lingering {
-        /// Most bytes to discard.
-        bytes: usize,
-    },
-}
-
-/// Keep-alive connections: HTTP/1.1 with pipelining.
-#[derive(Clone, Debug)]
-pub struct KeepAlive {
-    /// The responses, used instead of [`Worker::response`].
-    pub responses: Arc<Responses>,
-    /// Most requests on a connection: the last response has `Connection: close`; 0 is no limit.
-    pub requests_per_connection: u64,
-    /// Longest request body, which is skipped, in bytes; a longer one is refused with 413.
-    pub request_body_bytes: u64,
-}
-
-impl KeepAlive {
-    /// Makes the defaults: no limit of requests, and bodies of up to 1 MiB.
-    pub fn new(responses: Arc<Responses>) -> Self {
-        Self { responses, requests_per_connection: 0, request_body_bytes: 1024 * 1024 }
-    }
-}
-
-/// The input of one engine: a listener, the response, limits and timeouts. Made by [`Worker::new`].
-#[non_exhaustive]
-pub struct Worker {
-    /// The listener, which belongs to this worker only.
-    pub listener: Listener,
-    /// Ends the run when it is requested.
-    pub stop: Stop,
-    /// The response to every request.
-    pub response: Arc<[u8]>,
-    /// Keep-alive connections; `None` closes after each response (HTTP/1.0).
-    pub keep_alive: Option<KeepAlive>,
-    /// Limits of connections and requests.
-    pub limits: Limits,
-    /// Timeouts of connections.
-    pub deadlines: DeadlineLengths,
-    /// The way to close a connection.
-    pub closing: Closing,
-    /// Sends the FIN in the segment of the response's last bytes (MSG_MORE, send(2)), which saves
-    /// segments.
-    pub send_more: bool,
-    /// Time for open connections to end after the stop, with the resolution of the tick of one
-    /// second.
-    pub drain_timeout: Duration,
-    /// Receives each event of each connection; for tests and for tracing.
-    pub recorder: Option<Box<dyn Recorder>>,
-    /// Receives each complete request; the reference programs print it.
-    pub request_log: Option<Box<dyn RequestLog>>,
-}
-
-impl Worker {
-    /// Makes a worker with the default limits and timeouts, and [`Closing::AtOnce`].
-    pub fn new(listener: impl Into<Listener>, stop: Stop, response: impl Into<Arc<[u8]>>) -> Self {
-        Self {
-            listener: listener.into(),
-            stop,
-            response: response.into(),
-            keep_alive: None,
-            limits: Limits::default(),
-            deadlines: DeadlineLengths::default(),
-            closing: Closing::AtOnce,
-            send_more: false,
-            drain_timeout: Duration::from_secs(10),
-            recorder: None,
-            request_log: None,
-        }
-    }
-
-    fn max_response_bytes(&self) -> usize {
-        let keep_alive = self.keep_alive.as_ref().map_or(0, |it| it.responses.max_bytes());
-        keep_alive.max(self.response.len())
-    }
-
-    /// # Errors
-    /// [`ErrorKind::Usage`] if a limit is invalid, or SIGPIPE is not ignored.
-    pub(crate) fn check(&self) -> Result<(), BackendError> {
-        let limits = &self.limits;
-        let longest_head = limits.request_head_bytes.checked_add(limits.read_budget_bytes);
-        let room = longest_head.and_then(|longest| longest.checked_mul(limits.connections));
-        let problem = if !(1..=MAX_SLOTS).contains(&limits.connections) {
-            "limits.connections must be from 1 to 16,777,216"
-        } else if limits.request_head_bytes < 2 {
-            "limits.request_head_bytes must be at least 2, the length of the shortest end"
-        } else if limits.receive_buffer_bytes == 0 || limits.read_budget_bytes == 0 {
-            "limits.receive_buffer_bytes and limits.read_budget_bytes must not be 0"
-        } else if self.response.is_empty() {
-            "the response must not be empty"
-        } else if self.max_response_bytes().max(limits.receive_bytes()) > i32::MAX as usize {
-            "the response and the receive buffer must be shorter than 2 GiB"
-        } else if room.is_none_or(|bytes| bytes > isize::MAX as usize) {
-            "limits.connections × limits.request_head_bytes exceeds the address space"
-        } else if sigpipe_terminates() {
-            "SIGPIPE must be ignored, since a send to a closed connection raises it"
-        } else {
-            return Ok(());
-        };
-        Err(BackendError::new(ErrorKind::Usage, "worker", problem))
-    }
-}
-
-/// Returns true if SIGPIPE would end the process. Rust's runtime ignores it before `main`; a
-/// program in another language must do so itself.
-fn sigpipe_terminates() -> bool {
-    // SAFETY: all-zero bytes are a valid sigaction.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: no action is set, and the current one is written to a struct that outlives the call.
-    let result = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) };
-    result == 0 && action.sa_sigaction == libc::SIG_DFL
-}
-
-/// An event in the lifecycle of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LifecycleEvent {
-    /// The connection was accepted.
-    Accepted,
-    /// This many bytes were received; 0 is the end of the peer's stream.
-    Received(usize),
-    /// The kernel accepted this many bytes of the response.
-    Sent(usize),
-    /// The shutdown ended, with success or an error.
-    Shutdown,
-    /// A step failed with this errno. A close follows.
-    Failed(i32),
-    /// A deadline passed, of the connection or of the drain. A close follows.
-    Expired,
-    /// The descriptor is closed and the slot is free.
-    Closed,
-}
-
-/// Receives each event of each connection, in order.
-pub trait Recorder: Send {
-    /// Records an event; `next` is the step that follows, `None` after the last event.
-    fn record(&mut self, id: ConnectionId, event: LifecycleEvent, next: Option<Next>);
-}
-
-/// Receives each complete request, with the bytes that arrived after it in the same piece.
-pub trait RequestLog: Send {
-    /// Logs a request. Must not block, since the event loop waits for it. Returns false if it
-    /// dropped the request.
-    fn request(&mut self, bytes: &[u8]) -> bool;
-}
-
-/// The result of a run.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Report {
-    /// The counters.
-    pub counters: Counters,
+    let epoll = |engine| Chosen::Epoll(EpollBackend::new(engine, options));
+    let io_uring = |backend| Chosen::IoUring(Box::new(backend));
+    Ok(AnyBackend(match variant {
+        Variant::EpollLevel => epoll(EpollEngine::Level),
+        Variant::EpollEdge => epoll(EpollEngine::Edge),
+        Variant::EpollTuned => epoll(EpollEngine::Tuned),
+        Variant::IoUringSingleShot => io_uring(IoUringBackend::single_shot(options)?),
+        Variant::IoUringTuned => io_uring(IoUringBackend::tuned(options)?),
+    }))
 }

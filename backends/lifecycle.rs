@@ -21,14 +21,14 @@
 //! ¹ The reference programs do not linger: they call shutdown(SHUT_RDWR), and EPOLLHUP reports
 //! that both directions are closed.
 
-use crate::connection::Next;
-use crate::server::Server;
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
+use crate::worker::Worker;
 
 /// The part of an event loop that is the same for every engine.
-pub(crate) trait Lifecycle {
-    fn server(&mut self) -> &mut Server;
+pub(crate) trait Lifecycle<P: Protocol> {
+    fn worker(&mut self) -> &mut Worker<P>;
 
     /// Starts the step that the connection needs next.
     fn start_next(&mut self, id: ConnectionId, next: Next);
@@ -43,19 +43,22 @@ pub(crate) trait Lifecycle {
     /// every slot is taken. Called only after [`Lifecycle::stop_accepting`].
     fn accept_queued(&mut self);
 
+    /// Closes the receive side of an idle connection, since the worker is stopping.
+    fn half_close_receive(&mut self, id: ConnectionId);
+
     /// Ends a step: starts the next one, then logs the request if the step completed one. The log
     /// follows the system call, as in the reference programs.
     fn end_step(&mut self, token: Token, next: Next) {
         self.start_next(token.id, next);
         if token.operation == Operation::Recv && next == Next::Send {
-            self.server().log_request(token.id);
+            self.worker().log_request(token.id);
         }
     }
 
     /// Handles an event of the stop descriptor, which may be an error of watching it.
     fn on_stop(&mut self) {
-        if self.server().stop_requested() && !self.server().is_stopping() {
-            self.server().begin_stop();
+        if self.worker().stop_requested() && !self.worker().is_stopping() {
+            self.worker().begin_stop();
             self.stop_accepting();
         }
     }
@@ -63,16 +66,19 @@ pub(crate) trait Lifecycle {
     /// Ends an iteration of the event loop: every event or completion of one wait is handled. Once
     /// a tick, closes the connections whose deadline has passed.
     fn end_iteration(&mut self) {
-        if self.server().take_tick() {
-            while let Some(id) = self.server().next_expired() {
+        if self.worker().take_tick() {
+            while let Some(id) = self.worker().next_expired() {
                 self.start_next(id, Next::Close);
             }
-            self.server().resume_accepting();
+            self.worker().resume_accepting();
         }
-        if self.server().is_stopping() {
+        if self.worker().is_stopping() {
             self.accept_queued();
         } else {
-            self.resume_accept();
+            return self.resume_accept();
+        }
+        while let Some(id) = self.worker().next_to_half_close() {
+            self.half_close_receive(id);
         }
     }
 }

@@ -32,12 +32,14 @@ pub use choices::bytes_of_seed;
 pub use kernel::{Coverage, trace_histories};
 pub(crate) use ring::SimulatedRing;
 
-use crate::backend::{Backend, KeepAlive, Variant, Worker, open};
+use crate::backend::{Backend, EngineOptions, Variant, open};
 use crate::io_uring::IoUringBackend;
 use crate::io_uring::faults::Queues;
 use crate::io_uring::ring::Ring;
-use crate::responses::Responses;
+use crate::protocol::Protocol;
+use crate::protocols::{Http10, Http11, Responses};
 use crate::stop::Stop;
+use crate::worker::{Report, WorkerOptions};
 use checker::Checker;
 use choices::Choices;
 use kernel::Kernel;
@@ -54,35 +56,54 @@ pub fn run_history(variant: Variant, bytes: &[u8]) -> Coverage {
     // Any descriptor will do: the worker only sets options on it and closes it.
     let listener = OwnedFd::from(UnixDatagram::unbound().expect("a free descriptor"));
     let listener_fd = listener.as_raw_fd();
-    let mut worker = Worker::new(TcpListener::from(listener), stop.clone(), setup.response.clone());
+    let mut worker = WorkerOptions::new(TcpListener::from(listener), stop.clone());
     worker.limits = setup.limits.clone();
     worker.deadlines = setup.deadlines;
     worker.closing = setup.closing;
-    if setup.keep_alive {
-        let responses = Responses::new(setup.response.clone()).expect("it is a response");
-        worker.keep_alive = Some(KeepAlive::new(responses.into()));
-    }
     worker.drain_timeout = setup.drain_timeout;
     worker.recorder = Some(Box::new(Checker));
     if setup.logs_requests {
         worker.request_log = Some(Box::new(Checker));
     }
+    let keep_alive = setup.keep_alive.then(|| {
+        let responses = Responses::new(setup.response.clone()).expect("it is a response");
+        let request_head_bytes = setup.request_head_bytes;
+        Http11 { request_head_bytes, ..Http11::new(responses) }
+    });
+    let http10 = Http10 {
+        request_head_bytes: setup.request_head_bytes,
+        ..Http10::new(setup.response.clone())
+    };
     let (options, shutdown_by_call) = (setup.options.clone(), setup.shutdown_by_call);
     let kernel = Kernel::new(choices, setup, listener_fd, stop);
     kernel.trace(format_args!("{:#?}", kernel.setup));
     kernel.install();
     let _installed = Installed;
-    let mut backend: Box<dyn Backend> = if variant.is_io_uring() {
-        let ring = Ring::on_queues(Queues::Simulated(SimulatedRing::default()), 64);
-        let ring = ring.with_shutdown_by_call(shutdown_by_call);
-        Box::new(IoUringBackend::on_ring(ring, variant == Variant::IoUringTuned, &options))
-    } else {
-        open(variant, &options).expect("epoll is available")
+    let report = match keep_alive {
+        Some(http11) => run(variant, &options, shutdown_by_call, worker, http11),
+        None => run(variant, &options, shutdown_by_call, worker, http10),
     };
-    let report = backend.run(worker).expect("only the stop ends a run");
     let mut kernel = Kernel::uninstall();
     kernel.check_end(&report);
     kernel.coverage
+}
+
+fn run<P: Protocol>(
+    variant: Variant,
+    options: &EngineOptions,
+    shutdown_by_call: bool,
+    worker: WorkerOptions,
+    protocol: P,
+) -> Report {
+    let report = if variant.is_io_uring() {
+        let ring = Ring::on_queues(Queues::Simulated(SimulatedRing::default()), 64);
+        let ring = ring.with_shutdown_by_call(shutdown_by_call);
+        let is_tuned = variant == Variant::IoUringTuned;
+        IoUringBackend::on_ring(ring, is_tuned, options).run(worker, protocol)
+    } else {
+        open(variant, options).expect("epoll is available").run(worker, protocol)
+    };
+    report.expect("only the stop ends a run")
 }
 
 /// Removes the simulated kernel from the thread on drop, also after a panic.

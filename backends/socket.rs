@@ -245,14 +245,6 @@ impl Listener {
     }
 }
 
-/// Closes the receive side (shutdown(2), SHUT_RD). Bytes already received can still be read; after
-/// them comes the end of the stream, and a wait for more ends. Unlike close(2) it loses nothing.
-pub(crate) fn half_close_receive(connection: RawFd) {
-    // SAFETY: shutdown takes no pointers. It fails only on a connection that has ended, where a
-    // wait ends as well.
-    unsafe { libc::shutdown(connection, libc::SHUT_RD) };
-}
-
 /// Converts the result of a system call: -1 is the errno.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

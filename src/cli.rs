@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::compare::{self, CompareArguments};
-use crate::config::{self, BackendChoice, FlagSetting, Preset, Sources};
+use crate::config::{self, BackendChoice, FlagSetting, Preset, ProtocolChoice, Sources};
 use crate::console::{eprint_line, print_text};
 use crate::doctor::{self, DoctorArguments};
 use crate::failure::Failure;
@@ -96,6 +96,9 @@ struct ServeArguments {
     /// The engine: `auto` uses io_uring if the kernel allows it; a named one is used or refused.
     #[arg(long, value_name = "SPEC", value_parser = backend_names())]
     backend: Option<String>,
+    /// The protocol: HTTP, or echo, discard or chargen (RFC 862, 863, 864).
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(ProtocolChoice::NAMES))]
+    protocol: Option<String>,
     /// Address to listen on; port 0 lets the kernel choose a port.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
@@ -124,6 +127,7 @@ impl ServeArguments {
     fn sources(&self) -> Result<Sources, Failure> {
         let named = [
             ("--backend", "backend", &self.backend),
+            ("--protocol", "server.protocol", &self.protocol),
             ("--listen", "server.listen", &self.listen),
             ("--workers", "server.workers", &self.workers),
             ("--user", "server.user", &self.user),

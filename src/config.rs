@@ -11,6 +11,7 @@ mod file;
 mod kind;
 mod layers;
 mod preset;
+mod protocol_choice;
 mod settings;
 mod shutdown_choice;
 
@@ -26,6 +27,7 @@ pub(crate) use error::nearest;
 pub use kind::{DefaultValue, Kind};
 pub use layers::{Layers, Origin, Setting};
 pub use preset::Preset;
+pub use protocol_choice::ProtocolChoice;
 pub use settings::{
     Config, DeadlineSettings, EpollSettings, IoUringSettings, KEYS, Key, LimitSettings,
     ServerSettings,

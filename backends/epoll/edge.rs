@@ -8,14 +8,14 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::backend::{EngineOptions, Report, Worker};
-use crate::connection::Next;
+use crate::backend::EngineOptions;
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::lifecycle::Lifecycle;
-use crate::server::Server;
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
+use crate::worker::{Report, Worker};
 
 const IN: u32 = (libc::EPOLLIN | libc::EPOLLET) as u32;
 const OUT: u32 = (libc::EPOLLOUT | libc::EPOLLET) as u32;
@@ -31,41 +31,40 @@ enum ListenerInterest {
     NeedsRearm,
 }
 
-pub(crate) struct Edge {
+pub(crate) struct Edge<P: Protocol> {
     syscalls: Syscalls,
-    server: Server,
+    worker: Worker<P>,
     listener_interest: ListenerInterest,
     /// Shared by all connections: a handler consumes what it receives before it returns.
     receive_buffer: Box<[u8]>,
 }
 
-impl Edge {
-    pub(crate) fn new(worker: Worker, options: &EngineOptions) -> Result<Self, BackendError> {
-        let receive_buffer = vec![0; worker.limits.receive_bytes()].into_boxed_slice();
-        let server = Server::new(worker);
-        server.make_listener_nonblocking(true)?;
+impl<P: Protocol> Edge<P> {
+    pub(crate) fn new(worker: Worker<P>, options: &EngineOptions) -> Result<Self, BackendError> {
+        let receive_buffer = vec![0; worker.limits().receive_bytes()].into_boxed_slice();
+        worker.make_listener_nonblocking(true)?;
         let syscalls = Syscalls::new(options.events_per_wait)?;
         let listener_interest = ListenerInterest::Unregistered;
-        Ok(Self { syscalls, server, listener_interest, receive_buffer })
+        Ok(Self { syscalls, worker, listener_interest, receive_buffer })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
         let failed = |error| BackendError::unexpected("epoll_ctl", error);
         self.start_accept().map_err(failed)?;
         let stop = Token::of_worker(Operation::Stop);
-        self.syscalls.add(self.server.stop_fd(), IN, stop).map_err(failed)?;
-        while self.server.is_open() {
+        self.syscalls.add(self.worker.stop_fd(), IN, stop).map_err(failed)?;
+        while self.worker.is_open() {
             let events = self.syscalls.wait()?;
-            self.server.begin_iteration(events);
+            self.worker.begin_iteration(events, self.syscalls.now_ms());
             for index in 0..events {
                 let token = self.syscalls.event(index).0;
-                if !self.server.is_stale(token) {
+                if !self.worker.is_stale(token) {
                     self.dispatch(token);
                 }
             }
             self.end_iteration();
         }
-        Ok(self.server.take_report(self.syscalls.counts()))
+        Ok(self.worker.take_report(self.syscalls.counts()))
     }
 
     fn dispatch(&mut self, token: Token) {
@@ -85,14 +84,14 @@ impl Edge {
     /// calls modify it. Returns false if that failed; the connection is then closing.
     fn register_interest(&mut self, id: ConnectionId, step: Operation, events: u32) -> bool {
         let token = Token::new(step, id);
-        let client = self.server.connection(id);
+        let client = self.worker.connection(id);
         let registered = match client.pending.replace(step) {
             None => self.syscalls.add(client.fd(), events, token),
             Some(previous) if previous == step => Ok(()),
             Some(_) => self.syscalls.modify(client.fd(), events, token),
         };
         if let Err(error) = &registered {
-            let next = self.server.abort(id, error);
+            let next = self.worker.abort(id, error);
             self.start_next(id, next);
         }
         registered.is_ok()
@@ -101,7 +100,7 @@ impl Edge {
     /// Rearms the connection if its step stopped before EAGAIN, since no edge would report what is
     /// left. The new event is queued after those of other connections.
     fn rearm(&mut self, id: ConnectionId, next: Next) -> Next {
-        let client = self.server.connection(id);
+        let client = self.worker.connection(id);
         let (step, events) = match (client.pending, next) {
             (Some(Operation::Recv), Next::Recv) => (Operation::Recv, IN),
             (Some(Operation::Send), Next::Send) => (Operation::Send, OUT),
@@ -109,15 +108,15 @@ impl Edge {
         };
         match self.syscalls.modify(client.fd(), events, Token::new(step, id)) {
             Ok(()) => next,
-            Err(error) => self.server.abort(id, &error),
+            Err(error) => self.worker.abort(id, &error),
         }
     }
 
     // ── The ten functions ────────────────────────────────────────────────────────────────────
 
     fn start_accept(&mut self) -> io::Result<()> {
-        let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        self.listener_interest = match (self.listener_interest, self.server.can_accept()) {
+        let (listener, token) = (self.worker.listener_fd(), Token::of_worker(Operation::Accept));
+        self.listener_interest = match (self.listener_interest, self.worker.can_accept()) {
             (ListenerInterest::Unregistered, _) => {
                 self.syscalls.add(listener, IN, token)?;
                 ListenerInterest::Enabled
@@ -132,14 +131,14 @@ impl Edge {
     }
 
     fn on_accept(&mut self) {
-        while self.server.can_accept() {
-            match self.syscalls.accept4(self.server.listener_fd()) {
+        while self.worker.can_accept() {
+            match self.syscalls.accept4(self.worker.listener_fd()) {
                 Ok(fd) => {
-                    let id = self.server.on_accepted(fd);
-                    self.start_recv(id);
+                    let (id, next) = self.worker.on_accepted(fd);
+                    self.start_next(id, next);
                 }
                 Err(error) => {
-                    self.server.on_accept_error(&error);
+                    self.worker.on_accept_error(&error);
                     if error.kind() == io::ErrorKind::WouldBlock {
                         return;
                     }
@@ -154,15 +153,15 @@ impl Edge {
     }
 
     fn on_recv(&mut self, id: ConnectionId) -> Next {
-        let (mut next, mut budget) = (Next::Recv, self.server.read_budget_bytes());
+        let (mut next, mut budget) = (Next::Recv, self.worker.read_budget_bytes());
         while next != Next::Close && budget > 0 {
-            match self.syscalls.recv(self.server.fd(id), &mut self.receive_buffer) {
-                Ok(0) => return self.server.on_received(id, &[]),
+            match self.syscalls.recv(self.worker.fd(id), &mut self.receive_buffer) {
+                Ok(0) => return self.worker.on_received(id, &[]),
                 Ok(count) => {
-                    next = self.server.on_received(id, &self.receive_buffer[..count]);
+                    next = self.worker.on_received(id, &self.receive_buffer[..count]);
                     budget = budget.saturating_sub(count);
                 }
-                Err(error) => return self.server.on_error(id, &error),
+                Err(error) => return self.worker.on_error(id, &error),
             }
         }
         self.rearm(id, next)
@@ -173,14 +172,14 @@ impl Edge {
     }
 
     fn on_send(&mut self, id: ConnectionId) -> Next {
-        let (mut next, mut budget) = (Next::Send, self.server.read_budget_bytes());
+        let (mut next, mut budget) = (Next::Send, self.worker.read_budget_bytes());
         while next == Next::Send && budget > 0 {
-            match self.syscalls.send(self.server.fd(id), self.server.pending_output(id)) {
+            match self.syscalls.send(self.worker.fd(id), self.worker.pending_output(id)) {
                 Ok(count) => {
-                    next = self.server.on_sent(id, count);
+                    next = self.worker.on_sent(id, count);
                     budget = budget.saturating_sub(count);
                 }
-                Err(error) => return self.server.on_error(id, &error),
+                Err(error) => return self.worker.on_error(id, &error),
             }
         }
         self.rearm(id, next)
@@ -190,8 +189,8 @@ impl Edge {
         if !self.register_interest(id, Operation::Shutdown, NO_INTEREST) {
             return;
         }
-        let how = self.server.shutdown_how();
-        let result = self.syscalls.shutdown(self.server.fd(id), how);
+        let how = self.worker.shutdown_how();
+        let result = self.syscalls.shutdown(self.worker.fd(id), how);
         // SHUT_WR raises no EPOLLHUP, which needs both directions closed. After an error, such as
         // ENOTCONN after a reset, there is nothing to wait for.
         if how != libc::SHUT_RDWR || result.is_err() {
@@ -201,11 +200,11 @@ impl Edge {
     }
 
     fn on_shutdown(&mut self, id: ConnectionId) -> Next {
-        self.server.on_shutdown(id)
+        self.worker.on_shutdown(id)
     }
 
     fn start_close(&mut self, id: ConnectionId) {
-        let fd = self.server.take_fd(id);
+        let fd = self.worker.take_fd(id);
         // A failure changes nothing: close(2) removes the registration as well (epoll(7), Q6).
         let _ = self.syscalls.delete(fd.as_raw_fd());
         self.syscalls.close(fd);
@@ -213,13 +212,13 @@ impl Edge {
     }
 
     fn on_close(&mut self, id: ConnectionId) {
-        self.server.on_closed(id);
+        self.worker.on_closed(id);
     }
 }
 
-impl Lifecycle for Edge {
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+impl<P: Protocol> Lifecycle<P> for Edge<P> {
+    fn worker(&mut self) -> &mut Worker<P> {
+        &mut self.worker
     }
 
     fn start_next(&mut self, id: ConnectionId, next: Next) {
@@ -233,20 +232,24 @@ impl Lifecycle for Edge {
 
     fn resume_accept(&mut self) {
         if self.start_accept().is_err() {
-            self.server.pause_accepting();
+            self.worker.pause_accepting();
         }
     }
 
     fn stop_accepting(&mut self) {
         // The eventfd stays readable for the other workers. The listener's queue is now emptied by
         // `accept_queued`, since an empty queue raises no event to end with.
-        let _ = self.syscalls.delete(self.server.stop_fd());
-        let _ = self.syscalls.delete(self.server.listener_fd());
+        let _ = self.syscalls.delete(self.worker.stop_fd());
+        let _ = self.syscalls.delete(self.worker.listener_fd());
     }
 
     fn accept_queued(&mut self) {
-        while self.server.can_accept() {
+        while self.worker.can_accept() {
             self.on_accept();
         }
+    }
+    fn half_close_receive(&mut self, id: ConnectionId) {
+        // An error means that the connection has ended already.
+        let _ = self.syscalls.shutdown(self.worker.fd(id), libc::SHUT_RD);
     }
 }

@@ -7,14 +7,14 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::backend::{EngineOptions, Report, Worker};
-use crate::connection::Next;
+use crate::backend::EngineOptions;
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::lifecycle::Lifecycle;
-use crate::server::Server;
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
+use crate::worker::{Report, Worker};
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
@@ -31,41 +31,40 @@ enum ListenerInterest {
     Disabled,
 }
 
-pub(crate) struct Level {
+pub(crate) struct Level<P: Protocol> {
     syscalls: Syscalls,
-    server: Server,
+    worker: Worker<P>,
     listener_interest: ListenerInterest,
     /// Shared by all connections: a handler consumes what it receives before it returns.
     receive_buffer: Box<[u8]>,
 }
 
-impl Level {
-    pub(crate) fn new(worker: Worker, options: &EngineOptions) -> Result<Self, BackendError> {
-        let receive_buffer = vec![0; worker.limits.receive_bytes()].into_boxed_slice();
-        let server = Server::new(worker);
-        server.make_listener_nonblocking(true)?;
+impl<P: Protocol> Level<P> {
+    pub(crate) fn new(worker: Worker<P>, options: &EngineOptions) -> Result<Self, BackendError> {
+        let receive_buffer = vec![0; worker.limits().receive_bytes()].into_boxed_slice();
+        worker.make_listener_nonblocking(true)?;
         let syscalls = Syscalls::new(options.events_per_wait)?;
         let listener_interest = ListenerInterest::Unregistered;
-        Ok(Self { syscalls, server, listener_interest, receive_buffer })
+        Ok(Self { syscalls, worker, listener_interest, receive_buffer })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
         let failed = |error| BackendError::unexpected("epoll_ctl", error);
         self.start_accept().map_err(failed)?;
         let stop = Token::of_worker(Operation::Stop);
-        self.syscalls.add(self.server.stop_fd(), IN, stop).map_err(failed)?;
-        while self.server.is_open() {
+        self.syscalls.add(self.worker.stop_fd(), IN, stop).map_err(failed)?;
+        while self.worker.is_open() {
             let events = self.syscalls.wait()?;
-            self.server.begin_iteration(events);
+            self.worker.begin_iteration(events, self.syscalls.now_ms());
             for index in 0..events {
                 let token = self.syscalls.event(index).0;
-                if !self.server.is_stale(token) {
+                if !self.worker.is_stale(token) {
                     self.dispatch(token);
                 }
             }
             self.end_iteration();
         }
-        Ok(self.server.take_report(self.syscalls.counts()))
+        Ok(self.worker.take_report(self.syscalls.counts()))
     }
 
     fn dispatch(&mut self, token: Token) {
@@ -85,14 +84,14 @@ impl Level {
     /// calls modify it. Returns false if that failed; the connection is then closing.
     fn register_interest(&mut self, id: ConnectionId, step: Operation, events: u32) -> bool {
         let token = Token::new(step, id);
-        let client = self.server.connection(id);
+        let client = self.worker.connection(id);
         let registered = match client.pending.replace(step) {
             None => self.syscalls.add(client.fd(), events, token),
             Some(previous) if previous == step => Ok(()),
             Some(_) => self.syscalls.modify(client.fd(), events, token),
         };
         if let Err(error) = &registered {
-            let next = self.server.abort(id, error);
+            let next = self.worker.abort(id, error);
             self.start_next(id, next);
         }
         registered.is_ok()
@@ -101,8 +100,8 @@ impl Level {
     // ── The ten functions ────────────────────────────────────────────────────────────────────
 
     fn start_accept(&mut self) -> io::Result<()> {
-        let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        self.listener_interest = match (self.listener_interest, self.server.can_accept()) {
+        let (listener, token) = (self.worker.listener_fd(), Token::of_worker(Operation::Accept));
+        self.listener_interest = match (self.listener_interest, self.worker.can_accept()) {
             (ListenerInterest::Unregistered, _) => {
                 self.syscalls.add(listener, IN, token)?;
                 ListenerInterest::Enabled
@@ -121,15 +120,15 @@ impl Level {
     }
 
     fn on_accept(&mut self) {
-        if !self.server.can_accept() {
+        if !self.worker.can_accept() {
             return;
         }
-        match self.syscalls.accept4(self.server.listener_fd()) {
+        match self.syscalls.accept4(self.worker.listener_fd()) {
             Ok(fd) => {
-                let id = self.server.on_accepted(fd);
-                self.start_recv(id);
+                let (id, next) = self.worker.on_accepted(fd);
+                self.start_next(id, next);
             }
-            Err(error) => self.server.on_accept_error(&error),
+            Err(error) => self.worker.on_accept_error(&error),
         }
     }
 
@@ -138,9 +137,9 @@ impl Level {
     }
 
     fn on_recv(&mut self, id: ConnectionId) -> Next {
-        match self.syscalls.recv(self.server.fd(id), &mut self.receive_buffer) {
-            Ok(count) => self.server.on_received(id, &self.receive_buffer[..count]),
-            Err(error) => self.server.on_error(id, &error),
+        match self.syscalls.recv(self.worker.fd(id), &mut self.receive_buffer) {
+            Ok(count) => self.worker.on_received(id, &self.receive_buffer[..count]),
+            Err(error) => self.worker.on_error(id, &error),
         }
     }
 
@@ -149,9 +148,9 @@ impl Level {
     }
 
     fn on_send(&mut self, id: ConnectionId) -> Next {
-        match self.syscalls.send(self.server.fd(id), self.server.pending_output(id)) {
-            Ok(count) => self.server.on_sent(id, count),
-            Err(error) => self.server.on_error(id, &error),
+        match self.syscalls.send(self.worker.fd(id), self.worker.pending_output(id)) {
+            Ok(count) => self.worker.on_sent(id, count),
+            Err(error) => self.worker.on_error(id, &error),
         }
     }
 
@@ -159,8 +158,8 @@ impl Level {
         if !self.register_interest(id, Operation::Shutdown, NO_INTEREST) {
             return;
         }
-        let how = self.server.shutdown_how();
-        let result = self.syscalls.shutdown(self.server.fd(id), how);
+        let how = self.worker.shutdown_how();
+        let result = self.syscalls.shutdown(self.worker.fd(id), how);
         // SHUT_WR raises no EPOLLHUP, which needs both directions closed. After an error, such as
         // ENOTCONN after a reset, there is nothing to wait for.
         if how != libc::SHUT_RDWR || result.is_err() {
@@ -170,11 +169,11 @@ impl Level {
     }
 
     fn on_shutdown(&mut self, id: ConnectionId) -> Next {
-        self.server.on_shutdown(id)
+        self.worker.on_shutdown(id)
     }
 
     fn start_close(&mut self, id: ConnectionId) {
-        let fd = self.server.take_fd(id);
+        let fd = self.worker.take_fd(id);
         // A failure changes nothing: close(2) removes the registration as well (epoll(7), Q6).
         let _ = self.syscalls.delete(fd.as_raw_fd());
         self.syscalls.close(fd);
@@ -182,13 +181,13 @@ impl Level {
     }
 
     fn on_close(&mut self, id: ConnectionId) {
-        self.server.on_closed(id);
+        self.worker.on_closed(id);
     }
 }
 
-impl Lifecycle for Level {
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+impl<P: Protocol> Lifecycle<P> for Level<P> {
+    fn worker(&mut self) -> &mut Worker<P> {
+        &mut self.worker
     }
 
     fn start_next(&mut self, id: ConnectionId, next: Next) {
@@ -202,20 +201,24 @@ impl Lifecycle for Level {
 
     fn resume_accept(&mut self) {
         if self.start_accept().is_err() {
-            self.server.pause_accepting();
+            self.worker.pause_accepting();
         }
     }
 
     fn stop_accepting(&mut self) {
         // The eventfd stays readable for the other workers. The listener's queue is now emptied by
         // `accept_queued`, since an empty queue raises no event to end with.
-        let _ = self.syscalls.delete(self.server.stop_fd());
-        let _ = self.syscalls.delete(self.server.listener_fd());
+        let _ = self.syscalls.delete(self.worker.stop_fd());
+        let _ = self.syscalls.delete(self.worker.listener_fd());
     }
 
     fn accept_queued(&mut self) {
-        while self.server.can_accept() {
+        while self.worker.can_accept() {
             self.on_accept();
         }
+    }
+    fn half_close_receive(&mut self, id: ConnectionId) {
+        // An error means that the connection has ended already.
+        let _ = self.syscalls.shutdown(self.worker.fd(id), libc::SHUT_RD);
     }
 }

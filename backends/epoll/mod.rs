@@ -5,8 +5,11 @@ mod level;
 mod syscalls;
 mod tuned;
 
-use crate::backend::{Backend, EngineOptions, Report, Worker};
+use crate::backend::{Backend, EngineOptions};
+use crate::clock::coarse_clock_ms;
 use crate::error::BackendError;
+use crate::protocol::Protocol;
+use crate::worker::{Report, Worker, WorkerOptions};
 
 /// An epoll engine.
 #[derive(Clone, Copy)]
@@ -39,8 +42,12 @@ impl Backend for EpollBackend {
         }
     }
 
-    fn run(&mut self, worker: Worker) -> Result<Report, BackendError> {
-        worker.check()?;
+    fn run<P: Protocol>(
+        &mut self,
+        options: WorkerOptions,
+        protocol: P,
+    ) -> Result<Report, BackendError> {
+        let worker = Worker::new(options, protocol, coarse_clock_ms());
         match self.engine {
             EpollEngine::Level => level::Level::new(worker, &self.options)?.run(),
             EpollEngine::Edge => edge::Edge::new(worker, &self.options)?.run(),

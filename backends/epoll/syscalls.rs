@@ -8,12 +8,13 @@ use std::time::Duration;
 use crate::counters::{SystemCall, SystemCalls};
 use crate::error::BackendError;
 use crate::pending_output::PendingOutput;
-use crate::server::TICK;
 // Tests replace the kernel by a simulated one.
+use crate::clock::coarse_clock_ms;
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::Token;
+use crate::worker::TICK;
 
 /// An epoll instance, and the counts of all system calls of its engine.
 pub(crate) struct Syscalls {
@@ -37,6 +38,11 @@ impl Syscalls {
             events: vec![none; events_per_wait.clamp(1, i32::MAX as usize)].into_boxed_slice(),
             counts,
         })
+    }
+
+    /// Returns the milliseconds since boot, with the resolution of the kernel's timer tick.
+    pub(crate) fn now_ms(&self) -> u64 {
+        coarse_clock_ms()
     }
 
     pub(crate) fn counts(&self) -> &SystemCalls {

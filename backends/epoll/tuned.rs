@@ -10,14 +10,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::backend::{EngineOptions, Report, ShutdownBy, Worker};
-use crate::connection::Next;
+use crate::backend::{EngineOptions, ShutdownBy};
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::lifecycle::Lifecycle;
-use crate::server::{Server, TICK};
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
+use crate::worker::{Report, TICK, Worker};
 
 /// Only the listener is level-triggered: what one iteration does not accept is reported again.
 const LISTENER: u32 = libc::EPOLLIN as u32;
@@ -54,9 +54,9 @@ enum ListenerInterest {
     Disabled,
 }
 
-pub(crate) struct Tuned {
+pub(crate) struct Tuned<P: Protocol> {
     syscalls: Syscalls,
-    server: Server,
+    worker: Worker<P>,
     listener_interest: ListenerInterest,
     accepted: usize,
     readiness: Box<[Readiness]>,
@@ -70,22 +70,21 @@ pub(crate) struct Tuned {
     busy_poll: Duration,
 }
 
-impl Tuned {
-    pub(crate) fn new(worker: Worker, options: &EngineOptions) -> Result<Self, BackendError> {
-        let receive_buffer = vec![0; worker.limits.receive_bytes()].into_boxed_slice();
-        let slots = worker.limits.connections;
-        let server = Server::new(worker);
-        server.make_listener_nonblocking(true)?;
+impl<P: Protocol> Tuned<P> {
+    pub(crate) fn new(worker: Worker<P>, options: &EngineOptions) -> Result<Self, BackendError> {
+        let receive_buffer = vec![0; worker.limits().receive_bytes()].into_boxed_slice();
+        let slots = worker.limits().connections;
+        worker.make_listener_nonblocking(true)?;
         let readiness = Readiness {
             interest: NO_INTEREST,
             readable: true,
             writable: true,
             has_hung_up: false,
-            read_budget_bytes: server.read_budget_bytes(),
+            read_budget_bytes: worker.read_budget_bytes(),
         };
         Ok(Self {
             syscalls: Syscalls::new(options.events_per_wait)?,
-            server,
+            worker,
             listener_interest: ListenerInterest::Unregistered,
             accepted: 0,
             readiness: vec![readiness; slots].into_boxed_slice(),
@@ -101,23 +100,23 @@ impl Tuned {
         let failed = |error| BackendError::unexpected("epoll_ctl", error);
         self.start_accept().map_err(failed)?;
         let stop = Token::of_worker(Operation::Stop);
-        self.syscalls.add(self.server.stop_fd(), LISTENER, stop).map_err(failed)?;
-        while self.server.is_open() {
+        self.syscalls.add(self.worker.stop_fd(), LISTENER, stop).map_err(failed)?;
+        while self.worker.is_open() {
             let events = self.wait()?;
-            self.server.begin_iteration(events);
+            self.worker.begin_iteration(events, self.syscalls.now_ms());
             self.accepted = 0;
             self.resume_deferred();
             // Pushed in reverse, so that the first event runs first.
             for index in (0..events).rev() {
                 let (token, event) = self.syscalls.event(index);
-                if !self.server.is_stale(token) {
+                if !self.worker.is_stale(token) {
                     self.on_event(token, event);
                 }
             }
             self.run_steps();
             self.end_iteration();
         }
-        Ok(self.server.take_report(self.syscalls.counts()))
+        Ok(self.worker.take_report(self.syscalls.counts()))
     }
 
     /// Waits for events; it only polls while steps are deferred, and busy polls before it sleeps.
@@ -141,7 +140,7 @@ impl Tuned {
 
     /// Makes deferred steps runnable, each with a new budget.
     fn resume_deferred(&mut self) {
-        let read_budget_bytes = self.server.read_budget_bytes();
+        let read_budget_bytes = self.worker.read_budget_bytes();
         for token in self.deferred.drain(..) {
             self.readiness[token.id.slot as usize].read_budget_bytes = read_budget_bytes;
             self.runnable.push(token);
@@ -152,7 +151,7 @@ impl Tuned {
     fn run_steps(&mut self) {
         while let Some(token) = self.runnable.pop() {
             // A deadline may have closed it while it was deferred.
-            if token.operation.is_of_worker() || self.server.connections.get(token.id).is_some() {
+            if token.operation.is_of_worker() || self.worker.connections.get(token.id).is_some() {
                 self.dispatch(token);
             }
         }
@@ -163,13 +162,13 @@ impl Tuned {
         if token.operation.is_of_worker() {
             return self.runnable.push(token);
         }
-        let read_budget_bytes = self.server.read_budget_bytes();
+        let read_budget_bytes = self.worker.read_budget_bytes();
         let ready = &mut self.readiness[token.id.slot as usize];
         ready.readable |= event & (libc::EPOLLIN as u32 | HANGUP) != 0;
         ready.writable |= event & (libc::EPOLLOUT as u32 | HANGUP) != 0;
         ready.has_hung_up |= event & HANGUP != 0;
         let (readable, writable) = (ready.readable, ready.writable);
-        match self.server.connection(token.id).pending {
+        match self.worker.connection(token.id).pending {
             Some(Operation::Recv) if readable => self.schedule(Operation::Recv, token.id),
             Some(Operation::Send) if writable => self.schedule(Operation::Send, token.id),
             _ => return,
@@ -179,7 +178,7 @@ impl Tuned {
 
     /// Schedules a step: now, or in the next iteration if the connection is over its read budget.
     fn schedule(&mut self, operation: Operation, id: ConnectionId) {
-        self.server.connection(id).pending = None;
+        self.worker.connection(id).pending = None;
         let has_budget = self.readiness[id.slot as usize].read_budget_bytes > 0;
         let steps = if has_budget { &mut self.runnable } else { &mut self.deferred };
         steps.push(Token::new(operation, id));
@@ -189,7 +188,7 @@ impl Tuned {
     fn register_interest(&mut self, id: ConnectionId, operation: Operation, events: u32) {
         let token = Token::new(operation, id);
         let ready = &mut self.readiness[id.slot as usize];
-        let entry = self.server.connection(id);
+        let entry = self.worker.connection(id);
         entry.pending = Some(operation);
         let registered = match ready.interest {
             NO_INTEREST => self.syscalls.add(entry.fd(), events, token),
@@ -199,18 +198,18 @@ impl Tuned {
         match registered {
             Ok(()) => ready.interest |= events,
             Err(error) => {
-                let next = self.server.abort(id, &error);
+                let next = self.worker.abort(id, &error);
                 self.start_next(id, next);
             }
         }
     }
 
     /// Accepts one connection; `None` if there was none.
-    fn accept_one(&mut self) -> Option<ConnectionId> {
-        match self.syscalls.accept4(self.server.listener_fd()) {
+    fn accept_one(&mut self) -> Option<(ConnectionId, Next)> {
+        match self.syscalls.accept4(self.worker.listener_fd()) {
             Ok(fd) => {
-                let id = self.server.on_accepted(fd);
-                let read_budget_bytes = self.server.read_budget_bytes();
+                let (id, next) = self.worker.on_accepted(fd);
+                let read_budget_bytes = self.worker.read_budget_bytes();
                 self.readiness[id.slot as usize] = Readiness {
                     interest: NO_INTEREST,
                     readable: true,
@@ -218,10 +217,10 @@ impl Tuned {
                     has_hung_up: false,
                     read_budget_bytes,
                 };
-                Some(id)
+                Some((id, next))
             }
             Err(error) => {
-                self.server.on_accept_error(&error);
+                self.worker.on_accept_error(&error);
                 None
             }
         }
@@ -243,8 +242,8 @@ impl Tuned {
     // ── The ten functions ────────────────────────────────────────────────────────────────────
 
     fn start_accept(&mut self) -> io::Result<()> {
-        let (listener, token) = (self.server.listener_fd(), Token::of_worker(Operation::Accept));
-        self.listener_interest = match (self.listener_interest, self.server.can_accept()) {
+        let (listener, token) = (self.worker.listener_fd(), Token::of_worker(Operation::Accept));
+        self.listener_interest = match (self.listener_interest, self.worker.can_accept()) {
             (ListenerInterest::Unregistered, _) => {
                 self.syscalls.add(listener, LISTENER, token)?;
                 ListenerInterest::Enabled
@@ -263,14 +262,14 @@ impl Tuned {
     }
 
     fn on_accept(&mut self) {
-        if self.accepted == MAX_ACCEPTS_PER_ITERATION || !self.server.can_accept() {
+        if self.accepted == MAX_ACCEPTS_PER_ITERATION || !self.worker.can_accept() {
             return;
         }
-        if let Some(id) = self.accept_one() {
+        if let Some((id, next)) = self.accept_one() {
             self.accepted += 1;
             // The next accept runs when this connection has no runnable step left.
             self.runnable.push(Token::of_worker(Operation::Accept));
-            self.start_next(id, Next::Recv);
+            self.start_next(id, next);
         }
     }
 
@@ -283,12 +282,12 @@ impl Tuned {
     }
 
     fn on_recv(&mut self, id: ConnectionId) -> Next {
-        let received = self.syscalls.recv(self.server.fd(id), &mut self.receive_buffer);
+        let received = self.syscalls.recv(self.worker.fd(id), &mut self.receive_buffer);
         let ready = &mut self.readiness[id.slot as usize];
         match received {
             Ok(count) => {
                 ready.read_budget_bytes = ready.read_budget_bytes.saturating_sub(count);
-                let next = self.server.on_received(id, &self.receive_buffer[..count]);
+                let next = self.worker.on_received(id, &self.receive_buffer[..count]);
                 // A short receive empties the socket (epoll(7), Q9), except before an urgent byte.
                 // A registration would report that; a registered connection must try again.
                 let is_certain = ready.interest == NO_INTEREST || next != Next::Recv;
@@ -298,7 +297,7 @@ impl Tuned {
             }
             Err(error) => {
                 ready.readable = error.kind() != io::ErrorKind::WouldBlock;
-                self.server.on_error(id, &error)
+                self.worker.on_error(id, &error)
             }
         }
     }
@@ -312,8 +311,8 @@ impl Tuned {
     }
 
     fn on_send(&mut self, id: ConnectionId) -> Next {
-        let fd = self.server.fd(id);
-        let output = self.server.pending_output(id);
+        let fd = self.worker.fd(id);
+        let output = self.worker.pending_output(id);
         let length = output.bytes.len();
         let sent = self.syscalls.send(fd, output);
         let ready = &mut self.readiness[id.slot as usize];
@@ -322,11 +321,11 @@ impl Tuned {
                 // A short send fills the socket buffer (epoll(7), Q9).
                 ready.writable = count == length || ready.interest == IN_OUT;
                 ready.read_budget_bytes = ready.read_budget_bytes.saturating_sub(count);
-                self.server.on_sent(id, count)
+                self.worker.on_sent(id, count)
             }
             Err(error) => {
                 ready.writable = error.kind() != io::ErrorKind::WouldBlock;
-                self.server.on_error(id, &error)
+                self.worker.on_error(id, &error)
             }
         }
     }
@@ -334,10 +333,10 @@ impl Tuned {
     fn start_shutdown(&mut self, id: ConnectionId) {
         // A close without a shutdown would send a reset if bytes are unread.
         let is_empty = !self.readiness[id.slot as usize].readable;
-        if self.server.lingers() || self.shutdown_by != ShutdownBy::Close || !is_empty {
-            let how = self.server.shutdown_how();
+        if self.worker.lingers() || self.shutdown_by != ShutdownBy::Close || !is_empty {
+            let how = self.worker.shutdown_how();
             // An error means that the connection has ended already.
-            let _ = self.syscalls.shutdown(self.server.fd(id), how);
+            let _ = self.syscalls.shutdown(self.worker.fd(id), how);
         }
         let ready = &mut self.readiness[id.slot as usize];
         ready.readable |= ready.interest != NO_INTEREST;
@@ -346,23 +345,23 @@ impl Tuned {
     }
 
     fn on_shutdown(&mut self, id: ConnectionId) -> Next {
-        self.server.on_shutdown(id)
+        self.worker.on_shutdown(id)
     }
 
     fn start_close(&mut self, id: ConnectionId) {
-        let fd = self.server.take_fd(id);
+        let fd = self.worker.take_fd(id);
         self.syscalls.close(fd);
         self.on_close(id);
     }
 
     fn on_close(&mut self, id: ConnectionId) {
-        self.server.on_closed(id);
+        self.worker.on_closed(id);
     }
 }
 
-impl Lifecycle for Tuned {
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+impl<P: Protocol> Lifecycle<P> for Tuned<P> {
+    fn worker(&mut self) -> &mut Worker<P> {
+        &mut self.worker
     }
 
     fn start_next(&mut self, id: ConnectionId, next: Next) {
@@ -376,22 +375,26 @@ impl Lifecycle for Tuned {
 
     fn resume_accept(&mut self) {
         if self.start_accept().is_err() {
-            self.server.pause_accepting();
+            self.worker.pause_accepting();
         }
     }
 
     fn stop_accepting(&mut self) {
         // The eventfd stays readable for the other workers. The listener's queue is now emptied by
         // `accept_queued`, since an empty queue raises no event to end with.
-        let _ = self.syscalls.delete(self.server.stop_fd());
-        let _ = self.syscalls.delete(self.server.listener_fd());
+        let _ = self.syscalls.delete(self.worker.stop_fd());
+        let _ = self.syscalls.delete(self.worker.listener_fd());
     }
 
     fn accept_queued(&mut self) {
-        while self.server.can_accept() {
-            if let Some(id) = self.accept_one() {
-                self.start_next(id, Next::Recv);
+        while self.worker.can_accept() {
+            if let Some((id, next)) = self.accept_one() {
+                self.start_next(id, next);
             }
         }
+    }
+    fn half_close_receive(&mut self, id: ConnectionId) {
+        // An error means that the connection has ended already.
+        let _ = self.syscalls.shutdown(self.worker.fd(id), libc::SHUT_RD);
     }
 }

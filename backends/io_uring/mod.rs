@@ -14,8 +14,11 @@ mod teardown;
 mod techniques;
 mod tuned;
 
-use crate::backend::{Backend, EngineOptions, Report, Worker};
+use crate::backend::{Backend, EngineOptions};
+use crate::clock::coarse_clock_ms;
 use crate::error::BackendError;
+use crate::protocol::Protocol;
+use crate::worker::{Report, Worker, WorkerOptions};
 use ring::Ring;
 pub use techniques::Techniques;
 
@@ -93,8 +96,12 @@ impl Backend for IoUringBackend {
         }
     }
 
-    fn run(&mut self, worker: Worker) -> Result<Report, BackendError> {
-        worker.check()?;
+    fn run<P: Protocol>(
+        &mut self,
+        options: WorkerOptions,
+        protocol: P,
+    ) -> Result<Report, BackendError> {
+        let worker = Worker::new(options, protocol, coarse_clock_ms());
         let ring = self.take_ring()?;
         match self.engine {
             IoUringEngine::SingleShot => single_shot::SingleShot::new(worker, ring)?.run(),

@@ -17,6 +17,7 @@ pub(crate) use ::io_uring::IoUring as Queues;
 use ::io_uring::{IoUring, opcode, squeue, types};
 
 use crate::backend::EngineOptions;
+use crate::clock::coarse_clock_ms;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 pub(crate) use crate::io_uring::completion::Completion;
@@ -25,13 +26,13 @@ use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
 use crate::io_uring::techniques::WaitPolicy;
 use crate::io_uring::techniques::direct_descriptors::Descriptor;
 use crate::kernel;
-use crate::server::TICK;
 // Tests replace the system calls by a simulated kernel.
 use crate::pending_output::PendingOutput;
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;
 use crate::socket::check;
 use crate::token::{Operation, Token};
+use crate::worker::TICK;
 
 /// A static, since the kernel reads it when the TIMEOUT is submitted, not when it is pushed.
 static TICK_INTERVAL: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
@@ -120,6 +121,11 @@ impl Ring {
         Self { shutdown_by_call, ..self }
     }
 
+    /// Returns the milliseconds since boot, with the resolution of the kernel's timer tick.
+    pub(crate) fn now_ms(&self) -> u64 {
+        coarse_clock_ms()
+    }
+
     pub(crate) fn shutdown_by_call(&self) -> bool {
         self.shutdown_by_call
     }
@@ -183,7 +189,7 @@ impl Ring {
     }
 
     /// Calls shutdown(2), which never blocks. Returns the result as a CQE has it: -errno on error.
-    fn shutdown_now(&mut self, fd: RawFd, how: i32) -> i32 {
+    pub(crate) fn shutdown_now(&mut self, fd: RawFd, how: i32) -> i32 {
         self.counts.count(SystemCall::Shutdown);
         // SAFETY: shutdown takes no pointers.
         match check(unsafe { libc::shutdown(fd, how) }) {

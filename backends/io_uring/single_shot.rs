@@ -4,56 +4,52 @@
 //! return, whatever an operation uses belongs to the kernel from submission to completion: the
 //! buffer, the bytes to send, the descriptor.
 
-use std::mem;
-
-use crate::backend::{Report, Worker};
-use crate::connection::Next;
 use crate::error::BackendError;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::teardown;
 use crate::lifecycle::Lifecycle;
-use crate::server::Server;
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
+use crate::worker::{Report, Worker};
 
-pub(crate) struct SingleShot {
+pub(crate) struct SingleShot<P: Protocol> {
     ring: Ring,
-    server: Server,
+    worker: Worker<P>,
     accept_in_flight: bool,
     /// One for each connection: from submission to completion it belongs to the kernel.
     receive_buffers: RecvSlab,
 }
 
-impl SingleShot {
-    pub(crate) fn new(worker: Worker, ring: Ring) -> Result<Self, BackendError> {
-        let receive_buffers =
-            RecvSlab::new(worker.limits.connections, worker.limits.receive_bytes());
-        let server = Server::new(worker);
+impl<P: Protocol> SingleShot<P> {
+    pub(crate) fn new(worker: Worker<P>, ring: Ring) -> Result<Self, BackendError> {
+        let limits = worker.limits();
+        let receive_buffers = RecvSlab::new(limits.connections, limits.receive_bytes());
         // A blocking listener: ACCEPT waits in the kernel, and never fails with EAGAIN.
-        server.make_listener_nonblocking(false)?;
-        Ok(Self { ring, server, accept_in_flight: false, receive_buffers })
+        worker.make_listener_nonblocking(false)?;
+        Ok(Self { ring, worker, accept_in_flight: false, receive_buffers })
     }
 
     pub(crate) fn run(mut self) -> Result<Report, BackendError> {
         self.start_accept();
         self.watch_stop();
         self.ring.tick();
-        while self.server.is_open() {
+        while self.worker.is_open() {
             let completions = self.ring.wait()?;
-            self.server.begin_iteration(completions);
+            self.worker.begin_iteration(completions, self.ring.now_ms());
             while let Some((token, completion)) = self.ring.next() {
                 self.dispatch(token, completion);
             }
             self.end_iteration();
         }
-        teardown::cancel_and_reap(&mut self.ring, self.server.connections.len());
-        self.ring.report_to(&mut self.server.counters);
-        Ok(self.server.take_report(self.ring.counts()))
+        teardown::cancel_and_reap(&mut self.ring, self.worker.connections.len());
+        self.ring.report_to(&mut self.worker.counters);
+        Ok(self.worker.take_report(self.ring.counts()))
     }
 
     fn watch_stop(&mut self) {
-        self.ring.poll_readable(self.server.stop_fd(), Token::of_worker(Operation::Stop));
+        self.ring.poll_readable(self.worker.stop_fd(), Token::of_worker(Operation::Stop));
     }
 
     fn dispatch(&mut self, token: Token, completion: Completion) {
@@ -65,7 +61,7 @@ impl SingleShot {
             Operation::Shutdown => self.on_shutdown(id),
             Operation::Close => return self.on_close(id),
             Operation::Tick => return self.ring.tick(),
-            Operation::Stop if !self.server.stop_requested() => return self.watch_stop(),
+            Operation::Stop if !self.worker.stop_requested() => return self.watch_stop(),
             Operation::Stop => return self.on_stop(),
             // The cancelled operation posts a completion of its own.
             Operation::Cancel => return,
@@ -75,7 +71,7 @@ impl SingleShot {
 
     /// Puts a step of the connection in flight, and returns the token for its SQE.
     fn begin_step(&mut self, id: ConnectionId, step: Operation) -> Token {
-        let previous = self.server.connection(id).pending.replace(step);
+        let previous = self.worker.connection(id).pending.replace(step);
         assert_eq!(previous, None, "a connection has one operation in flight at a time");
         Token::new(step, id)
     }
@@ -83,16 +79,16 @@ impl SingleShot {
     /// Takes a step out of flight. A completion for another step or a closed connection would mean
     /// that a slot or a buffer was reused while the kernel still owned it.
     fn complete_step(&mut self, id: ConnectionId, step: Operation) {
-        let in_flight = self.server.connection(id).pending.take();
+        let in_flight = self.worker.connection(id).pending.take();
         assert_eq!(in_flight, Some(step), "a completion of an operation that is not in flight");
     }
 
     // ── The ten functions ────────────────────────────────────────────────────────────────────
 
     fn start_accept(&mut self) {
-        if self.server.can_accept() && !self.accept_in_flight {
+        if self.worker.can_accept() && !self.accept_in_flight {
             self.accept_in_flight = true;
-            self.ring.accept(self.server.listener_fd(), Token::of_worker(Operation::Accept));
+            self.ring.accept(self.worker.listener_fd(), Token::of_worker(Operation::Accept));
         }
     }
 
@@ -101,17 +97,17 @@ impl SingleShot {
         // SAFETY: this is the one completion of an ACCEPT, so nothing else owns the descriptor.
         match unsafe { completion.accepted_fd() } {
             Ok(fd) => {
-                let id = self.server.on_accepted(fd);
-                self.start_recv(id);
+                let (id, next) = self.worker.on_accepted(fd);
+                self.start_next(id, next);
             }
-            Err(error) => self.server.on_accept_error(&error),
+            Err(error) => self.worker.on_accept_error(&error),
         }
     }
 
     fn start_recv(&mut self, id: ConnectionId) {
         let token = self.begin_step(id, Operation::Recv);
         let loan = self.receive_buffers.lend(id.slot);
-        self.ring.recv(self.server.fd(id), loan, token);
+        self.ring.recv(self.worker.fd(id), loan, token);
     }
 
     fn on_recv(&mut self, id: ConnectionId, completion: Completion) -> Next {
@@ -122,41 +118,41 @@ impl SingleShot {
         // was lent: `complete_step` found that RECV in flight.
         let bytes = unsafe { self.receive_buffers.take_back(id.slot, count) };
         match result {
-            Ok(_) => self.server.on_received(id, bytes),
-            Err(error) => self.server.on_error(id, &error),
+            Ok(_) => self.worker.on_received(id, bytes),
+            Err(error) => self.worker.on_error(id, &error),
         }
     }
 
     fn start_send(&mut self, id: ConnectionId) {
         let token = self.begin_step(id, Operation::Send);
-        // SAFETY: the server owns the responses and never changes them. It is dropped after every
-        // completion is reaped; where that fails, `drop` leaks them.
-        unsafe { self.ring.send(self.server.fd(id), self.server.pending_output(id), token) };
+        // SAFETY: pending output neither moves nor changes, and the connection keeps it until its
+        // close, which waits for this completion. Where that fails, `drop` leaks it.
+        unsafe { self.ring.send(self.worker.fd(id), self.worker.pending_output(id), token) };
     }
 
     fn on_send(&mut self, id: ConnectionId, completion: Completion) -> Next {
         self.complete_step(id, Operation::Send);
         match completion.result() {
-            Ok(count) => self.server.on_sent(id, count as usize),
-            Err(error) => self.server.on_error(id, &error),
+            Ok(count) => self.worker.on_sent(id, count as usize),
+            Err(error) => self.worker.on_error(id, &error),
         }
     }
 
     fn start_shutdown(&mut self, id: ConnectionId) {
         let token = self.begin_step(id, Operation::Shutdown);
-        self.ring.shutdown(self.server.fd(id), self.server.shutdown_how(), token);
+        self.ring.shutdown(self.worker.fd(id), self.worker.shutdown_how(), token);
     }
 
     fn on_shutdown(&mut self, id: ConnectionId) -> Next {
         self.complete_step(id, Operation::Shutdown);
-        self.server.on_shutdown(id)
+        self.worker.on_shutdown(id)
     }
 
     fn start_close(&mut self, id: ConnectionId) {
-        match self.server.connection(id).pending {
+        match self.worker.connection(id).pending {
             None => {
                 let token = self.begin_step(id, Operation::Close);
-                self.ring.close(self.server.take_fd(id), token);
+                self.ring.close(self.worker.take_fd(id), token);
             }
             Some(Operation::Close) => {}
             // CLOSE does not end an operation in flight (axboe/liburing 932). Its completion, with
@@ -167,13 +163,13 @@ impl SingleShot {
 
     fn on_close(&mut self, id: ConnectionId) {
         self.complete_step(id, Operation::Close);
-        self.server.on_closed(id);
+        self.worker.on_closed(id);
     }
 }
 
-impl Lifecycle for SingleShot {
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+impl<P: Protocol> Lifecycle<P> for SingleShot<P> {
+    fn worker(&mut self) -> &mut Worker<P> {
+        &mut self.worker
     }
 
     fn start_next(&mut self, id: ConnectionId, next: Next) {
@@ -197,23 +193,28 @@ impl Lifecycle for SingleShot {
 
     fn accept_queued(&mut self) {
         // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
-        while !self.accept_in_flight && self.server.can_accept() {
-            match teardown::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
+        while !self.accept_in_flight && self.worker.can_accept() {
+            match teardown::accept4(self.worker.listener_fd(), self.ring.counts_mut()) {
                 Ok(fd) => {
-                    let id = self.server.on_accepted(fd);
-                    self.start_recv(id);
+                    let (id, next) = self.worker.on_accepted(fd);
+                    self.start_next(id, next);
                 }
-                Err(error) => self.server.on_accept_error(&error),
+                Err(error) => self.worker.on_accept_error(&error),
             }
         }
     }
+
+    fn half_close_receive(&mut self, id: ConnectionId) {
+        // An error means that the connection has ended already.
+        let _ = self.ring.shutdown_now(self.worker.fd(id), libc::SHUT_RD);
+    }
 }
 
-impl Drop for SingleShot {
-    /// Leaks the responses, instead of freeing them, while the kernel may still read them.
+impl<P: Protocol> Drop for SingleShot<P> {
+    /// Leaks the output, instead of freeing it, while the kernel may still read it.
     fn drop(&mut self) {
         if self.ring.in_flight() > 0 {
-            mem::forget(self.server.response());
+            self.worker.leak_output();
         }
     }
 }

@@ -13,64 +13,65 @@ mod completions;
 mod in_flight;
 mod receiving;
 
-use std::mem;
-
-use crate::backend::{EngineOptions, Report, ShutdownBy, Worker};
-use crate::connection::Next;
+use crate::backend::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::teardown;
 use crate::io_uring::techniques::cqe_skip_success::skip_success_completion;
 use crate::io_uring::techniques::direct_descriptors::AcceptedSocket;
 use crate::io_uring::techniques::linked_close::{self, Chain, linked};
-use crate::io_uring::techniques::{Techniques, send_zc, shutdown};
+use crate::io_uring::techniques::send_zc::{self, ZeroCopyOutput};
+use crate::io_uring::techniques::{Techniques, shutdown};
 use crate::lifecycle::Lifecycle;
-use crate::server::Server;
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
+use crate::worker::{Report, Worker};
 use accept_control::AcceptControl;
 use in_flight::{InFlight, Operations};
 use receiving::ReceiveBuffers;
 
-pub(crate) struct Tuned {
+pub(crate) struct Tuned<P: Protocol> {
     ring: Ring,
-    server: Server,
+    worker: Worker<P>,
     techniques: Techniques,
     shutdown_by: ShutdownBy,
     accept_control: AcceptControl,
     /// By slot.
     in_flight: Box<[InFlight]>,
     buffers: ReceiveBuffers,
+    zero_copy_output: ZeroCopyOutput,
     /// Counts loop iterations, for the read budget.
     iteration: u32,
 }
 
-impl Tuned {
+impl<P: Protocol> Tuned<P> {
     /// `options` are those that this kernel supports, as returned with the ring.
     pub(crate) fn new(
-        worker: Worker,
+        worker: Worker<P>,
         mut ring: Ring,
         options: &EngineOptions,
     ) -> Result<Self, BackendError> {
-        let (slots, bytes) = (worker.limits.connections, worker.limits.receive_bytes());
+        let (slots, bytes) = (worker.limits().connections, worker.limits().receive_bytes());
         let techniques = options.techniques.clone();
-        let server = Server::new(worker);
-        server.make_listener_nonblocking(false)?;
+        worker.make_listener_nonblocking(false)?;
         let failed = |error| BackendError::unexpected("io_uring_register", error);
         let buffers = ReceiveBuffers::new(&mut ring, &techniques, slots, bytes).map_err(failed)?;
         let completions = options.completions() as usize;
         let accept_control =
             AcceptControl::new(&mut ring, &techniques, slots, completions).map_err(failed)?;
         let in_flight = vec![InFlight::unused(); slots].into_boxed_slice();
+        let zero_copy_output = ZeroCopyOutput::new(techniques.send_zc_min_bytes, slots);
         let shutdown_by = options.shutdown;
         Ok(Self {
             ring,
-            server,
+            worker,
             techniques,
             shutdown_by,
             accept_control,
             in_flight,
             buffers,
+            zero_copy_output,
             iteration: 0,
         })
     }
@@ -79,9 +80,9 @@ impl Tuned {
         self.start_accept();
         self.watch_stop();
         self.ring.tick();
-        while self.server.is_open() {
+        while self.worker.is_open() {
             let completions = self.ring.wait()?;
-            self.server.begin_iteration(completions);
+            self.worker.begin_iteration(completions, self.ring.now_ms());
             self.iteration = self.iteration.wrapping_add(1);
             while let Some((token, completion)) = self.ring.next() {
                 if self.on_completion(token, completion) {
@@ -90,16 +91,15 @@ impl Tuned {
             }
             self.end_iteration();
             self.recv_waiting();
-            self.close_receive_sides();
         }
         let abandoned = self.outstanding();
         teardown::cancel_and_reap(&mut self.ring, abandoned);
-        self.ring.report_to(&mut self.server.counters);
-        Ok(self.server.take_report(self.ring.counts()))
+        self.ring.report_to(&mut self.worker.counters);
+        Ok(self.worker.take_report(self.ring.counts()))
     }
 
     fn watch_stop(&mut self) {
-        self.ring.poll_readable(self.server.stop_fd(), Token::of_worker(Operation::Stop));
+        self.ring.poll_readable(self.worker.stop_fd(), Token::of_worker(Operation::Stop));
     }
 
     fn in_flight(&mut self, id: ConnectionId) -> &mut InFlight {
@@ -111,12 +111,12 @@ impl Tuned {
     /// operation of the connection is in flight, since they would race.
     fn chain_after_send(&mut self, id: ConnectionId, length: usize) -> Option<Chain> {
         let is_short = length <= linked_close::MAX_BYTES;
-        if !self.techniques.linked_close || !is_short || self.server.is_keep_alive() {
+        if !self.techniques.linked_close || !is_short || !P::IS_ONE_EXCHANGE {
             return None;
         }
         let in_flight = *self.in_flight(id);
         let is_alone = in_flight.pending == Operations::default();
-        let lingers = self.server.lingers();
+        let lingers = self.worker.lingers();
         match self.shutdown_by {
             ShutdownBy::Ring if lingers => Some(Chain::Shutdown),
             ShutdownBy::Ring if is_alone => Some(Chain::ShutdownAndClose),
@@ -129,8 +129,8 @@ impl Tuned {
 
     /// Submits the response and the operations linked to it.
     fn send_chain(&mut self, id: ConnectionId, chain: Chain) {
-        let (descriptor, how) = (self.in_flight(id).descriptor, self.server.shutdown_how());
-        let output = self.server.pending_output(id);
+        let (descriptor, how) = (self.in_flight(id).descriptor, self.worker.shutdown_how());
+        let output = self.worker.pending_output(id);
         let length = output.bytes.len();
         let skips_cqe = self.techniques.cqe_skip_success;
         let send = linked(Ring::send_sqe(descriptor, output, libc::MSG_WAITALL));
@@ -147,8 +147,8 @@ impl Tuned {
             Chain::Shutdown => &[send, shutdown],
             Chain::ShutdownAndClose => &[send, (linked(shutdown.0), shutdown.1), close],
         };
-        // SAFETY: the server owns the responses and never changes them. It is dropped after every
-        // completion is reaped; where that fails, `drop` leaks them.
+        // SAFETY: pending output neither moves nor changes, and the connection keeps it until its
+        // close, which waits for this completion. Where that fails, `drop` leaks it.
         unsafe { self.ring.push_chain(sqes, skipped) };
     }
 
@@ -166,6 +166,12 @@ impl Tuned {
         self.end_step(token, next);
     }
 
+    /// Frees the slot: the descriptor is closed, and nothing is in flight.
+    pub(super) fn on_slot_freed(&mut self, id: ConnectionId) {
+        self.zero_copy_output.release(id.slot);
+        self.worker.on_closed(id);
+    }
+
     // ── The ten functions ────────────────────────────────────────────────────────────────────
 
     fn start_accept(&mut self) {
@@ -178,7 +184,7 @@ impl Tuned {
         // SAFETY: each completion of an ACCEPT is dispatched once.
         match unsafe { AcceptedSocket::from_completion(completion, is_direct) } {
             Ok(socket) => self.admit_or_queue(socket),
-            Err(error) => self.server.on_accept_error(&error),
+            Err(error) => self.worker.on_accept_error(&error),
         }
     }
 
@@ -196,9 +202,9 @@ impl Tuned {
                 self.reclaim_buffer(id, completion);
                 let is_cancelled = error.raw_os_error() == Some(libc::ECANCELED);
                 if is_cancelled && self.in_flight(id).is_over_read_budget {
-                    return self.server.connection(id).connection.next();
+                    return self.worker.next(id);
                 }
-                self.server.on_error(id, &error)
+                self.worker.on_error(id, &error)
             }
             Ok(count) => self.on_bytes(id, completion, count as usize),
         }
@@ -211,15 +217,16 @@ impl Tuned {
             // broke, and the CQEs of its last operations are outstanding.
             return;
         }
-        let length = self.server.pending_output(id).bytes.len();
+        let length = self.worker.pending_output(id).bytes.len();
         if let Some(chain) = self.chain_after_send(id, length) {
             return self.send_chain(id, chain);
         }
         let (descriptor, token) = (self.in_flight(id).descriptor, Token::new(Operation::Send, id));
         self.in_flight(id).submitted(Operations::SEND, 1);
-        let output = self.server.pending_output(id);
-        let min_bytes = self.techniques.send_zc_min_bytes;
-        let sqe = if min_bytes > 0 && length >= min_bytes {
+        let is_zero_copy = self.zero_copy_output.is_long_enough(length)
+            && self.zero_copy_output.hold(id.slot, self.worker.shared_output(id));
+        let output = self.worker.pending_output(id);
+        let sqe = if is_zero_copy {
             send_zc::sqe(descriptor, output)
         } else {
             Ring::send_sqe(descriptor, output, 0)
@@ -230,15 +237,15 @@ impl Tuned {
 
     fn on_send(&mut self, id: ConnectionId, completion: Completion) -> Next {
         match completion.result() {
-            Ok(count) => self.server.on_sent(id, count as usize),
-            Err(error) => self.server.on_error(id, &error),
+            Ok(count) => self.worker.on_sent(id, count as usize),
+            Err(error) => self.worker.on_error(id, &error),
         }
     }
 
     fn start_shutdown(&mut self, id: ConnectionId) {
-        let (in_flight, how) = (*self.in_flight(id), self.server.shutdown_how());
+        let (in_flight, how) = (*self.in_flight(id), self.worker.shutdown_how());
         let is_left_to_close = self.shutdown_by == ShutdownBy::Close
-            && !self.server.lingers()
+            && !self.worker.lingers()
             && (in_flight.is_socket_empty || in_flight.pending.intersects(Operations::CLOSE));
         match (self.shutdown_by, in_flight.descriptor.fd()) {
             // It is linked to the SEND.
@@ -260,7 +267,7 @@ impl Tuned {
     }
 
     fn on_shutdown(&mut self, id: ConnectionId) -> Next {
-        self.server.on_shutdown(id)
+        self.worker.on_shutdown(id)
     }
 
     fn start_close(&mut self, id: ConnectionId) {
@@ -279,7 +286,7 @@ impl Tuned {
         if in_flight.is_closed {
             // The CQE of a linked CLOSE may be reaped before that of the SEND.
             if in_flight.outstanding == 0 {
-                self.server.on_closed(id);
+                self.on_slot_freed(id);
             }
         } else if in_flight.pending == Operations::default() {
             self.in_flight(id).submitted(Operations::CLOSE, 1);
@@ -294,14 +301,14 @@ impl Tuned {
     fn on_close(&mut self, id: ConnectionId) {
         self.in_flight(id).is_closed = true;
         if self.in_flight(id).outstanding == 0 {
-            self.server.on_closed(id);
+            self.on_slot_freed(id);
         }
     }
 }
 
-impl Lifecycle for Tuned {
-    fn server(&mut self) -> &mut Server {
-        &mut self.server
+impl<P: Protocol> Lifecycle<P> for Tuned<P> {
+    fn worker(&mut self) -> &mut Worker<P> {
+        &mut self.worker
     }
 
     fn start_next(&mut self, id: ConnectionId, next: Next) {
@@ -326,22 +333,31 @@ impl Lifecycle for Tuned {
     fn accept_queued(&mut self) {
         self.admit_queued();
         // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
-        while !self.accept_control.is_in_flight() && self.server.can_accept() {
-            match teardown::accept4(self.server.listener_fd(), self.ring.counts_mut()) {
+        while !self.accept_control.is_in_flight() && self.worker.can_accept() {
+            match teardown::accept4(self.worker.listener_fd(), self.ring.counts_mut()) {
                 Ok(fd) => self.admit(AcceptedSocket::Fd(fd)),
-                Err(error) => self.server.on_accept_error(&error),
+                Err(error) => self.worker.on_accept_error(&error),
             }
+        }
+    }
+
+    fn half_close_receive(&mut self, id: ConnectionId) {
+        let in_flight = *self.in_flight(id);
+        match in_flight.descriptor.fd() {
+            Some(_) => shutdown::call(self.worker.fd(id), libc::SHUT_RD, self.ring.counts_mut()),
+            None => self.half_close_direct(id),
         }
     }
 }
 
-impl Drop for Tuned {
-    /// Leaks the responses, instead of freeing them, while the kernel may still read them, and
+impl<P: Protocol> Drop for Tuned<P> {
+    /// Leaks the output, instead of freeing it, while the kernel may still read it, and
     /// leaves descriptors to the kernel that it may still close.
     fn drop(&mut self) {
         if self.ring.in_flight() > 0 {
-            mem::forget(self.server.response());
-            for id in self.server.connections.ids().collect::<Vec<_>>() {
+            self.worker.leak_output();
+            self.zero_copy_output.leak();
+            for id in self.worker.connections.ids().collect::<Vec<_>>() {
                 let in_flight = *self.in_flight(id);
                 // A CLOSE outside a chain took ownership when it was submitted.
                 if in_flight.pending.intersects(Operations::CLOSE) && in_flight.chain.is_some() {

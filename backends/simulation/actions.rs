@@ -112,7 +112,7 @@ impl Kernel {
     }
 
     fn stream(&mut self) -> Vec<u8> {
-        let limit = self.setup.limits.request_head_bytes;
+        let limit = self.setup.request_head_bytes;
         match self.choices.below(10) {
             0..=2 => b"GET / HTTP/1.0\r\n\r\n".to_vec(),
             3 => b"\n\n".to_vec(),
@@ -229,7 +229,7 @@ impl Kernel {
             return Some(peer.responses_due(peer.written)).filter(|&responses| responses > 0);
         }
         let earned =
-            expected_response(&peer.stream[..peer.written], self.setup.limits.request_head_bytes)?;
+            expected_response(&peer.stream[..peer.written], self.setup.request_head_bytes)?;
         Some(super::model::response_bytes(&self.setup, earned).len())
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{LifecycleEvent, Recorder, Report, RequestLog};
-use crate::connection::Next;
 use crate::counters::Counters;
+use crate::protocol::Next;
 use crate::slab::ConnectionId;
+use crate::worker::{LifecycleEvent, Recorder, Report, RequestLog};
 
 use super::kernel::Kernel;
 
@@ -121,7 +121,7 @@ impl Kernel {
     /// Checks a log entry: it is a request of a peer that gets a response.
     fn check_logged(&mut self, bytes: &[u8]) -> bool {
         let limits = &self.setup.limits;
-        let longest = limits.request_head_bytes + limits.read_budget_bytes;
+        let longest = limits.message_bytes + limits.read_budget_bytes;
         let found = self.peers.iter().any(|peer| {
             if peer.script.is_some() {
                 let received = &peer.stream[..peer.delivered];

@@ -13,8 +13,8 @@ use super::model::response_bytes;
 use super::peer::Peer;
 use super::ring::Operations;
 use super::setup::Setup;
-use crate::backend::Closing;
 use crate::stop::Stop;
+use crate::worker::Closing;
 
 /// Time at which the server starts.
 const START_MS: u64 = 1_000_000;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::setup::Setup;
-use crate::backend::{Closing, LifecycleEvent};
-use crate::connection::Next;
 use crate::deadlines::{Deadline, DeadlineLengths};
+use crate::protocol::Next;
 use crate::slab::ConnectionId;
+use crate::worker::{Closing, LifecycleEvent};
 
 /// Returns the end of the request head, by the literal definition: after the first empty line.
 fn end_of_head(stream: &[u8]) -> Option<usize> {
@@ -33,11 +33,15 @@ pub(super) fn expected_response(
     }
 }
 
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
+    Content-Type: text/plain\r\nContent-Length: 36\r\n\r\n\
+    The request head exceeds the limit.\n";
+
 /// Returns the whole response of this kind.
 pub(super) fn response_bytes(setup: &Setup, expected: ExpectedResponse) -> Arc<[u8]> {
     match expected {
         ExpectedResponse::Response => Arc::clone(&setup.response),
-        ExpectedResponse::HeadTooLarge => crate::server::HEAD_TOO_LARGE.into(),
+        ExpectedResponse::HeadTooLarge => (*HEAD_TOO_LARGE).into(),
     }
 }
 
@@ -151,7 +155,7 @@ impl ConnectionModel {
                 Next::Close
             }
             None => {
-                self.expected_response = expected_response(stream, setup.limits.request_head_bytes);
+                self.expected_response = expected_response(stream, setup.request_head_bytes);
                 if self.expected_response.is_some() {
                     self.start_deadline(Deadline::Send, setup, now_ms);
                     return Next::Send;

@@ -3,7 +3,6 @@
 
 use super::choices::Choices;
 use super::setup::Setup;
-use crate::http::Status;
 
 struct ScriptedRequest {
     /// Offset in the stream at which the response is decided.
@@ -49,7 +48,7 @@ impl Script {
         }
         if choices.below(4) == 1 {
             let part = &REQUESTS[0][..choices.below(20)];
-            if part.len() >= setup.limits.request_head_bytes {
+            if part.len() >= setup.request_head_bytes {
                 requests.push(refusal(stream.len(), true, setup));
             }
             stream.extend_from_slice(part);
@@ -104,9 +103,9 @@ fn scripted_request(start: usize, which: usize, setup: &Setup) -> ScriptedReques
     let request = REQUESTS[which];
     let has_body = which != 1;
     let head = request.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
-    if head > setup.limits.request_head_bytes {
+    if head > setup.request_head_bytes {
         // If the limit ends within the method, the server cannot know that it is HEAD.
-        return refusal(start, has_body || setup.limits.request_head_bytes < 4, setup);
+        return refusal(start, has_body || setup.request_head_bytes < 4, setup);
     }
     let response = |field: &str| {
         let body = &setup.response[setup.response_body_start..];
@@ -121,8 +120,10 @@ fn scripted_request(start: usize, which: usize, setup: &Setup) -> ScriptedReques
 }
 
 fn refusal(start: usize, has_body: bool, setup: &Setup) -> ScriptedRequest {
-    let status = Status::HeadTooLarge;
-    let response = if has_body { status.response() } else { status.head() };
-    let end = start + setup.limits.request_head_bytes;
-    ScriptedRequest { end, responses: [response.to_vec(), response.to_vec()], is_last: true }
+    let head = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\n\
+                Connection: close\r\nContent-Length: 36\r\n\r\n";
+    let body = if has_body { "431 Request Header Fields Too Large\n" } else { "" };
+    let response = [head, body].concat().into_bytes();
+    let end = start + setup.request_head_bytes;
+    ScriptedRequest { end, responses: [response.clone(), response], is_last: true }
 }

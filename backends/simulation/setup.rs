@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::choices::Choices;
-use crate::backend::{Closing, EngineOptions, Limits, ShutdownBy};
+use crate::backend::{EngineOptions, ShutdownBy};
 use crate::deadlines::DeadlineLengths;
 use crate::io_uring::Techniques;
+use crate::worker::{Closing, Limits};
 
 /// Choices that a history makes before it starts.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) limits: Limits,
+    pub(super) request_head_bytes: usize,
     pub(super) deadlines: DeadlineLengths,
     pub(super) closing: Closing,
     pub(super) drain_timeout: Duration,
@@ -46,10 +48,13 @@ impl Setup {
             false => String::new(),
         };
         let body = (0..response_bytes).map(|index| b'A' + (index % 26) as u8);
+        let connections = choices.pick(&[4, 1, 2, 3, 8]);
+        let request_head_bytes = choices.pick(&[32, 2, 16, 100]);
         Self {
+            request_head_bytes,
             limits: Limits {
-                connections: choices.pick(&[4, 1, 2, 3, 8]),
-                request_head_bytes: choices.pick(&[32, 2, 16, 100]),
+                connections,
+                message_bytes: 1024,
                 receive_buffer_bytes: choices.pick(&[1024, 1, 3, 8]),
                 read_budget_bytes: choices.pick(&[1024, 1, 8, 20]),
             },

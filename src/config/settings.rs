@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::kind::DefaultValue::{self, Number, Switch, Text};
 use super::kind::Kind;
-use super::{BackendChoice, ShutdownChoice};
+use super::{BackendChoice, ProtocolChoice, ShutdownChoice};
 
 /// A key of the configuration.
 #[derive(Debug)]
@@ -94,6 +94,10 @@ settings! {
     server: ServerSettings {
         /// Address and port to listen on; port 0 lets the kernel choose a free port.
         listen: SocketAddr = Text("127.0.0.1:8080"), Kind::Address;
+        /// The protocol: `http`, or one of the oldest test services of the Internet: `echo` sends
+        /// every byte back (RFC 862), `discard` receives and sends nothing (RFC 863), `chargen`
+        /// sends without end (RFC 864).
+        protocol: ProtocolChoice = Text("http"), Kind::OneOf(ProtocolChoice::NAMES);
         /// Worker threads, each with its own listener (SO_REUSEPORT) and engine.
         workers: usize = Number(1), Kind::Number { min: 1, max: 1024 };
         /// Pins each worker to one of the CPUs that the process may use.
@@ -160,6 +164,8 @@ settings! {
         /// keep_alive: maximum length of a request body, which is discarded; a longer one gets
         /// status 413.
         request_body_bytes: u64 = Number(1_048_576), Kind::Number { min: 0, max: i64::MAX };
+        /// Bytes of output that may wait on a connection before it is no longer received from.
+        message_bytes: usize = Number(65_536), Kind::Number { min: 1, max: 1024 * MIB };
         /// Maximum number of bytes read from one connection before the others are served.
         read_budget_bytes: usize = Number(16_384), Kind::Number { min: 1, max: 16 * MIB };
         /// Maximum number of bytes printed per request; the rest is cut.

@@ -4,7 +4,7 @@ use std::fs;
 use std::str::FromStr;
 
 use ringpoll_backends::capabilities::Capabilities;
-use ringpoll_backends::{BackendError, EngineOptions, ErrorKind, kernel, open};
+use ringpoll_backends::{Backend, BackendError, EngineOptions, ErrorKind, kernel, open};
 use rustix::process::{Resource, getrlimit};
 
 use super::diagnosis::{AutoChoice, Diagnosis, Limits, MissingReason, Obstruction, SCHEMA_VERSION};

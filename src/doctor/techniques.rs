@@ -1,7 +1,9 @@
 //! Techniques of the tuned io_uring engine that are in force here. Found by opening the engine as
 //! the server does: a separate list of requirements could be wrong.
 
-use ringpoll_backends::{BackendError, EngineOptions, ShutdownBy, Techniques, Variant, open};
+use ringpoll_backends::{
+    Backend, BackendError, EngineOptions, ShutdownBy, Techniques, Variant, open,
+};
 
 use super::diagnosis::{Technique, TechniqueState};
 

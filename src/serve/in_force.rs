@@ -1,11 +1,11 @@
 //! The settings that have no effect, because of another setting or of this machine.
 
-use ringpoll_backends::{BackendError, ErrorKind, Variant, open};
+use ringpoll_backends::{Backend, BackendError, ErrorKind, Variant, open};
 use toml::Value;
 
 use super::max_connections;
 use super::worker_plan::engine_options;
-use crate::config::{BackendChoice, Config, Setting, ShutdownChoice, start_auto};
+use crate::config::{BackendChoice, Config, ProtocolChoice, Setting, ShutdownChoice, start_auto};
 
 /// The server that [`serve`](super::serve) would start here.
 pub struct InForce<'config> {
@@ -58,6 +58,19 @@ impl<'config> InForce<'config> {
         }
         let server = &self.config.server;
         let cause = match key {
+            "server.response_body_bytes"
+            | "server.response_file"
+            | "server.keep_alive"
+            | "server.requests_per_connection"
+            | "limits.request_head_bytes"
+            | "limits.request_body_bytes"
+            | "deadlines.request_head_timeout_ms"
+            | "deadlines.request_body_timeout_ms"
+            | "deadlines.keep_alive_timeout_ms"
+                if server.protocol != ProtocolChoice::Http =>
+            {
+                return Some(format!("server.protocol = \"{}\"", server.protocol.name()));
+            }
             "server.requests_per_connection"
             | "limits.request_body_bytes"
             | "deadlines.keep_alive_timeout_ms"

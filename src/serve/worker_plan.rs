@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ringpoll_backends::protocols::{Chargen, Discard, Echo, Http10, Http11, Responses};
 use ringpoll_backends::{
-    Backend, BackendError, Closing, DeadlineLengths, EngineOptions, KeepAlive, Limits,
-    ListenOptions, Listener, Report, Responses, Stop, Techniques, Variant, Worker, open,
+    Backend, BackendError, Closing, DeadlineLengths, EngineOptions, Limits, ListenOptions,
+    Listener, Protocol, Report, Stop, Techniques, Variant, WorkerOptions, open,
 };
 
 use super::response::response;
 use super::{max_connections, pinning};
-use crate::config::{Config, IoUringSettings};
+use crate::config::{Config, IoUringSettings, ProtocolChoice};
 use crate::failure::Failure;
 use crate::print::{Escaping, RequestPrinter, StandardOutput};
 
@@ -20,33 +21,51 @@ pub(super) struct WorkerPlan {
     pub(super) config: Config,
     pub(super) stop: Stop,
     connections_each: usize,
-    response: Arc<[u8]>,
-    keep_alive_responses: Option<Arc<Responses>>,
+    protocol: AnyProtocol,
     output: Arc<Mutex<StandardOutput>>,
+}
+
+/// The configured protocol. Each is compiled into each engine; this chooses once, at the start.
+enum AnyProtocol {
+    Http10(Http10),
+    Http11(Http11),
+    Echo(Echo),
+    Discard(Discard),
+    Chargen(Chargen),
+}
+
+impl AnyProtocol {
+    fn new(config: &Config) -> Result<Self, Failure> {
+        let Config { server, limits, .. } = config;
+        Ok(match server.protocol {
+            ProtocolChoice::Echo => Self::Echo(Echo),
+            ProtocolChoice::Discard => Self::Discard(Discard),
+            ProtocolChoice::Chargen => Self::Chargen(Chargen::default()),
+            ProtocolChoice::Http if server.keep_alive => {
+                let mut http = Http11::new(Responses::new(response(server)?.into())?);
+                http.requests_per_connection = server.requests_per_connection;
+                http.request_head_bytes = limits.request_head_bytes;
+                http.request_body_bytes = limits.request_body_bytes;
+                Self::Http11(http)
+            }
+            ProtocolChoice::Http => {
+                let mut http = Http10::new(response(server)?);
+                http.request_head_bytes = limits.request_head_bytes;
+                Self::Http10(http)
+            }
+        })
+    }
 }
 
 /// A worker that listens and has its engine. It must run on the thread that prepared it.
 pub(super) struct PreparedWorker {
     pub(super) address: SocketAddr,
-    backend: Box<dyn Backend>,
-    worker: Worker,
-}
-
-impl PreparedWorker {
-    /// Returns the engine's name for the start line.
-    pub(super) fn engine(&self) -> &'static str {
-        self.backend.name()
-    }
-
-    /// Returns the techniques in force.
-    pub(super) fn techniques(&self) -> Vec<&'static str> {
-        self.backend.techniques()
-    }
-
+    /// The engine's name for the start line.
+    pub(super) engine: &'static str,
+    /// The techniques in force.
+    pub(super) techniques: Vec<&'static str>,
     /// Serves until the stop.
-    pub(super) fn run(mut self) -> Result<Report, BackendError> {
-        self.backend.run(self.worker)
-    }
+    pub(super) run: Box<dyn FnOnce() -> Result<Report, BackendError>>,
 }
 
 impl WorkerPlan {
@@ -57,15 +76,9 @@ impl WorkerPlan {
         stop: Stop,
         output: Arc<Mutex<StandardOutput>>,
     ) -> Result<Self, Failure> {
-        let response: Arc<[u8]> = response(&config.server)?.into();
-        let keep_alive_responses = match config.server.keep_alive {
-            true => Some(Arc::new(Responses::new(Arc::clone(&response))?)),
-            false => None,
-        };
         Ok(Self {
             connections_each: max_connections(&config).div_ceil(config.server.workers),
-            response,
-            keep_alive_responses,
+            protocol: AnyProtocol::new(&config)?,
             config,
             stop,
             output,
@@ -87,9 +100,30 @@ impl WorkerPlan {
         }
         let shared = self.config.server.workers > 1;
         let listener = Listener::bind(&self.listen_options(address, shared))?;
-        let address = listener.local_address().unwrap_or(address);
-        let backend = open(variant, &engine_options(&self.config, variant))?;
-        Ok(PreparedWorker { address, backend, worker: self.worker(listener) })
+        match &self.protocol {
+            AnyProtocol::Http10(http) => self.prepare_with(http.clone(), variant, listener),
+            AnyProtocol::Http11(http) => self.prepare_with(http.clone(), variant, listener),
+            AnyProtocol::Echo(echo) => self.prepare_with(*echo, variant, listener),
+            AnyProtocol::Discard(discard) => self.prepare_with(*discard, variant, listener),
+            AnyProtocol::Chargen(chargen) => self.prepare_with(chargen.clone(), variant, listener),
+        }
+    }
+
+    fn prepare_with<P: Protocol + 'static>(
+        &self,
+        protocol: P,
+        variant: Variant,
+        listener: Listener,
+    ) -> Result<PreparedWorker, BackendError> {
+        let address = listener.local_address().unwrap_or(self.config.server.listen);
+        let mut backend = open(variant, &engine_options(&self.config, variant))?;
+        let options = self.worker_options(listener);
+        Ok(PreparedWorker {
+            address,
+            engine: backend.name(),
+            techniques: backend.techniques(),
+            run: Box::new(move || backend.run(options, protocol)),
+        })
     }
 
     /// Fails if another server listens on `address`: with `SO_REUSEPORT` the bind would succeed,
@@ -111,12 +145,12 @@ impl WorkerPlan {
         }
     }
 
-    fn worker(&self, listener: Listener) -> Worker {
+    fn worker_options(&self, listener: Listener) -> WorkerOptions {
         let Config { server, limits, .. } = &self.config;
-        let mut worker = Worker::new(listener, self.stop.clone(), Arc::clone(&self.response));
+        let mut worker = WorkerOptions::new(listener, self.stop.clone());
         worker.limits = Limits {
             connections: self.connections_each,
-            request_head_bytes: limits.request_head_bytes,
+            message_bytes: limits.message_bytes.max(limits.request_head_bytes),
             receive_buffer_bytes: server.receive_buffer_bytes,
             read_budget_bytes: limits.read_budget_bytes,
         };
@@ -124,11 +158,6 @@ impl WorkerPlan {
         if server.lingering_close {
             worker.closing = Closing::Lingering { bytes: server.lingering_close_bytes };
         }
-        worker.keep_alive = self.keep_alive_responses.as_ref().map(|responses| KeepAlive {
-            responses: Arc::clone(responses),
-            requests_per_connection: server.requests_per_connection,
-            request_body_bytes: limits.request_body_bytes,
-        });
         worker.send_more = server.send_more;
         worker.drain_timeout = Duration::from_millis(server.drain_timeout_ms);
         if server.print_requests {

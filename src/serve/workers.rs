@@ -99,8 +99,8 @@ impl WorkerPool {
         let workers = plan.config.server.workers;
         if workers == 1 {
             let ready = plan.prepare(0, variant, address)?;
-            (pool.engine, pool.address) = (ready.engine(), ready.address);
-            pool.techniques = ready.techniques();
+            (pool.engine, pool.address) = (ready.engine, ready.address);
+            pool.techniques.clone_from(&ready.techniques);
             pool.on_this_thread = Some(ready);
             return Ok(pool);
         }
@@ -130,10 +130,10 @@ impl WorkerPool {
                     return None;
                 }
             };
-            ready_sender.send(Ok((ready.engine(), ready.techniques(), ready.address))).ok()?;
+            ready_sender.send(Ok((ready.engine, ready.techniques, ready.address))).ok()?;
             on_start.recv().ok()?;
             let _stop_on_drop = StopOnDrop(plan.stop.clone());
-            Some(ready.run())
+            Some((ready.run)())
         };
         let thread = thread::Builder::new()
             .name(format!("worker {index}"))
@@ -192,7 +192,7 @@ impl WorkerPool {
             failure: None,
         };
         if let Some(ready) = on_this_thread {
-            run.add(ready.run());
+            run.add((ready.run)());
         }
         for (index, started) in on_threads.into_iter().enumerate() {
             match started.thread.join() {

@@ -73,18 +73,29 @@ pub fn unique_loopback_address() -> SocketAddr {
 /// data in flight, but no longer an inode (proc(5), net/tcp).
 pub fn open_connections(address: SocketAddr) -> usize {
     const LISTEN: &str = "0A";
+    count_sockets(address, |state, inode| state != LISTEN && inode != "0")
+}
+
+/// Counts the connections to `address` that no reset has ended yet, accepted or not. A peer's RST
+/// may be handled after its close(2) has returned.
+pub fn established_connections(address: SocketAddr) -> usize {
+    const ESTABLISHED: &str = "01";
+    count_sockets(address, |state, _| state == ESTABLISHED)
+}
+
+fn count_sockets(address: SocketAddr, is_counted: impl Fn(&str, &str) -> bool) -> usize {
     let SocketAddr::V4(address) = address else { panic!("net/tcp lists IPv4 only") };
     let ip = u32::from_ne_bytes(address.ip().octets());
     let local = format!("{ip:08X}:{:04X}", address.port());
     let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("/proc is mounted");
-    let open_peer = |line: &str| {
+    let peer = |line: &str| {
         let (_, fields) = line.split_once(": ")?;
         let mut fields = fields.strip_prefix(&local)?.split_whitespace();
         let (peer, state, inode) = (fields.next()?, fields.next()?, fields.nth(5)?);
-        (state != LISTEN && inode != "0").then(|| peer.to_owned())
+        is_counted(state, inode).then(|| peer.to_owned())
     };
     // The table is not a snapshot: a line can occur twice while other sockets change.
-    table.lines().filter_map(open_peer).collect::<HashSet<_>>().len()
+    table.lines().filter_map(peer).collect::<HashSet<_>>().len()
 }
 
 /// Waits until `count` connections are open.

@@ -9,6 +9,7 @@ pub mod namespace;
 mod server_process;
 mod server_thread;
 pub mod strace;
+mod test_worker;
 
 use std::env;
 use std::path::PathBuf;
@@ -16,13 +17,14 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, ReceivedStream, StreamEnd};
 pub use descriptors::{
-    Descriptors, descriptors_of, open_connections, raise_descriptor_limit, sockets_bound_to,
-    unique_loopback_address, wait_for_open_connections,
+    Descriptors, descriptors_of, established_connections, open_connections, raise_descriptor_limit,
+    sockets_bound_to, unique_loopback_address, wait_for_open_connections,
 };
 pub use environment::{engine_is_available, find_tool, is_full, is_root};
 pub use lifecycle_watch::{LifecycleWatch, PausedLoop, RecordedEvent};
 pub use server_process::{ServerOutput, ServerProcess};
 pub use server_thread::ServerThread;
+pub use test_worker::{TestProtocol, TestWorker};
 
 /// Longest wait for an event that must happen.
 pub const EVENT_TIMEOUT: Duration = Duration::from_secs(30);

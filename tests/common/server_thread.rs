@@ -5,10 +5,11 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use ringpoll_backends::{
-    BackendError, EngineOptions, ListenOptions, Listener, Report, Stop, Variant, Worker, open,
+    BackendError, EngineOptions, ListenOptions, Listener, Report, Stop, Variant, WorkerOptions,
+    open,
 };
 
-use super::{EVENT_TIMEOUT, RESPONSE, sockets_bound_to, unique_loopback_address};
+use super::{EVENT_TIMEOUT, TestWorker, sockets_bound_to, unique_loopback_address};
 
 pub struct ServerThread {
     pub address: SocketAddr,
@@ -18,7 +19,7 @@ pub struct ServerThread {
 
 impl ServerThread {
     /// Starts a server on a port that the kernel chooses; `configure` changes its worker.
-    pub fn start(variant: Variant, configure: impl FnOnce(&mut Worker)) -> Self {
+    pub fn start(variant: Variant, configure: impl FnOnce(&mut TestWorker)) -> Self {
         let listen = ListenOptions::new(unique_loopback_address());
         Self::with_options(variant, &listen, EngineOptions::default(), configure)
     }
@@ -28,19 +29,19 @@ impl ServerThread {
         variant: Variant,
         listen: &ListenOptions,
         engine: EngineOptions,
-        configure: impl FnOnce(&mut Worker),
+        configure: impl FnOnce(&mut TestWorker),
     ) -> Self {
         let listener = Listener::bind(listen).expect("a free port");
         let address = listener.local_address().expect("a bound address");
         let stop = Stop::new().expect("an eventfd");
-        let mut worker = Worker::new(listener, stop.clone(), RESPONSE);
+        let mut worker = TestWorker::new(WorkerOptions::new(listener, stop.clone()));
         configure(&mut worker);
         let (on_open, is_open) = mpsc::channel();
         let thread = thread::Builder::new().name(format!("{variant} server"));
         let serve = move || {
             let mut backend = open(variant, &engine)?;
             on_open.send(()).expect("the starting thread waits");
-            backend.run(worker)
+            worker.run(&mut backend)
         };
         let thread = Some(thread.spawn(serve).expect("a thread"));
         let served = Self { address, stop, thread };

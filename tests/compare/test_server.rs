@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringpoll_backends::protocols::Http10;
 use ringpoll_backends::{
-    EngineOptions, ListenOptions, Listener, RequestLog, Stop, Variant, Worker, open,
+    Backend, EngineOptions, ListenOptions, Listener, RequestLog, Stop, Variant, WorkerOptions, open,
 };
 
 use socket2::{Domain, Socket, Type};
@@ -67,10 +68,10 @@ fn serve_and_spin(port: u16, nanoseconds: u64) {
     let address = ([127, 0, 0, 1], port).into();
     let listener = Listener::bind(&ListenOptions::new(address)).expect("a free port");
     let stop = Stop::new().expect("a descriptor");
-    let mut worker = Worker::new(listener, stop, RESPONSE);
+    let mut worker = WorkerOptions::new(listener, stop);
     worker.request_log = Some(Box::new(Spin(Duration::from_nanos(nanoseconds))));
     let mut backend = open(Variant::EpollLevel, &EngineOptions::default()).expect("epoll");
-    backend.run(worker).expect("the server runs until it is killed");
+    backend.run(worker, Http10::new(RESPONSE)).expect("the server runs until it is killed");
 }
 
 /// Serves one connection after another, some of them with a wrong byte.

@@ -11,7 +11,7 @@ use crate::large_responses::{large_response, slow_client};
 use crate::outcomes::Outcomes;
 use crate::pieces::seeded_random;
 use crate::server::TestServer;
-use common::{REQUEST, RESPONSE};
+use common::{REQUEST, RESPONSE, established_connections, wait_until};
 
 scenarios![
     reset_before_accept,
@@ -61,10 +61,12 @@ fn before_accept(
 ) {
     let server = TestServer::start(configuration);
     let paused = server.pause();
+    let others = established_connections(server.address);
     for request in requests {
         server.connect_and_send(request).reset();
         server.count_case();
     }
+    wait_until("the resets are handled", || established_connections(server.address) == others);
     drop(paused);
     finish(server, expected(requests.len()));
 }

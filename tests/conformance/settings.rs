@@ -1,9 +1,9 @@
 //! Settings of the server under test, in this process and as a child process.
 
-use ringpoll_backends::{Closing, DeadlineLengths, KeepAlive, ListenOptions, Responses, Worker};
+use ringpoll_backends::{Closing, DeadlineLengths, ListenOptions};
 
 use crate::configuration::{CloseMode, Configuration};
-use common::{response, unique_loopback_address};
+use common::{TestWorker, response, unique_loopback_address};
 
 const LINGERING_CLOSE_BYTES: usize = 64 * 1024;
 
@@ -40,19 +40,18 @@ impl Settings {
     }
 
     /// Configures a worker without deadlines, so that a hanging connection fails the test.
-    pub(crate) fn configure(&self, worker: &mut Worker, closing: CloseMode) {
-        worker.response = response(self.response_body_bytes).into();
+    pub(crate) fn configure(&self, worker: &mut TestWorker, closing: CloseMode) {
+        let response = response(self.response_body_bytes);
         if self.keep_alive {
-            let responses = Responses::new(worker.response.clone()).expect("a response");
-            worker.keep_alive = Some(KeepAlive {
-                requests_per_connection: self.requests_per_connection,
-                request_body_bytes: self.request_body_bytes,
-                ..KeepAlive::new(responses.into())
-            });
+            let http = worker.set_keep_alive(response);
+            http.requests_per_connection = self.requests_per_connection;
+            http.request_body_bytes = self.request_body_bytes;
+        } else {
+            worker.set_response(response);
         }
         worker.deadlines = DeadlineLengths::NONE;
         worker.limits.connections = self.connections;
-        worker.limits.request_head_bytes = self.request_head_bytes;
+        worker.set_request_head_bytes(self.request_head_bytes);
         worker.send_more = true;
         worker.closing = match closing {
             CloseMode::AtOnce => Closing::AtOnce,

@@ -2,7 +2,7 @@
 //! them may change the bytes on the wire.
 
 use ringpoll_backends::capabilities::Capabilities;
-use ringpoll_backends::{EngineOptions, ShutdownBy, Techniques, Variant, open};
+use ringpoll_backends::{Backend, EngineOptions, ShutdownBy, Techniques, Variant, open};
 
 pub(crate) struct TechniqueSet {
     pub(crate) name: &'static str,

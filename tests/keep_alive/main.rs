@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    Client, LifecycleWatch, ReceivedStream, RecordedEvent, ServerThread, engine_is_available,
-    response, wait_until,
+    Client, LifecycleWatch, ReceivedStream, RecordedEvent, ServerThread, TestWorker,
+    engine_is_available, response, unique_loopback_address, wait_until,
 };
 use ringpoll_backends::{
-    Closing, Counters, DeadlineLengths, EngineOptions, KeepAlive, LifecycleEvent, ListenOptions,
-    Responses, Techniques, Variant, Worker,
+    Closing, Counters, DeadlineLengths, EngineOptions, LifecycleEvent, ListenOptions, Techniques,
+    Variant,
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -22,7 +22,7 @@ struct KeepAliveServer {
 }
 
 impl KeepAliveServer {
-    fn start(variant: Variant, body_bytes: usize, configure: impl FnOnce(&mut Worker)) -> Self {
+    fn start(variant: Variant, body_bytes: usize, configure: impl FnOnce(&mut TestWorker)) -> Self {
         Self::with_options(variant, body_bytes, EngineOptions::default(), configure)
     }
 
@@ -30,16 +30,15 @@ impl KeepAliveServer {
         variant: Variant,
         body_bytes: usize,
         options: EngineOptions,
-        configure: impl FnOnce(&mut Worker),
+        configure: impl FnOnce(&mut TestWorker),
     ) -> Self {
         let watch = LifecycleWatch::default();
         let listen = ListenOptions {
             send_buffer_bytes: Some(16_384),
-            ..ListenOptions::new("127.0.0.1:0".parse().unwrap())
+            ..ListenOptions::new(unique_loopback_address())
         };
         let thread = ServerThread::with_options(variant, &listen, options, |worker| {
-            let responses = Responses::new(response(body_bytes).into()).unwrap();
-            worker.keep_alive = Some(KeepAlive::new(responses.into()));
+            worker.set_keep_alive(response(body_bytes));
             worker.closing = LINGERING;
             worker.send_more = true;
             worker.deadlines = DeadlineLengths::NONE;

@@ -9,9 +9,12 @@
 //!   the request or the end of the stream, which others leave unread. Such a receive does not
 //!   change the next step, which is to send. It is left out.
 
-use common::{Client, LifecycleWatch, REQUEST, ServerThread, engine_is_available, response};
+use common::{
+    Client, LifecycleWatch, REQUEST, ServerThread, TestWorker, engine_is_available, response,
+    unique_loopback_address,
+};
 use ringpoll_backends::{
-    Closing, DeadlineLengths, EngineOptions, LifecycleEvent, ListenOptions, Next, Variant, Worker,
+    Closing, DeadlineLengths, EngineOptions, LifecycleEvent, ListenOptions, Next, Variant,
 };
 
 /// The end of a trace after the response, for each way to close.
@@ -92,7 +95,7 @@ fn request_head_too_large() {
     let expected = ["accepted, next recv", "received 64, next send", "sent 130, next shutdown"];
     traces_with_response_are(
         &expected,
-        |worker| worker.limits.request_head_bytes = 64,
+        |worker| worker.set_request_head_bytes(64),
         |server| {
             let mut client = server.connect();
             client.send(&[b'x'; 64]);
@@ -208,8 +211,8 @@ fn reset_within_a_large_response() {
 }
 
 /// A response that the kernel accepts in parts.
-fn set_large_response(worker: &mut Worker) {
-    worker.response = response(1 << 20).into();
+fn set_large_response(worker: &mut TestWorker) {
+    worker.set_response(response(1 << 20));
 }
 
 /// A server whose events are recorded.
@@ -229,7 +232,7 @@ impl TracedServer {
 }
 
 /// Checks the trace of a connection without a response, which does not depend on the way to close.
-fn traces_are(expected: &[&str], configure: fn(&mut Worker), peer: fn(&TracedServer)) {
+fn traces_are(expected: &[&str], configure: fn(&mut TestWorker), peer: fn(&TracedServer)) {
     trace_is(expected, Closing::AtOnce, configure, peer);
     trace_is(expected, Closing::Lingering { bytes: 1 << 16 }, configure, peer);
 }
@@ -237,7 +240,7 @@ fn traces_are(expected: &[&str], configure: fn(&mut Worker), peer: fn(&TracedSer
 /// Checks the traces of a connection with a response, for each way to close.
 fn traces_with_response_are(
     expected: &[&str],
-    configure: fn(&mut Worker),
+    configure: fn(&mut TestWorker),
     peer: fn(&TracedServer),
 ) {
     trace_is(&[expected, CLOSE_AT_ONCE].concat(), Closing::AtOnce, configure, peer);
@@ -248,7 +251,7 @@ fn traces_with_response_are(
 fn trace_is(
     expected: &[&str],
     closing: Closing,
-    configure: fn(&mut Worker),
+    configure: fn(&mut TestWorker),
     peer: fn(&TracedServer),
 ) {
     for &variant in Variant::ALL {
@@ -263,13 +266,13 @@ fn trace_is(
 fn trace(
     variant: Variant,
     closing: Closing,
-    configure: fn(&mut Worker),
+    configure: fn(&mut TestWorker),
     peer: fn(&TracedServer),
 ) -> Vec<String> {
     let watch = LifecycleWatch::default();
     let listen = ListenOptions {
         send_buffer_bytes: Some(4096),
-        ..ListenOptions::new("127.0.0.1:0".parse().expect("an address"))
+        ..ListenOptions::new(unique_loopback_address())
     };
     let thread = ServerThread::with_options(variant, &listen, EngineOptions::default(), |worker| {
         worker.deadlines = DeadlineLengths::NONE;

@@ -53,7 +53,7 @@ fn threads_share_the_requests() {
 fn response_larger_than_the_receive_window_is_verified() {
     let large = response(3 * 1024 * 1024);
     for variant in engines("response_larger_than_the_receive_window_is_verified") {
-        let served = ServerThread::start(variant, |worker| worker.response = large.clone().into());
+        let served = ServerThread::start(variant, |worker| worker.set_response(large.clone()));
         let outcome = outcome(&plan(served.address, 20));
         assert!(outcome.is_clean(), "{variant}: {:?}", outcome.failures);
         assert_eq!(outcome.bytes_received, 20 * large.len() as u64);

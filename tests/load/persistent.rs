@@ -11,10 +11,10 @@ use ringpoll::load::{
     ConnectionPool, Control, FailureKind, LONG_LIFETIME_REQUESTS, Lifetime, LoadError, Outcome,
     Pace, Plan, Rate, Request, run, run_with_pool,
 };
-use ringpoll_backends::{Counters, KeepAlive, Responses, Variant, Worker};
+use ringpoll_backends::{Counters, Variant};
 
 use crate::peer::{Peer, outcome, plan, read_request};
-use common::{RESPONSE, ServerThread, engine_is_available, response};
+use common::{RESPONSE, ServerThread, TestWorker, engine_is_available, response};
 
 const REQUESTS: u64 = 2000;
 const KEEP_ALIVE: Lifetime = Lifetime::Persistent { depth: 1 };
@@ -40,10 +40,9 @@ fn serve_keep_alive(
     body_bytes: usize,
     requests_per_connection: u64,
 ) -> ServerThread {
-    ServerThread::start(variant, |worker: &mut Worker| {
-        let responses = Responses::new(response(body_bytes).into()).expect("a response");
-        let keep_alive = KeepAlive::new(responses.into());
-        worker.keep_alive = Some(KeepAlive { requests_per_connection, ..keep_alive });
+    ServerThread::start(variant, |worker: &mut TestWorker| {
+        let http = worker.set_keep_alive(response(body_bytes));
+        http.requests_per_connection = requests_per_connection;
         worker.send_more = true;
     })
 }

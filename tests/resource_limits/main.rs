@@ -14,8 +14,8 @@ use common::{
     raise_descriptor_limit, response, unique_loopback_address,
 };
 use ringpoll_backends::{
-    Closing, Counters, EngineOptions, KeepAlive, LifecycleEvent, Limits, ListenOptions, Responses,
-    ShutdownBy, Techniques, Variant,
+    Closing, Counters, EngineOptions, LifecycleEvent, Limits, ListenOptions, ShutdownBy,
+    Techniques, Variant,
 };
 
 const CLIENTS: usize = 500;
@@ -86,15 +86,17 @@ impl SmallServer {
             ..ListenOptions::new(unique_loopback_address())
         };
         ServerThread::with_options(self.variant, &listen, self.options.clone(), |worker| {
-            worker.response = response(self.response_bytes).into();
+            let response = response(self.response_bytes);
             if keep_alive {
-                let responses = Responses::new(worker.response.clone()).expect("a response");
-                worker.keep_alive = Some(KeepAlive::new(responses.into()));
+                worker.set_keep_alive(response);
+            } else {
+                worker.set_response(response);
             }
+            worker.set_request_head_bytes(64);
             worker.closing = self.closing;
             worker.limits = Limits {
                 connections: self.connections,
-                request_head_bytes: 64,
+                message_bytes: 64,
                 receive_buffer_bytes: self.receive_bytes.0,
                 read_budget_bytes: self.receive_bytes.1,
             };

@@ -6,14 +6,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpoll_backends::{Closing, Counters, EngineOptions, Variant, Worker};
+use ringpoll_backends::{Closing, Counters, EngineOptions, Variant};
 
 use crate::client::{
     check_served, connect, connect_and_send, count_to_end, read_to_end, wait_until_closed,
 };
 use crate::servers::{for_each_variant, loopback_port, serve, serve_with, stop_and_count};
 use common::{
-    EVENT_TIMEOUT, REQUEST, RESPONSE, ServerThread, open_connections, wait_for_open_connections,
+    EVENT_TIMEOUT, REQUEST, RESPONSE, ServerThread, TestWorker, open_connections,
+    wait_for_open_connections,
 };
 
 tests![
@@ -63,7 +64,7 @@ fn stalled_reader_closes_at_send_deadline() {
     for_each_variant(|variant| {
         let server = serve(variant, |worker| {
             worker.deadlines.send = DEADLINE;
-            worker.response = vec![b'x'; LARGE_BYTES].into();
+            worker.set_response(vec![b'x'; LARGE_BYTES]);
         });
         let stalled = connect_and_send(server.address, REQUEST);
         let reading = connect_and_send(server.address, REQUEST);
@@ -84,7 +85,7 @@ fn slow_reader_survives_send_deadline() {
     for_each_variant(|variant| {
         let server = with_small_buffers(variant, |worker| {
             worker.deadlines.send = DEADLINE;
-            worker.response = vec![b'x'; RESPONSE_BYTES].into();
+            worker.set_response(vec![b'x'; RESPONSE_BYTES]);
         });
         let address = server.address;
         let mut slow = connect_and_send(address, REQUEST);
@@ -125,7 +126,7 @@ fn every_connection_closes_at_lifetime_deadline() {
         let server = with_small_buffers(variant, |worker| {
             worker.deadlines.lifetime = DEADLINE;
             worker.closing = Closing::Lingering { bytes: usize::MAX };
-            worker.response = vec![b'x'; LARGE_BYTES].into();
+            worker.set_response(vec![b'x'; LARGE_BYTES]);
         });
         let address = server.address;
         let idle = connect(address);
@@ -152,7 +153,7 @@ fn zero_disables_a_deadline() {
     for_each_variant(|variant| {
         let server = serve(variant, |worker| {
             worker.closing = Closing::Lingering { bytes: usize::MAX };
-            worker.response = vec![b'x'; LARGE_BYTES].into();
+            worker.set_response(vec![b'x'; LARGE_BYTES]);
         });
         let address = server.address;
         let idle = connect(address);
@@ -254,7 +255,7 @@ fn read_slowly(mut peer: &TcpStream) -> usize {
     got
 }
 
-fn with_small_buffers(variant: Variant, configure: impl FnOnce(&mut Worker)) -> ServerThread {
+fn with_small_buffers(variant: Variant, configure: impl FnOnce(&mut TestWorker)) -> ServerThread {
     let mut listen = loopback_port();
     listen.send_buffer_bytes = Some(16 * 1024);
     serve_with(variant, &listen, EngineOptions::default(), configure)

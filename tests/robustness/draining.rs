@@ -32,7 +32,7 @@ fn stop_finishes_responses_in_flight_and_refuses_connections() {
     const READERS: usize = 4;
     for_each_variant(|variant| {
         let mut server = serve(variant, |worker| {
-            worker.response = vec![b'x'; LARGE_BYTES].into();
+            worker.set_response(vec![b'x'; LARGE_BYTES]);
             worker.drain_timeout = NO_TIMEOUT;
         });
         let readers: Vec<_> =
@@ -80,7 +80,7 @@ fn drain_timeout_force_closes_responses_in_flight() {
     const READERS: usize = 4;
     for_each_variant(|variant| {
         let mut server = serve(variant, |worker| {
-            worker.response = vec![b'x'; LARGE_BYTES].into();
+            worker.set_response(vec![b'x'; LARGE_BYTES]);
             worker.drain_timeout = Duration::from_secs(1);
         });
         let readers: Vec<_> =

@@ -11,14 +11,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringpoll_backends::{Closing, ConnectionId, LifecycleEvent, Next, Recorder, Variant, Worker};
+use ringpoll_backends::{Closing, ConnectionId, LifecycleEvent, Next, Recorder, Variant};
 
 use crate::client::{
     check_served, connect, connect_and_send, read_to_end, unacknowledged_bytes,
     wait_until_acknowledged,
 };
 use crate::servers::{for_each_variant, serve, stop_and_count};
-use common::{EVENT_TIMEOUT, REQUEST, RESPONSE, wait_until};
+use common::{EVENT_TIMEOUT, REQUEST, RESPONSE, TestWorker, wait_until};
 
 tests![
     endless_head_does_not_starve_others,
@@ -37,7 +37,7 @@ const MAX_ITERATIONS: usize = OTHERS + 4;
 fn endless_head_does_not_starve_others() {
     for_each_variant(|variant| {
         check_others_are_served(variant, b"", |worker| {
-            worker.limits.request_head_bytes = 1 << 40;
+            worker.set_request_head_bytes(1 << 40);
         });
     });
 }
@@ -48,7 +48,7 @@ fn endless_trailing_bytes_do_not_starve_others() {
 
 fn bytes_after_oversized_head_do_not_starve_others() {
     for_each_variant(|variant| {
-        check_others_are_served(variant, b"", |worker| worker.limits.request_head_bytes = 64);
+        check_others_are_served(variant, b"", |worker| worker.set_request_head_bytes(64));
     });
 }
 
@@ -57,7 +57,7 @@ fn bytes_after_oversized_head_do_not_starve_others() {
 fn sender_that_never_reads_does_not_starve_others_or_spin() {
     for_each_variant(|variant| {
         let server = serve(variant, |worker| {
-            worker.response = vec![b'x'; 64 << 20].into();
+            worker.set_response(vec![b'x'; 64 << 20]);
         });
         let floods: Vec<_> = (0..FLOODS).map(|_| Flood::start(server.address, REQUEST)).collect();
         for flood in &floods {
@@ -84,7 +84,7 @@ fn sender_that_never_reads_does_not_starve_others_or_spin() {
 fn check_others_are_served(
     variant: Variant,
     start: &'static [u8],
-    configure: impl FnOnce(&mut Worker),
+    configure: impl FnOnce(&mut TestWorker),
 ) {
     let watch = Arc::new(FloodWatch::default());
     let server = serve(variant, |worker| {

@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use ringpoll_backends::{Counters, DeadlineLengths, EngineOptions, ListenOptions, Variant, Worker};
+use ringpoll_backends::{Counters, DeadlineLengths, EngineOptions, ListenOptions, Variant};
 
-use common::{ServerThread, engine_is_available, unique_loopback_address};
+use common::{ServerThread, TestWorker, engine_is_available, unique_loopback_address};
 
 /// Starts a server in this process, without deadlines unless `configure` sets them.
-pub(crate) fn serve(variant: Variant, configure: impl FnOnce(&mut Worker)) -> ServerThread {
+pub(crate) fn serve(variant: Variant, configure: impl FnOnce(&mut TestWorker)) -> ServerThread {
     serve_with(variant, &loopback_port(), EngineOptions::default(), configure)
 }
 
@@ -16,7 +16,7 @@ pub(crate) fn serve_with(
     variant: Variant,
     listen: &ListenOptions,
     engine: EngineOptions,
-    configure: impl FnOnce(&mut Worker),
+    configure: impl FnOnce(&mut TestWorker),
 ) -> ServerThread {
     ServerThread::with_options(variant, listen, engine, |worker| {
         worker.deadlines = DeadlineLengths::NONE;

@@ -7,9 +7,9 @@ use std::thread;
 
 use common::{
     Client, EVENT_TIMEOUT, LifecycleWatch, REQUEST, RESPONSE, ReceivedStream, ServerThread,
-    engine_is_available, unique_loopback_address, wait_until,
+    TestWorker, engine_is_available, unique_loopback_address, wait_until,
 };
-use ringpoll_backends::{Closing, EngineOptions, LifecycleEvent, ListenOptions, Variant, Worker};
+use ringpoll_backends::{Closing, EngineOptions, LifecycleEvent, ListenOptions, Variant};
 use socket2::SockRef;
 
 fn variants(test: &str) -> impl Iterator<Item = Variant> {
@@ -23,7 +23,7 @@ fn loopback() -> ListenOptions {
 fn start_server(
     variant: Variant,
     listen: &ListenOptions,
-    configure: impl FnOnce(&mut Worker),
+    configure: impl FnOnce(&mut TestWorker),
 ) -> (ServerThread, LifecycleWatch) {
     let watch = LifecycleWatch::default();
     let served = ServerThread::with_options(variant, listen, EngineOptions::default(), |worker| {

@@ -11,7 +11,7 @@
 
 use ::io_uring::types::{SubmitArgs, Timespec};
 
-use crate::server::TICK;
+use crate::worker::TICK;
 
 /// Completions that end the wait early.
 pub(super) const BATCH: usize = 16;

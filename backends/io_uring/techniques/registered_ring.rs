@@ -136,7 +136,7 @@ impl Drop for RegisteredRing {
 
 #[cfg(test)]
 mod tests {
-    use crate::backend::{EngineOptions, Variant, open};
+    use crate::backend::{Backend, EngineOptions, Variant, open};
     use crate::io_uring::faults::tests::skip_if_refused;
     use crate::io_uring::techniques::Techniques;
 

@@ -12,10 +12,60 @@
 //! anyway and adds the accounting. At the receiver such a segment is accounted in whole pages, so
 //! that a peer with a receive buffer of a few KiB may never receive it. Off by default.
 
+use std::sync::Arc;
+
 use ::io_uring::{opcode, squeue};
 
 use super::direct_descriptors::Descriptor;
 use crate::pending_output::PendingOutput;
+
+/// Most different outputs of a connection that are held; further ones are sent with a copy.
+const MAX_HELD: usize = 16;
+
+/// Output that the kernel may still read, although its SEND has completed. It is held until the
+/// slot is freed, which waits for every notification.
+pub(crate) struct ZeroCopyOutput {
+    min_bytes: usize,
+    /// By slot; empty if the technique is off.
+    held: Box<[Vec<Arc<[u8]>>]>,
+}
+
+impl ZeroCopyOutput {
+    pub(crate) fn new(min_bytes: usize, slots: usize) -> Self {
+        let slots = if min_bytes == 0 { 0 } else { slots };
+        Self { min_bytes, held: vec![Vec::new(); slots].into() }
+    }
+
+    pub(crate) fn is_long_enough(&self, bytes: usize) -> bool {
+        self.min_bytes > 0 && bytes >= self.min_bytes
+    }
+
+    /// Holds output. Returns false if it must be sent with a copy.
+    pub(crate) fn hold(&mut self, slot: u32, output: Option<Arc<[u8]>>) -> bool {
+        let held = &mut self.held[slot as usize];
+        let Some(output) = output else { return false };
+        if held.iter().any(|other| Arc::ptr_eq(other, &output)) {
+            return true;
+        }
+        let has_room = held.len() < MAX_HELD;
+        if has_room {
+            held.push(output);
+        }
+        has_room
+    }
+
+    /// Releases the output of a slot that is freed.
+    pub(crate) fn release(&mut self, slot: u32) {
+        if let Some(held) = self.held.get_mut(slot as usize) {
+            held.clear();
+        }
+    }
+
+    /// Leaks what is held, while the kernel may still read it.
+    pub(crate) fn leak(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.held));
+    }
+}
 
 pub(crate) fn sqe(descriptor: Descriptor, output: PendingOutput<'_>) -> squeue::Entry {
     let (pointer, length) = (output.bytes.as_ptr(), output.bytes.len() as u32);

@@ -6,12 +6,12 @@ use std::io;
 
 use super::Tuned;
 use super::in_flight::InFlight;
-use crate::connection::Next;
 use crate::io_uring::ring::Ring;
 use crate::io_uring::techniques::Techniques;
 use crate::io_uring::techniques::direct_descriptors::{self, AcceptedSocket};
 use crate::io_uring::techniques::multishot_accept::{self, AcceptedQueue};
 use crate::lifecycle::Lifecycle;
+use crate::protocol::Protocol;
 use crate::token::{Operation, Token};
 
 /// The ACCEPT in flight.
@@ -63,15 +63,15 @@ impl AcceptControl {
     }
 }
 
-impl Tuned {
+impl<P: Protocol> Tuned<P> {
     /// Submits an ACCEPT, single-shot or multishot, if connections can be admitted, or cancels a
     /// multishot ACCEPT if few slots are free.
     pub(super) fn submit_accept(&mut self) {
         let slots = self.accept_control.slots;
-        let free = slots - self.server.connections.len();
+        let free = slots - self.worker.connections.len();
         let token = Token::of_worker(Operation::Accept);
         match self.accept_control.state {
-            AcceptState::Idle if self.server.can_accept() && self.has_fixed_slot() => {}
+            AcceptState::Idle if self.worker.can_accept() && self.has_fixed_slot() => {}
             AcceptState::Multishot
                 if multishot_accept::must_cancel(free, slots)
                     || !self.has_fixed_slots_for_batch() =>
@@ -85,7 +85,7 @@ impl Tuned {
         let is_multishot = self.techniques.multishot_accept
             && multishot_accept::has_room(free, slots)
             && self.has_fixed_slots_for_batch();
-        let listener = self.server.listener_fd();
+        let listener = self.worker.listener_fd();
         self.accept_control.state =
             if is_multishot { AcceptState::Multishot } else { AcceptState::Single };
         let sqe = if is_multishot {
@@ -116,7 +116,7 @@ impl Tuned {
     pub(super) fn admit_or_queue(&mut self, socket: AcceptedSocket) {
         let is_fixed = matches!(socket, AcceptedSocket::Fixed(_));
         self.accept_control.used_fixed_slots += usize::from(is_fixed);
-        if self.accept_control.accepted_queue.is_empty() && !self.server.connections.is_full() {
+        if self.accept_control.accepted_queue.is_empty() && !self.worker.connections.is_full() {
             self.admit(socket);
         } else {
             self.accept_control.accepted_queue.push(socket);
@@ -125,17 +125,17 @@ impl Tuned {
 
     pub(super) fn admit(&mut self, socket: AcceptedSocket) {
         let descriptor = socket.descriptor();
-        let id = match socket {
-            AcceptedSocket::Fd(fd) => self.server.on_accepted(fd),
-            AcceptedSocket::Fixed(_) => self.server.on_accepted(None),
+        let (id, next) = match socket {
+            AcceptedSocket::Fd(fd) => self.worker.on_accepted(fd),
+            AcceptedSocket::Fixed(_) => self.worker.on_accepted(None),
         };
         *self.in_flight(id) = InFlight::new(descriptor);
-        self.start_next(id, Next::Recv);
+        self.start_next(id, next);
     }
 
     /// Admits queued connections in the order in which they were accepted.
     pub(super) fn admit_queued(&mut self) {
-        while !self.server.connections.is_full() {
+        while !self.worker.connections.is_full() {
             let Some(socket) = self.accept_control.accepted_queue.pop() else { return };
             self.admit(socket);
         }

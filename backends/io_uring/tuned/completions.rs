@@ -6,11 +6,11 @@ use std::os::fd::IntoRawFd;
 use super::Tuned;
 use super::accept_control::AcceptState;
 use super::in_flight::{InFlight, Operations};
-use crate::connection::Next;
 use crate::io_uring::ring::Completion;
 use crate::io_uring::techniques::direct_descriptors::Descriptor;
 use crate::io_uring::techniques::shutdown;
 use crate::lifecycle::Lifecycle;
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
@@ -21,7 +21,7 @@ impl InFlight {
     }
 }
 
-impl Tuned {
+impl<P: Protocol> Tuned<P> {
     /// Records a completion. Returns true if it must be dispatched: notifications and operations
     /// that were cancelled with their chain are not a step of the lifecycle.
     pub(super) fn on_completion(&mut self, token: Token, completion: Completion) -> bool {
@@ -35,7 +35,7 @@ impl Tuned {
                 return true;
             }
             Operation::Stop => {
-                if !self.server.stop_requested() {
+                if !self.worker.stop_requested() {
                     self.watch_stop();
                 }
                 return true;
@@ -46,7 +46,7 @@ impl Tuned {
             Operation::Shutdown => Operations::SHUTDOWN,
             Operation::Close => Operations::CLOSE,
         };
-        assert!(self.server.connections.get(id).is_some(), "a completion for a closed connection");
+        assert!(self.worker.connections.get(id).is_some(), "a completion for a closed connection");
         let in_flight = self.in_flight(id);
         in_flight.outstanding -= u32::from(!more);
         if completion.is_notification() {
@@ -120,7 +120,7 @@ impl Tuned {
             // The operation was not executed. After the last CQE of the chain the step that the
             // connection needs is submitted again.
             if is_last {
-                let next = self.server.connection(id).connection.next();
+                let next = self.worker.next(id);
                 self.start_next(id, next);
             }
             return false;
@@ -136,9 +136,9 @@ impl Tuned {
     fn resume(&mut self, id: ConnectionId) {
         let in_flight = *self.in_flight(id);
         if in_flight.is_closed && in_flight.outstanding == 0 {
-            self.server.on_closed(id);
+            self.on_slot_freed(id);
         } else if !in_flight.is_closed {
-            match self.server.connection(id).connection.next() {
+            match self.worker.next(id) {
                 // A RECV did not wait; `start_next` ignores other steps that are in flight.
                 Next::Recv => {}
                 next => self.start_next(id, next),
@@ -149,34 +149,28 @@ impl Tuned {
     /// Passes ownership of the descriptor to the ring, whose CLOSE closes it.
     pub(super) fn release_descriptor(&mut self, id: ConnectionId) {
         if self.in_flight(id).descriptor.fd().is_some() {
-            let _ = self.server.take_fd(id).into_raw_fd();
+            let _ = self.worker.take_fd(id).into_raw_fd();
         } else {
             self.release_fixed_slot();
         }
     }
 
-    /// During a stop, half-closes the receive side of idle connections on direct descriptors, for
-    /// which shutdown(2) cannot be called.
-    pub(super) fn close_receive_sides(&mut self) {
-        while let Some(id) = self.server.next_to_half_close() {
-            let has_ended = Operations::SHUTDOWN | Operations::CLOSE;
-            if self.server.connections.get(id).is_none()
-                || self.in_flight(id).pending.intersects(has_ended)
-            {
-                continue;
-            }
-            let in_flight = self.in_flight(id);
-            in_flight.is_closing_receive_side = true;
-            in_flight.submitted(Operations::SHUTDOWN, 1);
-            let sqe = shutdown::sqe(in_flight.descriptor, libc::SHUT_RD);
-            // SAFETY: the SQE has no pointers.
-            unsafe { self.ring.push(sqe, Token::new(Operation::Shutdown, id)) };
+    /// Half-closes the receive side of a direct descriptor, for which shutdown(2) cannot be called.
+    pub(super) fn half_close_direct(&mut self, id: ConnectionId) {
+        let in_flight = self.in_flight(id);
+        if in_flight.pending.intersects(Operations::SHUTDOWN | Operations::CLOSE) {
+            return;
         }
+        in_flight.is_closing_receive_side = true;
+        in_flight.submitted(Operations::SHUTDOWN, 1);
+        let sqe = shutdown::sqe(in_flight.descriptor, libc::SHUT_RD);
+        // SAFETY: the SQE has no pointers.
+        unsafe { self.ring.push(sqe, Token::new(Operation::Shutdown, id)) };
     }
 
     /// Returns the number of CQEs outstanding for all connections.
     pub(super) fn outstanding(&self) -> usize {
         let of_slot = |id: ConnectionId| self.in_flight[id.slot as usize].outstanding as usize;
-        self.server.connections.ids().map(of_slot).sum()
+        self.worker.connections.ids().map(of_slot).sum()
     }
 }

@@ -6,11 +6,11 @@ use std::mem;
 
 use super::Tuned;
 use super::in_flight::{Operations, ReceiveBuffer};
-use crate::connection::Next;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
 use crate::io_uring::techniques::{Techniques, bundles, multishot_receive};
+use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
@@ -63,12 +63,12 @@ impl ReceiveBuffers {
     }
 }
 
-impl Tuned {
+impl<P: Protocol> Tuned<P> {
     /// Submits a RECV. It is multishot only with keep-alive, where several receives are likely, and
     /// only while the peer keeps to its read budget.
     pub(super) fn submit_recv(&mut self, id: ConnectionId) {
         let token = Token::new(Operation::Recv, id);
-        let has_many_receives = self.server.is_keep_alive();
+        let has_many_receives = !P::IS_ONE_EXCHANGE;
         let in_flight = &mut self.in_flight[id.slot as usize];
         in_flight.submitted(Operations::RECV, 1);
         let descriptor = in_flight.descriptor;
@@ -106,23 +106,23 @@ impl Tuned {
                 // SAFETY: this is the one completion of the RECV for which the buffer was lent:
                 // `on_completion` found that RECV in flight.
                 let bytes = unsafe { slab.take_back(id.slot, count) };
-                self.server.on_received(id, bytes)
+                self.worker.on_received(id, bytes)
             }
             BufferKind::Provided(buffers) => {
                 let Some(first) = completion.buffer_id() else {
                     assert_eq!(count, 0, "a RECV returned bytes without a buffer ID");
-                    return self.server.on_received(id, &[]);
+                    return self.worker.on_received(id, &[]);
                 };
                 if count <= self.buffers.buffer_bytes {
                     // SAFETY: this is the completion that names the buffer.
-                    let next = self.server.on_received(id, unsafe { buffers.take(first, count) });
+                    let next = self.worker.on_received(id, unsafe { buffers.take(first, count) });
                     buffers.provide(first);
                     return next;
                 }
                 let mut next = Next::Recv;
                 for (buffer, bytes) in bundles::pieces(buffers, first, count).collect::<Vec<_>>() {
                     // SAFETY: the bundle of this completion continues in this buffer.
-                    next = self.server.on_received(id, unsafe { buffers.take(buffer, bytes) });
+                    next = self.worker.on_received(id, unsafe { buffers.take(buffer, bytes) });
                     buffers.provide(buffer);
                 }
                 next
@@ -131,18 +131,22 @@ impl Tuned {
         }
     }
 
-    /// Cancels a multishot RECV that has received more than the read budget in one loop iteration.
+    /// Cancels a multishot RECV that has received more than the read budget in one loop iteration,
+    /// or whose peer does not read its output (backpressure).
     /// CQEs that the kernel posts before the cancel are still delivered; one multishot retry loop
     /// posts at most MULTISHOT_MAX_RETRY (32) of them.
     fn enforce_read_budget(&mut self, id: ConnectionId, count: usize) {
-        let (iteration, budget) = (self.iteration, self.server.read_budget_bytes());
+        let (iteration, budget) = (self.iteration, self.worker.read_budget_bytes());
         let in_flight = self.in_flight(id);
         if mem::replace(&mut in_flight.iteration, iteration) != iteration {
             in_flight.iteration_bytes = 0;
         }
         in_flight.iteration_bytes += count;
         let is_cancelled = in_flight.cancelled.intersects(Operations::RECV);
-        if in_flight.iteration_bytes > budget && !is_cancelled {
+        let is_over_limit =
+            in_flight.iteration_bytes > budget || self.worker.is_over_output_limit(id);
+        if is_over_limit && !is_cancelled {
+            let in_flight = self.in_flight(id);
             in_flight.is_over_read_budget = true;
             in_flight.cancelled |= Operations::RECV;
             self.ring.cancel(Token::new(Operation::Recv, id));
@@ -175,25 +179,25 @@ impl Tuned {
     /// Defers the RECV to the end of the loop iteration. By then all buffers that the server took
     /// are provided again.
     pub(super) fn wait_for_buffer(&mut self, id: ConnectionId) -> Next {
-        self.server.counters.provided_buffers_exhausted += 1;
-        let connection = &self.server.connection(id).connection;
+        self.worker.counters.provided_buffers_exhausted += 1;
+        let connection = self.worker.connection(id);
         if !connection.is_closing() {
             self.buffers.waiting.push_back(id);
             self.in_flight(id).is_waiting_for_buffer = true;
         }
-        self.server.connection(id).connection.next()
+        self.worker.next(id)
     }
 
     /// Submits the deferred receives.
     pub(super) fn recv_waiting(&mut self) {
         while let Some(id) = self.buffers.waiting.pop_front() {
-            if self.server.connections.get(id).is_none()
+            if self.worker.connections.get(id).is_none()
                 || !self.in_flight(id).is_waiting_for_buffer
             {
                 continue;
             }
             self.in_flight(id).is_waiting_for_buffer = false;
-            if self.server.connection(id).connection.next() == Next::Recv {
+            if self.worker.next(id) == Next::Recv {
                 self.start_recv(id);
             }
         }

@@ -1,7 +1,9 @@
-//! Request-head scanner and the decision that uses it, compared with a naive definition.
+//! The response of HTTP/1.0 to a request head, compared with a naive definition.
 
-use ringpoll_backends::connection::{Connection, ConnectionLimits, Next, ResponseKind};
-use ringpoll_backends::request_head::RequestHead;
+use ringpoll_backends::protocols::Http10;
+use ringpoll_backends::{Next, Output, Protocol};
+
+const RESPONSE: &[u8] = b"ok";
 
 /// Returns the end of the request head, by the literal definition: after the first empty line.
 fn end_of_head(stream: &[u8]) -> Option<usize> {
@@ -9,12 +11,13 @@ fn end_of_head(stream: &[u8]) -> Option<usize> {
         .find(|&end| stream[..end].ends_with(b"\n\n") || stream[..end].ends_with(b"\n\r\n"))
 }
 
-/// Returns the response that is due to a stream; `None` while the head is incomplete.
-fn decision(stream: &[u8], limit: usize) -> Option<ResponseKind> {
+/// Returns true if the head is complete within the limit, false if it is too long; `None` while it
+/// is incomplete.
+fn decision(stream: &[u8], limit: usize) -> Option<bool> {
     match end_of_head(stream) {
-        Some(end) if end <= limit => Some(ResponseKind::Response),
+        Some(end) if end <= limit => Some(true),
         None if stream.len() < limit => None,
-        _ => Some(ResponseKind::HeadTooLarge),
+        _ => Some(false),
     }
 }
 
@@ -34,36 +37,27 @@ pub fn request_head(bytes: &[u8]) {
     let Some((&[limit, ref lengths @ ..], stream)) = bytes.split_first_chunk::<5>() else { return };
     let stream = &stream[..stream.len().min(4096)];
 
-    let (mut head, mut seen, mut found) = (RequestHead::default(), 0, None);
-    for piece in pieces(stream, lengths) {
-        found = head.scan(piece).map(|end| seen + end);
-        if found.is_some() {
-            break;
-        }
-        seen += piece.len();
-    }
-    assert_eq!(found, end_of_head(stream), "end of {}", stream.escape_ascii());
-
     let limit = usize::from(limit).max(2);
-    let limits = ConnectionLimits { request_head_bytes: limit, lingering_close_bytes: None };
-    let (mut connection, mut received) = (Connection::default(), 0);
+    let mut http = Http10::new(RESPONSE);
+    http.request_head_bytes = limit;
+    let mut received = 0;
+    let mut output = Output::default();
+    let mut connection = http.on_open(&mut output);
     for piece in pieces(stream, lengths) {
         received += piece.len();
-        let next = connection.on_received(piece, &limits);
-        let expected = decision(&stream[..received], limit);
-        match expected {
-            None => assert_eq!(next, Next::Recv, "{}", stream.escape_ascii()),
-            Some(response) => {
-                assert_eq!(next, Next::Send, "{}", stream.escape_ascii());
-                assert_eq!(connection.response(), response, "{}", stream.escape_ascii());
+        let next = http.on_recv(&mut connection, piece, &mut output);
+        match decision(&stream[..received], limit) {
+            None => {
+                assert_eq!(next, Next::Recv, "{}", stream.escape_ascii());
+                assert!(output.is_empty(), "{}", stream.escape_ascii());
+            }
+            Some(is_complete) => {
+                assert_eq!(next, Next::Shutdown, "{}", stream.escape_ascii());
+                let sent = output.to_vec();
+                assert_eq!(sent == RESPONSE, is_complete, "{}", stream.escape_ascii());
+                assert!(is_complete || sent.starts_with(b"HTTP/1.0 431 "), "{sent:?}");
+                return;
             }
         }
-    }
-    // The result does not depend on the pieces.
-    let mut whole = Connection::default();
-    if !stream.is_empty() {
-        let _ = whole.on_received(stream, &limits);
-        assert_eq!(whole.next(), connection.next(), "{}", stream.escape_ascii());
-        assert_eq!(whole.response(), connection.response(), "{}", stream.escape_ascii());
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Mutex;
 use std::thread;
 
 use super::load::{self, Case, Totals};
-use crate::backend::{Closing, EngineOptions, ShutdownBy, Variant};
+use crate::backend::{EngineOptions, ShutdownBy, Variant};
 use crate::error::ErrorKind;
 use crate::io_uring::Techniques;
 use crate::io_uring::faults::plan::{Effect, Fault, Plan};
 use crate::io_uring::ring::Ring;
 use crate::test_process;
 use crate::token::Operation;
+use crate::worker::Closing;
 
 /// Errnos that the man pages list for these operations and the system calls of the same name, and
 /// some that they do not list.

@@ -9,14 +9,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Closing, EngineOptions, KeepAlive, Limits, Report, Variant, Worker, open};
+use crate::backend::{Backend, EngineOptions, Variant, open};
 use crate::counters::SystemCall;
 use crate::deadlines::DeadlineLengths;
 use crate::error::BackendError;
 use crate::io_uring::faults::plan::{Outcome, Plan, set_plan, take_outcome};
-use crate::responses::Responses;
-use crate::server::TICK;
+use crate::protocols::{Http10, Http11, Responses};
 use crate::stop::Stop;
+use crate::worker::{Closing, Limits, Report, TICK, WorkerOptions};
 
 /// A client that waits longer than this was forgotten by the server.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -118,20 +118,23 @@ fn start(case: &Case) -> Running {
     let listener = TcpListener::bind((unique_address(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Stop::new().unwrap();
-    let mut worker = Worker::new(listener, stop.clone(), RESPONSE);
+    let mut worker = WorkerOptions::new(listener, stop.clone());
     worker.closing = case.closing;
     worker.deadlines = case.deadlines;
     worker.drain_timeout = case.drain_timeout;
     worker.limits = Limits { connections: 16, ..Limits::default() };
-    if case.keep_alive {
-        let responses = Responses::new(worker.response.clone()).unwrap();
-        worker.keep_alive = Some(KeepAlive::new(responses.into()));
-    }
+    let keep_alive =
+        case.keep_alive.then(|| Http11::new(Responses::new((*RESPONSE).into()).unwrap()));
     let (plan, options, variant) = (case.plan.clone(), case.options.clone(), case.variant);
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         set_plan(plan);
-        let result = open(variant, &options).and_then(|mut it| it.run(worker));
+        let result = match keep_alive {
+            Some(http11) => open(variant, &options).and_then(|mut it| it.run(worker, http11)),
+            None => {
+                open(variant, &options).and_then(|mut it| it.run(worker, Http10::new(RESPONSE)))
+            }
+        };
         sender.send((result, take_outcome())).unwrap();
     });
     Running { address, stop, result: receiver, thread }

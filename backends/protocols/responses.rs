@@ -5,8 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::http::Status;
 use crate::error::{BackendError, ErrorKind};
-use crate::http::Status;
+use crate::output::Output;
 
 /// Bytes of equal responses in a row.
 const RUN_BYTES: usize = 16 * 1024;
@@ -17,7 +18,7 @@ const MAX_COPIED_BODY_BYTES: usize = 256 * 1024;
 
 /// The `Connection` field of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionField {
+pub(super) enum ConnectionField {
     /// Absent: an HTTP/1.1 connection is persistent by default (RFC 9112, 9.3).
     None,
     /// `keep-alive`, for an HTTP/1.0 client that sent it.
@@ -28,7 +29,7 @@ pub(crate) enum ConnectionField {
 
 /// One response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Response {
+pub(super) enum Response {
     /// The response that the server was started with.
     Success { field: ConnectionField, has_body: bool },
     /// 100 Continue.
@@ -54,7 +55,7 @@ struct CopiedResponse {
 pub struct Responses {
     response: Arc<[u8]>,
     body_start: usize,
-    copies: Box<[u8]>,
+    copies: Arc<[u8]>,
     /// In the order of [`ConnectionField`].
     copied: [CopiedResponse; 3],
 }
@@ -89,11 +90,11 @@ impl Responses {
     }
 
     /// Returns the length of a response in bytes.
-    pub(crate) fn length(&self, response: Response) -> usize {
+    pub(super) fn length(&self, response: Response) -> usize {
         match response {
-            Response::Success { field: ending, has_body } => {
+            Response::Success { field, has_body } => {
                 let body_bytes = if has_body { self.response.len() - self.body_start } else { 0 };
-                self.copied[ending as usize].head_bytes + body_bytes
+                self.copied[field as usize].head_bytes + body_bytes
             }
             Response::Continue => CONTINUE.len(),
             Response::Refusal { status, has_body: true } => status.response().len(),
@@ -101,37 +102,27 @@ impl Responses {
         }
     }
 
-    /// Returns the bytes of `count` equal responses after the first `sent`, as far as they are
-    /// contiguous, and whether they are all.
-    pub(crate) fn pending(&self, response: Response, sent: usize, count: usize) -> (&[u8], bool) {
-        let (ending, has_body) = match response {
-            Response::Success { field: ending, has_body } => (ending, has_body),
-            Response::Continue => return (&CONTINUE[sent..], count == 1),
-            Response::Refusal { status, has_body: true } => {
-                return (&status.response()[sent..], true);
+    /// Appends a response to the output, without a copy.
+    pub(super) fn push(&self, response: Response, output: &mut Output) {
+        match response {
+            Response::Success { field, has_body } => {
+                let copied = &self.copied[field as usize];
+                let range = copied.range.clone();
+                if has_body && copied.copies > 0 {
+                    let length = self.length(response);
+                    return output.push_repeated(&self.copies, range, length);
+                }
+                output.push_shared(&self.copies, range.start..range.start + copied.head_bytes);
+                if has_body {
+                    output.push_shared(&self.response, self.body_start..self.response.len());
+                }
             }
-            Response::Refusal { status, has_body: false } => return (&status.head()[sent..], true),
-        };
-        let copied = &self.copied[ending as usize];
-        let copies = &self.copies[copied.range.clone()];
-        if !has_body {
-            return (&copies[sent..copied.head_bytes], count == 1);
+            // It is not the response to a request.
+            Response::Continue => return output.push_static(CONTINUE),
+            Response::Refusal { status, has_body: true } => output.push_static(status.response()),
+            Response::Refusal { status, has_body: false } => output.push_static(status.head()),
         }
-        let body = &self.response[self.body_start..];
-        if copied.copies > 0 {
-            let times = count.min(copied.copies);
-            let length = copied.head_bytes + body.len();
-            (&copies[sent..times * length], times == count)
-        } else if sent < copied.head_bytes {
-            (&copies[sent..], false)
-        } else {
-            (&body[sent - copied.head_bytes..], count == 1)
-        }
-    }
-
-    /// Returns an upper bound of the pending bytes.
-    pub(crate) fn max_bytes(&self) -> usize {
-        self.copies.len().max(self.response.len())
+        output.end_message();
     }
 }
 
@@ -162,36 +153,38 @@ mod tests {
     }
 
     /// Returns everything that is sent for `count` responses, by sends of at most `most` bytes.
-    fn sent(responses: &Responses, response: Response, mut count: usize, most: usize) -> Vec<u8> {
-        let (mut all, mut offset) = (Vec::new(), 0);
-        let length = responses.length(response);
-        while count > 0 {
-            let (rest, _) = responses.pending(response, offset, count);
-            assert!(!rest.is_empty());
+    fn sent(responses: &Responses, response: Response, count: u32, most: usize) -> Vec<u8> {
+        let (mut all, mut output, mut messages) = (Vec::new(), Output::default(), 0);
+        for _ in 0..count {
+            responses.push(response, &mut output);
+        }
+        while !output.is_empty() {
+            let (rest, _) = output.submit();
             let taken = &rest[..rest.len().min(most)];
             all.extend_from_slice(taken);
-            count -= (offset + taken.len()) / length;
-            offset = (offset + taken.len()) % length;
+            let count = taken.len();
+            messages += output.on_sent(count).messages;
+            assert_eq!(messages as usize, all.len() / responses.length(response));
         }
+        assert_eq!(messages, count);
         all
     }
 
     #[test]
-    fn pending_bytes_are_the_response_repeated() {
+    fn output_is_the_response_repeated() {
         for body_bytes in [0, 13, 9000, MAX_COPIED_BODY_BYTES, MAX_COPIED_BODY_BYTES + 1] {
             let responses = Responses::new(response(body_bytes)).unwrap();
-            for (ending, field) in [
+            for (field, line) in [
                 (ConnectionField::None, ""),
                 (ConnectionField::KeepAlive, "Connection: keep-alive\r\n"),
                 (ConnectionField::Close, "Connection: close\r\n"),
             ] {
-                let head =
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: {body_bytes}\r\n{field}\r\n");
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {body_bytes}\r\n{line}\r\n");
                 let whole = [head.as_bytes(), &vec![b'b'; body_bytes]].concat();
                 for most in [1 + body_bytes / 50, 1 << 20] {
-                    let kind = Response::Success { field: ending, has_body: true };
+                    let kind = Response::Success { field, has_body: true };
                     assert!(sent(&responses, kind, 7, most) == whole.repeat(7));
-                    let kind = Response::Success { field: ending, has_body: false };
+                    let kind = Response::Success { field, has_body: false };
                     assert!(sent(&responses, kind, 3, most) == head.repeat(3).as_bytes());
                 }
             }
@@ -199,11 +192,33 @@ mod tests {
     }
 
     #[test]
-    fn several_responses_are_in_one_slice() {
+    fn several_responses_are_in_one_send() {
         let responses = Responses::new(response(13)).unwrap();
         let kind = Response::Success { field: ConnectionField::None, has_body: true };
-        let (rest, is_all) = responses.pending(kind, 5, 16);
-        assert_eq!((rest.len(), is_all), (16 * responses.length(kind) - 5, true));
+        let mut output = Output::default();
+        for _ in 0..16 {
+            responses.push(kind, &mut output);
+        }
+        let length = responses.length(kind);
+        assert_eq!(output.submit().0.len(), 16 * length);
+        // One that arrives meanwhile extends the same segment.
+        responses.push(kind, &mut output);
+        let sent = output.on_sent(16 * length);
+        assert_eq!((sent.messages, sent.is_short), (16, false));
+        assert!(!output.take_back(length + 1) && output.take_back(length) && output.is_empty());
+    }
+
+    #[test]
+    fn submitted_bytes_cannot_be_taken_back() {
+        let responses = Responses::new(response(MAX_COPIED_BODY_BYTES + 1)).unwrap();
+        let kind = Response::Success { field: ConnectionField::None, has_body: true };
+        let (length, mut output) = (responses.length(kind), Output::default());
+        responses.push(kind, &mut output);
+        output.submit();
+        assert!(!output.take_back(length));
+        responses.push(kind, &mut output);
+        assert!(output.take_back(length));
+        assert_eq!(output.len(), length);
     }
 
     #[test]

@@ -12,14 +12,14 @@ enum Seen {
 
 /// The state of a scan; [`Default`] starts one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequestHead {
+pub(super) struct RequestHead {
     seen: Seen,
 }
 
 impl RequestHead {
     /// Scans the next piece. Returns the number of its bytes up to and including the end of the
     /// head; `None` if it has no end.
-    pub fn scan(&mut self, piece: &[u8]) -> Option<usize> {
+    pub(super) fn scan(&mut self, piece: &[u8]) -> Option<usize> {
         for (index, byte) in piece.iter().enumerate() {
             self.seen = match (byte, self.seen) {
                 (b'\n', Seen::Nothing) => Seen::LineFeed,

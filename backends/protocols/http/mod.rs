@@ -17,21 +17,21 @@ mod tests;
 
 use body::Body;
 use head::Head;
-pub(crate) use status::Status;
+pub(super) use status::Status;
 
 /// The limits of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestLimits {
+pub(in crate::protocols) struct RequestLimits {
     /// Longest head, its end included, in bytes; also the limit of a body's chunk extensions and
     /// trailers together.
-    pub(crate) head_bytes: usize,
+    pub(in crate::protocols) head_bytes: usize,
     /// Longest body, in bytes.
-    pub(crate) body_bytes: u64,
+    pub(in crate::protocols) body_bytes: u64,
 }
 
 /// The persistence of the connection after a request (RFC 9112, 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence {
+pub(in crate::protocols) enum Persistence {
     /// HTTP/1.1 without `Connection: close`.
     Persistent,
     /// HTTP/1.0 with `Connection: keep-alive`; the response must have that field too.
@@ -42,16 +42,16 @@ pub(crate) enum Persistence {
 
 /// A complete request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(in crate::protocols) struct Request {
     /// False for HEAD, whose response has no body.
-    pub(crate) wants_body: bool,
+    pub(in crate::protocols) wants_body: bool,
     /// Says whether further requests may follow.
-    pub(crate) persistence: Persistence,
+    pub(in crate::protocols) persistence: Persistence,
 }
 
 /// A result of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(in crate::protocols) enum Found {
     /// A complete request.
     Request(Request),
     /// The head of a request that waits for `100 Continue` before it sends its body.
@@ -67,7 +67,7 @@ pub(crate) enum Found {
 
 /// A position in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ParserPosition {
+pub(in crate::protocols) enum ParserPosition {
     /// Before its first byte.
     Before,
     /// In its head.
@@ -84,7 +84,7 @@ enum Part {
 
 /// The parser of one stream; [`Default`] is before its first request.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestParser {
+pub(in crate::protocols) struct RequestParser {
     part: Part,
     head: Head,
     body: Body,
@@ -99,7 +99,11 @@ impl Default for RequestParser {
 impl RequestParser {
     /// Parses up to the next result or the end of the piece. Returns the number of bytes consumed,
     /// and the result after them. Nothing can be parsed after [`Found::Refused`].
-    pub(crate) fn read(&mut self, piece: &[u8], limits: &RequestLimits) -> (usize, Option<Found>) {
+    pub(in crate::protocols) fn read(
+        &mut self,
+        piece: &[u8],
+        limits: &RequestLimits,
+    ) -> (usize, Option<Found>) {
         let mut read = 0;
         if matches!(self.part, Part::Head) {
             let (count, reached) = self.head.read(piece, limits);
@@ -142,7 +146,7 @@ impl RequestParser {
     }
 
     /// Returns the position in a request.
-    pub(crate) fn position(&self) -> ParserPosition {
+    pub(in crate::protocols) fn position(&self) -> ParserPosition {
         match self.part {
             Part::Head if self.head.is_untouched() => ParserPosition::Before,
             Part::Head => ParserPosition::Head,

@@ -5,16 +5,16 @@ macro_rules! statuses {
         /// The status of a refused request. Each ends the connection, since the start of the next
         /// request is not known or not worth waiting for.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Status {
+        pub(in crate::protocols) enum Status {
             $($(#[$doc])* $name,)+
         }
 
         impl Status {
             #[cfg(test)]
-            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
+            pub(in crate::protocols) const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// Returns the response, with its body.
-            pub(crate) const fn response(self) -> &'static [u8] {
+            pub(in crate::protocols) const fn response(self) -> &'static [u8] {
                 match self {
                     $(Self::$name => concat!(
                         "HTTP/1.1 ", $line, "\r\n",
@@ -47,7 +47,7 @@ statuses! {
 
 impl Status {
     /// Returns the response without its body.
-    pub(crate) fn head(self) -> &'static [u8] {
+    pub(in crate::protocols) fn head(self) -> &'static [u8] {
         let whole = self.response();
         let end = whole.windows(4).position(|four| four == b"\r\n\r\n");
         &whole[..end.map_or(whole.len(), |end| end + 4)]
