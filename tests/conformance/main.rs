@@ -25,6 +25,7 @@ mod server;
 mod settings;
 mod splits;
 mod technique_sets;
+mod test_services;
 mod trailing_bytes;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,7 @@ fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         resets::SCENARIOS,
         many_connections::SCENARIOS,
         keep_alive::SCENARIOS,
+        test_services::SCENARIOS,
     ]
     .into_iter()
     .flatten()

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::case_counts;
 use crate::configuration::{Configuration, ServerLocation};
 use crate::outcomes::{Outcomes, Totals};
-use crate::settings::Settings;
+use crate::settings::{Service, Settings};
 use common::{
     Client, Descriptors, LifecycleWatch, PausedLoop, REQUEST, ReceivedStream, ServerProcess,
     ServerThread, open_connections, response, wait_until,
@@ -44,6 +44,7 @@ pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     handle: ServerHandle,
     response: Vec<u8>,
+    service: Service,
     keep_alive: bool,
     started: Instant,
     /// Pieces sent to the server, each of which may wake it.
@@ -81,7 +82,8 @@ impl TestServer {
             address,
             handle: process,
             response: expected_response(settings),
-            keep_alive: settings.keep_alive,
+            service: settings.service,
+            keep_alive: settings.keep_alive || settings.service != Service::Http,
             started: Instant::now(),
             pieces: Cell::new(0),
             own_outcomes: Cell::default(),
@@ -96,8 +98,14 @@ impl TestServer {
             ServerHandle::Thread { .. } => Descriptors::new(),
             ServerHandle::Child { process, .. } => process.descriptors(),
         };
-        assert_eq!(self.request(), ReceivedStream::with_fin(&self.response));
-        self.add_own_outcomes(Outcomes::responses(1));
+        if self.service == Service::Chargen {
+            let mut client = self.connect();
+            client.read(1);
+            client.reset();
+        } else {
+            assert_eq!(self.request(), ReceivedStream::with_fin(&self.response));
+            self.add_own_outcomes(Outcomes::responses(1));
+        }
         if let ServerHandle::Child { process, before } = &mut self.handle {
             wait_until("the first connection is closed", || {
                 *before = process.descriptors();
@@ -110,7 +118,14 @@ impl TestServer {
     fn request(&self) -> ReceivedStream {
         let mut client = self.connect();
         let last = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        client.send(if self.keep_alive { last } else { REQUEST });
+        match self.service {
+            Service::Http if self.keep_alive => client.send(last),
+            Service::Http => client.send(REQUEST),
+            _ => {
+                client.send(REQUEST);
+                client.half_close();
+            }
+        }
         client.read_to_end()
     }
 
@@ -321,6 +336,11 @@ impl TestServer {
 
 /// Returns the response to the only request of a connection.
 fn expected_response(settings: &Settings) -> Vec<u8> {
+    match settings.service {
+        Service::Http => {}
+        Service::Echo => return REQUEST.to_vec(),
+        Service::Discard | Service::Chargen => return Vec::new(),
+    }
     let response = response(settings.response_body_bytes);
     if !settings.keep_alive {
         return response;

@@ -1,14 +1,25 @@
 //! Settings of the server under test, in this process and as a child process.
 
+use ringpoll_backends::protocols::{Chargen, Discard, Echo};
 use ringpoll_backends::{Closing, DeadlineLengths, ListenOptions};
 
 use crate::configuration::{CloseMode, Configuration};
-use common::{TestWorker, response, unique_loopback_address};
+use common::{TestProtocol, TestWorker, response, unique_loopback_address};
 
 const LINGERING_CLOSE_BYTES: usize = 64 * 1024;
 
+/// The protocol of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Http,
+    Echo,
+    Discard,
+    Chargen,
+}
+
 #[derive(Clone)]
 pub(crate) struct Settings {
+    pub(crate) service: Service,
     pub(crate) response_body_bytes: usize,
     pub(crate) send_buffer_bytes: Option<u32>,
     pub(crate) request_head_bytes: usize,
@@ -21,6 +32,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            service: Service::Http,
             response_body_bytes: 13,
             send_buffer_bytes: None,
             request_head_bytes: 8192,
@@ -41,6 +53,22 @@ impl Settings {
 
     /// Configures a worker without deadlines, so that a hanging connection fails the test.
     pub(crate) fn configure(&self, worker: &mut TestWorker, closing: CloseMode) {
+        match self.service {
+            Service::Http => self.configure_http(worker),
+            Service::Echo => worker.protocol = TestProtocol::Echo(Echo),
+            Service::Discard => worker.protocol = TestProtocol::Discard(Discard),
+            Service::Chargen => worker.protocol = TestProtocol::Chargen(Chargen::default()),
+        }
+        worker.deadlines = DeadlineLengths::NONE;
+        worker.limits.connections = self.connections;
+        worker.send_more = true;
+        worker.closing = match closing {
+            CloseMode::AtOnce => Closing::AtOnce,
+            CloseMode::Lingering => Closing::Lingering { bytes: LINGERING_CLOSE_BYTES },
+        };
+    }
+
+    fn configure_http(&self, worker: &mut TestWorker) {
         let response = response(self.response_body_bytes);
         if self.keep_alive {
             let http = worker.set_keep_alive(response);
@@ -49,20 +77,14 @@ impl Settings {
         } else {
             worker.set_response(response);
         }
-        worker.deadlines = DeadlineLengths::NONE;
-        worker.limits.connections = self.connections;
         worker.set_request_head_bytes(self.request_head_bytes);
-        worker.send_more = true;
-        worker.closing = match closing {
-            CloseMode::AtOnce => Closing::AtOnce,
-            CloseMode::Lingering => Closing::Lingering { bytes: LINGERING_CLOSE_BYTES },
-        };
     }
 
     /// Returns the equivalent arguments of the program.
     pub(crate) fn arguments(&self, configuration: Configuration) -> Vec<String> {
         let mut arguments = vec!["--backend".to_owned(), configuration.variant.name().to_owned()];
         let values = [
+            ("server.protocol", format!("{:?}", self.service).to_lowercase()),
             ("server.response_body_bytes", self.response_body_bytes.to_string()),
             ("server.send_buffer_bytes", self.send_buffer_bytes.unwrap_or(0).to_string()),
             ("server.keep_alive", self.keep_alive.to_string()),
