@@ -66,10 +66,12 @@
 //!    states of a connection; `worker/accepting.rs`: accept control; `worker/drain.rs`: the stop;
 //!    `worker/observers.rs`, `worker/options.rs`.
 //! 6. `epoll/tuned.rs`, `io_uring/tuned.rs`, `io_uring/tuned/`: the ten functions with fewer system
-//!    calls. `io_uring/techniques/`: one file for each io_uring feature they use.
+//!    calls. `io_uring/techniques/`: one file for each io_uring feature they use;
+//!    `io_uring/techniques/experimental/`: those that do not pay.
 //! 7. `io_uring/ring.rs`: the ring; `io_uring/completion.rs`: CQE results;
-//!    `io_uring/recv_slab.rs`, `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns
-//!    while a RECV is in flight; `io_uring/restriction.rs`: restricts the ring's operations;
+//!    `io_uring/descriptor.rs`: descriptors in SQEs; `io_uring/recv_slab.rs`,
+//!    `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns while a RECV is in
+//!    flight; `io_uring/restriction.rs`: restricts the ring's operations;
 //!    `io_uring/teardown.rs`: cancels and reaps what is in flight.
 //! 8. `backend.rs`: the engines by name, [`open`]; `clock.rs`, `counters.rs`, `deadlines.rs`,
 //!    `error.rs`, `kernel.rs`: reasons why io_uring is refused; `pending_output.rs`,
@@ -113,7 +115,7 @@ pub use backend::{
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
-pub use io_uring::{Techniques, capabilities};
+pub use io_uring::{Technique, TechniqueValues, Techniques, capabilities};
 pub use output::Output;
 pub use protocol::{Awaits, Next, Protocol};
 pub use slab::ConnectionId;

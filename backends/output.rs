@@ -263,11 +263,12 @@ impl Output {
         mem::take(&mut self.tally)
     }
 
-    /// Returns the first segment's memory if it is shared, to keep it alive longer than the queue
-    /// does.
-    pub(crate) fn first_shared(&self) -> Option<Arc<[u8]>> {
-        match &self.first.as_ref()?.bytes {
-            Bytes::Shared(bytes) => Some(Arc::clone(bytes)),
+    /// Returns the memory of the bytes to send next and their number, if they are shared: to keep it
+    /// alive longer than the queue does.
+    pub(crate) fn first_shared(&self) -> Option<(Arc<[u8]>, usize)> {
+        let first = self.first.as_ref()?;
+        match &first.bytes {
+            Bytes::Shared(bytes) => Some((Arc::clone(bytes), first.end - first.start)),
             _ => None,
         }
     }

@@ -116,8 +116,9 @@ pub fn check_file(path: &Path) -> Result<Loaded, ConfigError> {
 }
 
 fn deserialize(layers: Layers, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
-    let config = Config::deserialize(layers.to_table())
+    let mut config = Config::deserialize(layers.to_table())
         .map_err(|error| ConfigError::without_place(error.message()))?;
+    config.io_uring.techniques = layers.techniques();
     let queues = &config.io_uring;
     let completions = queues.completion_queue_entries;
     if completions != 0 && completions < queues.submission_queue_entries {

@@ -18,8 +18,7 @@ impl Completion {
         Self { result, flags }
     }
 
-    /// Creates a completion for which the kernel posted no CQE: the step was a system call, or
-    /// IOSQE_CQE_SKIP_SUCCESS skipped the CQE.
+    /// Creates a completion for which the kernel posted no CQE, since the step was a system call.
     pub(crate) fn with_result(result: i32) -> Self {
         Self { result, flags: 0 }
     }

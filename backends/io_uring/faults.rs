@@ -90,13 +90,6 @@ impl Submission<'_> {
         }
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        match &self.0 {
-            Queues::Real(faulty) => faulty.capacity(),
-            Queues::Simulated(ring) => ring.capacity(),
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         match &self.0 {
             Queues::Real(faulty) => faulty.len(),

@@ -2,6 +2,7 @@
 
 pub mod capabilities;
 mod completion;
+mod descriptor;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faults;
 #[cfg(debug_assertions)]
@@ -20,7 +21,7 @@ use crate::error::BackendError;
 use crate::protocol::Protocol;
 use crate::worker::{Report, Worker, WorkerOptions};
 use ring::Ring;
-pub use techniques::Techniques;
+pub use techniques::{Technique, TechniqueValues, Techniques};
 
 #[derive(Clone, Copy)]
 enum IoUringEngine {

@@ -21,10 +21,10 @@ use crate::clock::coarse_clock_ms;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 pub(crate) use crate::io_uring::completion::Completion;
+use crate::io_uring::descriptor::Descriptor;
 use crate::io_uring::recv_slab::Loan;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
 use crate::io_uring::techniques::WaitPolicy;
-use crate::io_uring::techniques::direct_descriptors::Descriptor;
 use crate::kernel;
 // Tests replace the system calls by a simulated kernel.
 use crate::pending_output::PendingOutput;
@@ -45,9 +45,8 @@ pub(crate) struct Ring {
     /// Completions taken out of the completion queue and not yet dispatched. The queue is emptied
     /// before the first of them is dispatched, so that a handler may push and submit.
     reaped: VecDeque<(Token, Completion)>,
-    /// SQEs for which the submission queue had no room, each with the number of SQEs that must be
-    /// submitted together with it: a link chain ends where a submission ends. Never dropped.
-    backlog: VecDeque<(squeue::Entry, usize)>,
+    /// SQEs for which the submission queue had no room. Never dropped.
+    backlog: VecDeque<squeue::Entry>,
     /// An ACCEPT returns an index of the direct descriptor table instead of a descriptor.
     pub(crate) accepts_direct: bool,
     in_flight: usize,
@@ -161,18 +160,14 @@ impl Ring {
     /// The bytes must not move or change until the last completion of this SQE.
     pub(crate) unsafe fn send(&mut self, fd: RawFd, output: PendingOutput<'_>, token: Token) {
         // SAFETY: the caller's promise.
-        unsafe { self.push(Self::send_sqe(Descriptor::from_fd(fd), output, 0), token) };
+        unsafe { self.push(Self::send_sqe(Descriptor::from_fd(fd), output), token) };
     }
 
-    /// Returns the SQE of a SEND. `flags` are added to those of the output.
-    pub(crate) fn send_sqe(
-        descriptor: Descriptor,
-        output: PendingOutput<'_>,
-        flags: i32,
-    ) -> squeue::Entry {
-        let PendingOutput { bytes, flags: output_flags } = output;
+    /// Returns the SQE of a SEND.
+    pub(crate) fn send_sqe(descriptor: Descriptor, output: PendingOutput<'_>) -> squeue::Entry {
+        let PendingOutput { bytes, flags } = output;
         let sqe = opcode::Send::new(descriptor.number(), bytes.as_ptr(), bytes.len() as u32);
-        descriptor.set_fixed_flag(sqe.flags(output_flags | flags).build())
+        descriptor.set_fixed_flag(sqe.flags(flags).build())
     }
 
     /// Submits a SHUTDOWN of one or both directions. Without IORING_OP_SHUTDOWN it calls
@@ -234,30 +229,8 @@ impl Ring {
     /// accessed where the kernel writes.
     pub(crate) unsafe fn push(&mut self, sqe: squeue::Entry, token: Token) {
         self.in_flight += 1;
-        self.backlog.push_back((sqe.user_data(token.to_bits()), 1));
+        self.backlog.push_back(sqe.user_data(token.to_bits()));
         self.submit_if_full();
-    }
-
-    /// Queues SQEs that are linked (IOSQE_IO_LINK), so that they are submitted together. The first
-    /// `skipped` of them have [`squeue::Flags::SKIP_SUCCESS`]: on success they post no CQE, so they
-    /// do not count as in flight.
-    ///
-    /// # Safety
-    /// As for [`Ring::push`]. Memory of an SQE that may post no CQE must stay valid until the last
-    /// completion of the chain.
-    pub(crate) unsafe fn push_chain(&mut self, chain: &[(squeue::Entry, Token)], skipped: usize) {
-        self.in_flight += chain.len() - skipped;
-        for (index, (sqe, token)) in chain.iter().enumerate() {
-            let sqe = sqe.clone().user_data(token.to_bits());
-            self.backlog.push_back((sqe, chain.len() - index));
-        }
-        self.submit_if_full();
-    }
-
-    /// Corrects the number in flight after an SQE with IOSQE_CQE_SKIP_SUCCESS failed: it has posted
-    /// a CQE, and the `count` SQEs linked to it are cancelled without one (io_uring_enter(2)).
-    pub(crate) fn completions_skipped(&mut self, count: usize) {
-        self.in_flight = (self.in_flight + 1).checked_sub(count).expect("they were in flight");
     }
 
     fn submit_if_full(&mut self) {
@@ -276,11 +249,8 @@ impl Ring {
             return;
         }
         let mut queue = self.ring.submission();
-        while let Some((sqe, chain_length)) = self.backlog.front() {
-            if queue.capacity() - queue.len() < *chain_length {
-                return;
-            }
-            // SAFETY: each SQE was passed to `push` or `push_chain`, whose callers promise it.
+        while let Some(sqe) = self.backlog.front() {
+            // SAFETY: each SQE was passed to `push`, whose callers promise it.
             if unsafe { queue.push(sqe) }.is_err() {
                 return;
             }

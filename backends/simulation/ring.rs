@@ -27,8 +27,6 @@ const TICK_MS: u64 = 1000;
 /// Operation of the stop's poll, in the top byte of its user_data.
 const STOP: u64 = token::Operation::Stop as u64;
 
-const IO_LINK: u8 = 1 << 2;
-const CQE_SKIP_SUCCESS: u8 = 1 << 6;
 const BUFFER_SELECT: u8 = 1 << 5;
 const ACCEPT_MULTISHOT: u16 = 1;
 const RECV_MULTISHOT: u16 = 1 << 1;
@@ -39,10 +37,6 @@ const CQE_BUFFER_SHIFT: u32 = 16;
 /// Operation in flight.
 struct Operation {
     entry: RawSqe,
-    /// Linked SQEs, which start one after the other when it has succeeded.
-    linked: VecDeque<RawSqe>,
-    /// Bytes that a send with MSG_WAITALL has sent.
-    sent: u32,
     due_ms: u64,
     /// Errno with which it completes, because it was cancelled or refused.
     forced_errno: Option<i32>,
@@ -129,10 +123,6 @@ impl SimulatedRing {
         kernel(|kernel| kernel.operations.buffers = ring);
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        kernel(|kernel| kernel.operations.sq_entries)
-    }
-
     pub(crate) fn len(&self) -> usize {
         kernel(|kernel| kernel.operations.submission_queue.len())
     }
@@ -188,14 +178,7 @@ impl Kernel {
         }
         let submitted = self.operations.submission_queue.len();
         while let Some(entry) = self.operations.submission_queue.pop_front() {
-            let (mut linked, mut last) = (VecDeque::new(), entry.flags);
-            while last & IO_LINK != 0 {
-                let next = self.operations.submission_queue.pop_front();
-                let next = next.expect("a linked chain is split by a submission");
-                last = next.flags;
-                linked.push_back(next);
-            }
-            self.submit(entry, linked);
+            self.submit(entry);
         }
         self.act_at_random();
         self.complete_some();
@@ -209,7 +192,7 @@ impl Kernel {
         Ok(submitted)
     }
 
-    fn submit(&mut self, entry: RawSqe, linked: VecDeque<RawSqe>) {
+    fn submit(&mut self, entry: RawSqe) {
         let in_flight = &self.operations.in_flight;
         if matches!(entry.opcode, RECV | SEND | SHUTDOWN | CLOSE) {
             self.peer_at(entry.fd);
@@ -237,8 +220,6 @@ impl Kernel {
         }
         self.operations.in_flight.push(Operation {
             entry,
-            linked,
-            sent: 0,
             due_ms,
             forced_errno: ended_by,
             is_last_completion: false,
@@ -304,7 +285,7 @@ impl Kernel {
 
     /// Completes an operation or a part of it. Returns true if it is no longer in flight.
     fn complete_at(&mut self, index: usize) -> bool {
-        let mut operation = self.operations.in_flight.remove(index);
+        let operation = self.operations.in_flight.remove(index);
         let entry = operation.entry;
         let result = match operation.forced_errno {
             Some(errno) => Err(errno),
@@ -322,27 +303,7 @@ impl Kernel {
             self.complete(entry, result.unwrap_or(0), if stays_armed { CQE_F_MORE } else { 0 });
             return !stays_armed;
         }
-        let is_whole = entry.operation_flags & libc::MSG_WAITALL as u32 != 0;
-        if entry.opcode == SEND && is_whole {
-            operation.sent += *result.as_ref().unwrap_or(&0) as u32;
-            if let Ok(count) = result
-                && (count as u32) < entry.length
-            {
-                operation.entry.address += count as u64;
-                operation.entry.length -= count as u32;
-                self.operations.in_flight.insert(index, operation);
-                return false;
-            }
-        }
-        let has_failed = result.is_err();
-        let sent = (operation.sent > 0).then_some(operation.sent as i32);
-        let result = sent.unwrap_or_else(|| result.unwrap_or_else(|errno| -errno));
-        if has_failed || entry.flags & CQE_SKIP_SUCCESS == 0 {
-            self.complete(entry, result, 0);
-        } else {
-            self.progress += 1;
-        }
-        self.start_linked(operation, has_failed);
+        self.complete(entry, result.unwrap_or_else(|errno| -errno), 0);
         true
     }
 
@@ -385,20 +346,6 @@ impl Kernel {
         let (pointer, length, _) = self.next_buffer().ok_or(libc::ENOBUFS)?;
         let max_length = if entry.length > 0 { entry.length as usize } else { length };
         Ok((pointer, length.min(max_length)))
-    }
-
-    /// Starts the next linked SQE, or cancels all of them if this operation has failed. The kernel
-    /// posts no CQEs for them if the failed one has IOSQE_CQE_SKIP_SUCCESS.
-    fn start_linked(&mut self, mut operation: Operation, has_failed: bool) {
-        if !has_failed {
-            if let Some(next) = operation.linked.pop_front() {
-                self.submit(next, operation.linked);
-            }
-        } else if operation.entry.flags & CQE_SKIP_SUCCESS == 0 {
-            for cancelled in operation.linked {
-                self.complete(cancelled, -libc::ECANCELED, 0);
-            }
-        }
     }
 
     fn perform(&mut self, entry: &RawSqe) -> Result<i32, i32> {

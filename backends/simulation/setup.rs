@@ -81,9 +81,6 @@ impl Setup {
                 shutdown: choices.pick(&[ShutdownBy::Call, ShutdownBy::Ring, ShutdownBy::Close]),
                 techniques: Techniques {
                     multishot_accept: choices.below(2) == 1,
-                    // A linked chain must fit into the submission queue.
-                    linked_close: submissions > 2 && choices.below(2) == 1,
-                    cqe_skip_success: choices.below(2) == 1,
                     provided_buffers: choices.pick(&[0, 2, 1, 16]),
                     multishot_receive: choices.below(2) == 1,
                     ..Techniques::NONE

@@ -108,9 +108,9 @@ impl<P: Protocol> Worker<P> {
         PendingOutput { bytes, flags }
     }
 
-    /// Returns the memory of the bytes to send next if it is shared, to keep it alive for a send
-    /// that the kernel reads from after its result.
-    pub(crate) fn shared_output(&self, id: ConnectionId) -> Option<Arc<[u8]>> {
+    /// Returns the memory of the bytes to send next and their number if they are shared, to keep it
+    /// alive for a send that the kernel reads from after its result.
+    pub(crate) fn shared_output(&self, id: ConnectionId) -> Option<(Arc<[u8]>, usize)> {
         self.connections.get(id)?.output.first_shared()
     }
 

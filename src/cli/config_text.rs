@@ -36,7 +36,7 @@ pub(super) fn shown(loaded: &Loaded) -> String {
 /// Returns the end of the long help of `serve`: all keys and the exit codes.
 pub(super) fn serve_help(exit_codes: &str) -> String {
     let mut text = format!("{PRECEDENCE}\n\n");
-    for key in KEYS {
+    for key in KEYS.iter() {
         let _ = writeln!(text, "  {} = {}", key.name, Value::from(key.default));
         for line in wrapped(&key.description(), 66) {
             let _ = writeln!(text, "      {line}");

@@ -261,7 +261,7 @@ pub fn differences(arms: &[Arm]) -> Vec<Difference> {
         let values = arms.iter().map(program).collect();
         differences.push(Difference { key: "program".to_owned(), values });
     }
-    for key in KEYS {
+    for key in KEYS.iter() {
         let value = |arm: &Arm| {
             arm.settings.iter().find(|it| it.key == key.name).map(|it| it.value.clone())
         };

@@ -13,7 +13,10 @@ mod sentence;
 pub mod table;
 pub mod technique_use;
 
+use std::sync::LazyLock;
+
 use clap::ValueEnum;
+use ringpoll_backends::Techniques;
 
 use super::arm::{self, CommonSettings, PreparedArm, usage};
 use crate::failure::Failure;
@@ -34,26 +37,26 @@ pub enum Ladder {
 }
 
 /// A step of a ladder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LadderStep {
     /// The label of its arm.
-    pub label: &'static str,
+    pub label: String,
     /// A description of the technique that it adds.
     pub adds: &'static str,
     change: StepChange,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum StepChange {
     /// A different engine.
     Engine(&'static str),
     /// A configuration key and its value.
-    Key(&'static str, &'static str),
+    Key(&'static str, String),
 }
 
 /// The settings of the first step: the connection lifecycle of the reference programs, without any
-/// optional technique of sockets or io_uring.
-const BASE_SETTINGS: [&str; 19] = [
+/// optional technique of sockets. All techniques of io_uring are off as well.
+const BASE_SETTINGS: [&str; 6] = [
     // Lingering costs the same at each step, and would exclude `shutdown = "close"`.
     "server.lingering_close=false",
     "server.send_more=false",
@@ -61,151 +64,84 @@ const BASE_SETTINGS: [&str; 19] = [
     "server.quick_ack=true",
     "epoll.shutdown=call",
     "io_uring.shutdown=ring",
-    "io_uring.defer_taskrun=false",
-    "io_uring.coop_taskrun=false",
-    "io_uring.multishot_accept=false",
-    "io_uring.multishot_receive=false",
-    "io_uring.provided_buffers=0",
-    "io_uring.bundles=false",
-    "io_uring.direct_descriptors=false",
-    "io_uring.cqe_skip_success=false",
-    "io_uring.linked_close=false",
-    "io_uring.registered_ring=false",
-    "io_uring.no_sqarray=false",
-    "io_uring.min_wait_us=0",
-    "io_uring.sqpoll=false",
 ];
 
-const fn engine(name: &'static str, label: &'static str, adds: &'static str) -> LadderStep {
-    LadderStep { label, adds, change: StepChange::Engine(name) }
+fn engine(name: &'static str, label: &str, adds: &'static str) -> LadderStep {
+    LadderStep { label: label.to_owned(), adds, change: StepChange::Engine(name) }
 }
 
-const fn key(
-    key: &'static str,
-    value: &'static str,
-    label: &'static str,
-    adds: &'static str,
-) -> LadderStep {
-    LadderStep { label, adds, change: StepChange::Key(key, value) }
+fn key(key: &'static str, value: &str, label: &str, adds: &'static str) -> LadderStep {
+    let change = StepChange::Key(key, value.to_owned());
+    LadderStep { label: format!("+ {label}"), adds, change }
 }
 
-const SEND_MORE: LadderStep = key(
-    "server.send_more",
-    "true",
-    "+ send_more",
-    "the FIN is sent in the last segment of the response (MSG_MORE)",
-);
-const DEFER_ACCEPT: LadderStep = key(
-    "server.defer_accept_s",
-    "1",
-    "+ defer_accept",
-    "a connection can be accepted once its first bytes have arrived (TCP_DEFER_ACCEPT)",
-);
-const DELAYED_ACK: LadderStep = key(
-    "server.quick_ack",
-    "false",
-    "+ delayed acknowledgement",
-    "the response carries the acknowledgement of the request (TCP_QUICKACK off)",
-);
+/// Returns the steps of the techniques of io_uring.
+fn technique_steps(is_experimental: bool) -> impl Iterator<Item = LadderStep> {
+    let techniques = Techniques::ALL.iter().filter(move |it| it.is_experimental == is_experimental);
+    techniques.filter_map(|it| {
+        let setting = it.setting(it.enabled);
+        let (_, value) = setting.split_once('=')?;
+        it.ladder_step.map(|adds| key(it.qualified_key, value, it.key, adds))
+    })
+}
 
-const EPOLL: [LadderStep; 7] = [
-    engine("epoll:level", "epoll:level", "the first reference program: level-triggered"),
-    engine("epoll:edge", "epoll:edge", "the second reference program: edge-triggered"),
-    engine("epoll:tuned", "epoll:tuned", "no system call that can be avoided"),
-    key(
-        "epoll.shutdown",
-        "close",
-        "+ shutdown by close",
-        "no shutdown(2) directly before close(2)",
-    ),
-    SEND_MORE,
-    DEFER_ACCEPT,
-    DELAYED_ACK,
-];
+fn socket_steps() -> [LadderStep; 3] {
+    [
+        key(
+            "server.send_more",
+            "true",
+            "send_more",
+            "the FIN is sent in the last segment of the response (MSG_MORE)",
+        ),
+        key(
+            "server.defer_accept_s",
+            "1",
+            "defer_accept",
+            "a connection can be accepted once its first bytes have arrived (TCP_DEFER_ACCEPT)",
+        ),
+        key(
+            "server.quick_ack",
+            "false",
+            "delayed acknowledgement",
+            "the response carries the acknowledgement of the request (TCP_QUICKACK off)",
+        ),
+    ]
+}
 
-const IO_URING: [LadderStep; 17] = [
-    engine(
-        "io_uring:single_shot",
-        "io_uring:single_shot",
-        "one single-shot SQE for each operation",
-    ),
-    engine("io_uring:tuned", "bare io_uring:tuned", "the tuned engine without its techniques"),
-    key(
-        "io_uring.shutdown",
-        "call",
-        "+ shutdown by call",
-        "shutdown(2) instead of IORING_OP_SHUTDOWN, which runs in a worker thread",
-    ),
-    key(
-        "io_uring.coop_taskrun",
-        "true",
-        "+ coop_taskrun",
-        "no interrupts for task work (IORING_SETUP_COOP_TASKRUN)",
-    ),
-    key(
-        "io_uring.defer_taskrun",
-        "true",
-        "+ defer_taskrun",
-        "task work runs when the server waits for CQEs (IORING_SETUP_DEFER_TASKRUN)",
-    ),
-    key(
-        "io_uring.multishot_accept",
-        "true",
-        "+ multishot_accept",
-        "one multishot ACCEPT for all connections",
-    ),
-    key(
-        "io_uring.provided_buffers",
-        "1024",
-        "+ provided_buffers",
-        "receive buffers shared by all connections (provided buffer ring)",
-    ),
-    key(
-        "io_uring.multishot_receive",
-        "true",
-        "+ multishot_receive",
-        "one multishot RECV for each connection",
-    ),
-    key(
-        "io_uring.shutdown",
-        "close",
-        "+ shutdown by close",
-        "no shutdown(2) directly before close(2)",
-    ),
-    key(
-        "io_uring.linked_close",
-        "true",
-        "+ linked_close",
-        "CLOSE is linked to the SEND of the response (IOSQE_IO_LINK)",
-    ),
-    key(
-        "io_uring.cqe_skip_success",
-        "true",
-        "+ cqe_skip_success",
-        "no CQE for a successful SEND with a linked CLOSE (IOSQE_CQE_SKIP_SUCCESS)",
-    ),
-    key(
-        "io_uring.direct_descriptors",
-        "true",
-        "+ direct_descriptors",
-        "connections in the direct descriptor table of the ring",
-    ),
-    key(
-        "io_uring.registered_ring",
-        "true",
-        "+ registered_ring",
-        "the ring's file is registered, not looked up (IORING_REGISTER_RING_FDS)",
-    ),
-    key(
-        "io_uring.no_sqarray",
-        "true",
-        "+ no_sqarray",
-        "no array of SQE indices (IORING_SETUP_NO_SQARRAY)",
-    ),
-    SEND_MORE,
-    DEFER_ACCEPT,
-    DELAYED_ACK,
-];
+fn shutdown_by_close(key_name: &'static str) -> LadderStep {
+    let adds = "no shutdown(2) directly before close(2)";
+    key(key_name, "close", "shutdown by close", adds)
+}
+
+static EPOLL: LazyLock<Vec<LadderStep>> = LazyLock::new(|| {
+    let engines = [
+        engine("epoll:level", "epoll:level", "the first reference program: level-triggered"),
+        engine("epoll:edge", "epoll:edge", "the second reference program: edge-triggered"),
+        engine("epoll:tuned", "epoll:tuned", "no system call that can be avoided"),
+    ];
+    engines.into_iter().chain([shutdown_by_close("epoll.shutdown")]).chain(socket_steps()).collect()
+});
+
+static IO_URING: LazyLock<Vec<LadderStep>> = LazyLock::new(|| {
+    let name = "io_uring:single_shot";
+    let engines = [
+        engine(name, name, "one single-shot SQE for each operation"),
+        engine("io_uring:tuned", "bare io_uring:tuned", "the tuned engine without its techniques"),
+        key(
+            "io_uring.shutdown",
+            "call",
+            "shutdown by call",
+            "shutdown(2) instead of IORING_OP_SHUTDOWN, which runs in a worker thread",
+        ),
+    ];
+    engines
+        .into_iter()
+        .chain(technique_steps(false))
+        .chain([shutdown_by_close("io_uring.shutdown")])
+        .chain(technique_steps(true))
+        .chain(socket_steps())
+        .collect()
+});
 
 impl Ladder {
     /// Returns its name on the command line.
@@ -217,7 +153,7 @@ impl Ladder {
     }
 
     /// Returns its steps.
-    pub const fn steps(self) -> &'static [LadderStep] {
+    pub fn steps(self) -> &'static [LadderStep] {
         match self {
             Self::Epoll => &EPOLL,
             Self::IoUring => &IO_URING,
@@ -232,10 +168,12 @@ impl Ladder {
 pub fn prepare_arms(ladder: Ladder, common: &CommonSettings) -> Result<Vec<PreparedArm>, Failure> {
     let mut common = common.clone();
     // The last value of a key counts, so `--set` overrides these.
-    common.set.splice(0..0, BASE_SETTINGS.map(str::to_owned));
+    let off = Techniques::ALL.iter().map(|it| it.setting(0));
+    let base = BASE_SETTINGS.map(str::to_owned).into_iter().chain(off);
+    common.set.splice(0..0, base);
     let mut arms = arm::parse_arms(&specs(ladder), &common)?;
     for (arm, step) in arms.iter_mut().zip(ladder.steps()) {
-        step.label.clone_into(&mut arm.description.label);
+        arm.description.label.clone_from(&step.label);
     }
     for pair in arms.windows(2) {
         let [previous, step] = [&pair[0].description, &pair[1].description];
@@ -256,11 +194,11 @@ pub fn prepare_arms(ladder: Ladder, common: &CommonSettings) -> Result<Vec<Prepa
 fn specs(ladder: Ladder) -> Vec<String> {
     let mut engine = "";
     let mut keys: Vec<(&str, &str)> = Vec::new();
-    let spec = |step: &LadderStep| {
-        match step.change {
+    let spec = |step: &'static LadderStep| {
+        match &step.change {
             StepChange::Engine(name) => engine = name,
             StepChange::Key(key, value) => {
-                keys.retain(|(other, _)| *other != key);
+                keys.retain(|(other, _)| other != key);
                 keys.push((key, value));
             }
         }

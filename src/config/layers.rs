@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringpoll_backends::Techniques;
 use toml::{Table, Value};
 
 use super::error::ConfigError;
@@ -124,10 +125,25 @@ impl Layers {
         ConfigError::at(set.unwrap_or(&Origin::Default), problem)
     }
 
-    /// Returns the values as the table of a TOML file.
+    /// Returns the techniques of io_uring:tuned.
+    pub(super) fn techniques(&self) -> Techniques {
+        let mut techniques = Techniques::NONE;
+        for Setting { key, value, .. } in self.iter() {
+            let Some(technique) = key.technique else { continue };
+            let number = value.as_integer().or_else(|| value.as_bool().map(i64::from));
+            let number = number.and_then(|it| it.try_into().ok());
+            assert!(
+                number.is_some_and(|it| techniques.set(technique.key, it)),
+                "the kind of the key accepts only values of the technique"
+            );
+        }
+        techniques
+    }
+
+    /// Returns the values as the table of a TOML file, without the techniques.
     pub(super) fn to_table(&self) -> Table {
         let mut root = Table::new();
-        for Setting { key, value, .. } in self.iter() {
+        for Setting { key, value, .. } in self.iter().filter(|it| it.key.technique.is_none()) {
             match key.name.split_once('.') {
                 None => {
                     root.insert(key.name.to_owned(), value.clone());

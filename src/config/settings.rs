@@ -2,8 +2,9 @@
 //! and rustdoc show.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
-use ringpoll_backends::Techniques;
+use ringpoll_backends::{Technique, TechniqueValues, Techniques};
 use serde::Deserialize;
 
 use super::kind::DefaultValue::{self, Number, Switch, Text};
@@ -11,7 +12,7 @@ use super::kind::Kind;
 use super::{BackendChoice, ProtocolChoice, ShutdownChoice};
 
 /// A key of the configuration.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// The full name: `server.listen`.
     pub name: &'static str,
@@ -19,13 +20,33 @@ pub struct Key {
     pub kind: Kind,
     /// The value if no layer sets it.
     pub default: DefaultValue,
+    /// The technique that it sets, if it does.
+    pub technique: Option<&'static Technique>,
     lines: &'static [&'static str],
 }
 
 impl Key {
     /// Returns its documentation as one line.
     pub fn description(&self) -> String {
-        self.lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+        let is_experimental = self.technique.is_some_and(|it| it.is_experimental);
+        let lines = is_experimental
+            .then_some("Experimental.")
+            .into_iter()
+            .chain(self.lines.iter().map(|line| line.trim()));
+        lines.collect::<Vec<_>>().join(" ")
+    }
+
+    fn of_technique(technique: &'static Technique) -> Self {
+        let number = Number(technique.default.into());
+        let (kind, default) = match technique.values {
+            TechniqueValues::Switch => (Kind::Switch, Switch(technique.default > 0)),
+            TechniqueValues::UpTo(max) => (Kind::Number { min: 0, max: max.into() }, number),
+            TechniqueValues::PowerOfTwoUpTo(max) => {
+                (Kind::PowerOfTwo { or_zero: true, max: max.into() }, number)
+            }
+        };
+        let lines = technique.documentation;
+        Self { name: technique.qualified_key, kind, default, technique: Some(technique), lines }
     }
 }
 
@@ -40,21 +61,26 @@ macro_rules! settings {
                     $(#[doc = $inner_line:literal])+
                     $inner_key:ident: $inner_type:ty = $inner_default:expr, $inner_kind:expr;
                 )+
+                $(#[serde(skip)]
+                $(#[doc = $skipped_line:literal])+
+                $skipped:ident: $skipped_type:ty;)?
             }
         )+
     ) => {
-        /// Every key, in the order in which `config show` prints them.
-        pub const KEYS: &[Key] = &[
+        /// The keys that are not of techniques.
+        const OTHER_KEYS: &[Key] = &[
             Key {
                 name: stringify!($key),
                 kind: $kind,
                 default: $default,
+                technique: None,
                 lines: &[$($line),+],
             },
             $($(Key {
                 name: concat!(stringify!($section), ".", stringify!($inner_key)),
                 kind: $inner_kind,
                 default: $inner_default,
+                technique: None,
                 lines: &[$($inner_line),+],
             },)+)+
         ];
@@ -74,15 +100,21 @@ macro_rules! settings {
             #[serde(deny_unknown_fields)]
             pub struct $section_type {
                 $($(#[doc = $inner_line])+ pub $inner_key: $inner_type,)+
+                $(#[serde(skip)] $(#[doc = $skipped_line])+ pub $skipped: $skipped_type,)?
             }
         )+
     };
 }
 
+/// Every key, in the order in which `config show` prints them. The techniques are the end of
+/// `[io_uring]`, which is the last section.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let techniques = Techniques::ALL.iter().map(Key::of_technique);
+    OTHER_KEYS.iter().copied().chain(techniques).collect()
+});
+
 const MIB: i64 = 1024 * 1024;
 const MICROSECONDS: Kind = Kind::Number { min: 0, max: 1_000_000 };
-/// The default techniques of io_uring:tuned.
-const DEFAULT: Techniques = Techniques::BEST;
 const TIME_MS: Kind = Kind::Number { min: 0, max: u32::MAX as i64 };
 
 settings! {
@@ -212,52 +244,16 @@ settings! {
         /// entries, whichever is more.
         completion_queue_entries: u32 = Number(0),
             Kind::PowerOfTwo { or_zero: true, max: 65_536 };
-        /// io_uring:tuned, like all options below: runs completion work only when the server waits
-        /// for completions (IORING_SETUP_DEFER_TASKRUN).
-        defer_taskrun: bool = Switch(DEFAULT.defer_taskrun), Kind::Switch;
-        /// Does not interrupt the server to run completion work (IORING_SETUP_COOP_TASKRUN); used
-        /// if defer_taskrun is not in force.
-        coop_taskrun: bool = Switch(DEFAULT.coop_taskrun), Kind::Switch;
-        /// One ACCEPT accepts all connections, as long as enough connection slots are free.
-        multishot_accept: bool = Switch(DEFAULT.multishot_accept), Kind::Switch;
-        /// One RECV receives all data of a connection that receives more than once; needs
-        /// provided_buffers.
-        multishot_receive: bool = Switch(DEFAULT.multishot_receive), Kind::Switch;
-        /// Receive buffers that all connections share (IORING_REGISTER_PBUF_RING); a power of two.
-        /// 0: one buffer for each connection.
-        provided_buffers: u16 = Number(DEFAULT.provided_buffers as i64),
-            Kind::PowerOfTwo { or_zero: true, max: 32_768 };
-        /// One receive can fill several provided buffers (IORING_RECVSEND_BUNDLE); needs
-        /// multishot_receive.
-        bundles: bool = Switch(DEFAULT.bundles), Kind::Switch;
-        /// Connections are slots of the ring's direct descriptor table, not file descriptors.
-        direct_descriptors: bool = Switch(DEFAULT.direct_descriptors), Kind::Switch;
-        /// The SEND of a chain posts no CQE if it succeeds (IOSQE_CQE_SKIP_SUCCESS); needs
-        /// linked_close.
-        cqe_skip_success: bool = Switch(DEFAULT.cqe_skip_success), Kind::Switch;
-        /// Submits the operations that follow the response linked to its SEND (IOSQE_IO_LINK), if
-        /// shutdown is `ring` or `close`.
-        linked_close: bool = Switch(DEFAULT.linked_close), Kind::Switch;
-        /// Registers the ring's descriptor, so that the kernel finds the ring by an index
-        /// (IORING_REGISTER_RING_FDS).
-        registered_ring: bool = Switch(DEFAULT.registered_ring), Kind::Switch;
-        /// Sets up the submission queue without the array of indices (IORING_SETUP_NO_SQARRAY).
-        no_sqarray: bool = Switch(DEFAULT.no_sqarray), Kind::Switch;
-        /// Time for which a wait goes on for more completions. 0: it ends with the first.
-        min_wait_us: u32 = Number(DEFAULT.min_wait_us as i64), MICROSECONDS;
-        /// Sends responses of at least this length without copying them (IORING_OP_SEND_ZC). 0:
-        /// never.
-        send_zc_min_bytes: usize = Number(DEFAULT.send_zc_min_bytes as i64),
-            Kind::Number { min: 0, max: 1024 * MIB };
-        /// A kernel thread polls the submission queue (IORING_SETUP_SQPOLL), which keeps a CPU
-        /// busy.
-        sqpoll: bool = Switch(DEFAULT.sqpoll), Kind::Switch;
-        /// Time to poll for completions before the server sleeps, which keeps a CPU busy. 0: none.
+        /// io_uring:tuned, like all options below: time to poll for completions before the server
+        /// sleeps, which keeps a CPU busy. 0: none.
         busy_poll_us: u32 = Number(0), MICROSECONDS;
         /// `ring` ends the stream with IORING_OP_SHUTDOWN, which the kernel runs on a worker
         /// thread; `call` with shutdown(2); `close` leaves that to the close, if it follows at once
         /// and all received data has been read.
         shutdown: ShutdownChoice = Text("call"), Kind::OneOf(&["call", "ring", "close"]);
+        #[serde(skip)]
+        /// The techniques of io_uring:tuned, each of which is a key.
+        techniques: Techniques;
     }
 }
 
@@ -268,7 +264,7 @@ mod tests {
 
     #[test]
     fn defaults_have_their_kind_and_deserialize() {
-        for key in KEYS {
+        for key in KEYS.iter() {
             assert!(key.kind.accepts(&key.default.into()), "{}", key.name);
         }
         let config = Config::deserialize(Layers::defaults().to_table()).unwrap();

@@ -151,6 +151,9 @@ pub struct Technique {
     /// Error of the engine, if it could not be opened with this technique.
     #[serde(default)]
     pub reason: Option<String>,
+    /// True if no measurement shows that it pays; false in results of older programs.
+    #[serde(default)]
+    pub is_experimental: bool,
 }
 
 /// State of a technique.

@@ -104,8 +104,9 @@ fn techniques(diagnosis: &Diagnosis, width: Option<u16>) -> Table {
     let mut table = table(["technique", "state", "requires, or error"], width);
     for it in &diagnosis.techniques {
         let state = it.state.map_or_else(|| yes_or_no(it.in_force), TechniqueState::as_str);
+        let experimental = if it.is_experimental { ", experimental" } else { "" };
         let note = it.reason.clone().unwrap_or_else(|| it.needs.join(", "));
-        table.add_row([it.name.clone(), state.to_owned(), note]);
+        table.add_row([it.name.clone(), format!("{state}{experimental}"), note]);
     }
     table
 }

@@ -2,52 +2,51 @@
 //! the server does: a separate list of requirements could be wrong.
 
 use ringpoll_backends::{
-    Backend, BackendError, EngineOptions, ShutdownBy, Techniques, Variant, open,
+    Backend, BackendError, EngineOptions, Technique, Techniques, Variant, open,
 };
 
-use super::diagnosis::{Technique, TechniqueState};
+use super::diagnosis::{self, TechniqueState};
 
 /// The only engine with techniques.
 const ENGINE: Variant = Variant::IoUringTuned;
 
 /// Returns all techniques. `in_force` are those of an engine that was opened with its defaults.
-pub fn all(in_force: &[&'static str]) -> Vec<Technique> {
+pub fn all(in_force: &[&'static str]) -> Vec<diagnosis::Technique> {
     let try_open = |techniques: Techniques| {
-        // `linked_close` links the close to the send, which `ShutdownBy::Call` prevents.
-        let shutdown = ShutdownBy::Close;
-        let options = EngineOptions { techniques, shutdown, ..EngineOptions::default() };
+        let options = EngineOptions { techniques, ..EngineOptions::default() };
         open(ENGINE, &options).map(|engine| engine.techniques())
     };
-    classify(in_force, &Techniques::default().names(), try_open)
+    classify(in_force, try_open)
 }
 
 fn classify(
     in_force: &[&'static str],
-    by_default: &[&'static str],
     try_open: impl Fn(Techniques) -> Result<Vec<&'static str>, BackendError>,
-) -> Vec<Technique> {
-    let classify_one = |(name, set): (&'static str, Techniques)| {
+) -> Vec<diagnosis::Technique> {
+    let classify_one = |technique: &Technique| {
+        let (name, set) = (technique.key, technique.alone());
         let needs = set.names().into_iter().filter(|&it| it != name).map(str::to_owned).collect();
         let (state, reason) = if in_force.contains(&name) {
             (TechniqueState::InForce, None)
         } else {
             match try_open(set) {
                 Ok(opened) if !opened.contains(&name) => (TechniqueState::Missing, None),
-                Ok(_) if by_default.contains(&name) => (TechniqueState::NotNeeded, None),
+                Ok(_) if technique.default > 0 => (TechniqueState::NotNeeded, None),
                 Ok(_) => (TechniqueState::OffByDefault, None),
                 Err(error) => (TechniqueState::Missing, Some(format!("{error:#}"))),
             }
         };
         let is_in_force = state == TechniqueState::InForce;
-        Technique {
+        diagnosis::Technique {
             name: name.to_owned(),
             needs,
             in_force: is_in_force,
             state: Some(state),
             reason,
+            is_experimental: technique.is_experimental,
         }
     };
-    Techniques::each().into_iter().map(classify_one).collect()
+    Techniques::ALL.iter().map(classify_one).collect()
 }
 
 #[cfg(test)]
@@ -56,31 +55,31 @@ mod tests {
 
     use super::*;
 
-    fn state(all: &[Technique], name: &str) -> TechniqueState {
+    fn state(all: &[diagnosis::Technique], name: &str) -> TechniqueState {
         all.iter().find(|it| it.name == name).and_then(|it| it.state).unwrap()
     }
 
     #[test]
     fn techniques_are_classified_into_four_states() {
-        let kernel_lacks = ["bundles", "cqe_skip_success"];
+        let kernel_lacks = ["bundles", "multishot_accept"];
         let try_open = |set: Techniques| {
             if set.min_wait_us > 0 {
                 return Err(BackendError::new(ErrorKind::BackendRefused, "a ring", "no memory"));
             }
             Ok(set.names().into_iter().filter(|it| !kernel_lacks.contains(it)).collect())
         };
-        let by_default = ["defer_taskrun", "coop_taskrun", "cqe_skip_success"];
-        let all = classify(&["defer_taskrun"], &by_default, try_open);
+        let all = classify(&["defer_taskrun"], try_open);
         assert_eq!(state(&all, "defer_taskrun"), TechniqueState::InForce);
         assert_eq!(state(&all, "coop_taskrun"), TechniqueState::NotNeeded);
-        assert_eq!(state(&all, "cqe_skip_success"), TechniqueState::Missing);
+        assert_eq!(state(&all, "multishot_accept"), TechniqueState::Missing);
         assert_eq!(state(&all, "bundles"), TechniqueState::Missing);
         assert_eq!(state(&all, "direct_descriptors"), TechniqueState::OffByDefault);
-        assert_eq!(state(&all, "min_wait"), TechniqueState::Missing);
-        let refused = all.iter().find(|it| it.name == "min_wait").unwrap();
+        assert_eq!(state(&all, "min_wait_us"), TechniqueState::Missing);
+        let refused = all.iter().find(|it| it.name == "min_wait_us").unwrap();
         assert!(refused.reason.as_ref().unwrap().contains("no memory"));
         let bundles = all.iter().find(|it| it.name == "bundles").unwrap();
-        assert_eq!(bundles.needs, ["multishot_receive", "provided_buffers"]);
+        assert_eq!(bundles.needs, ["provided_buffers", "multishot_receive"]);
+        assert!(bundles.is_experimental);
         assert_eq!(all.iter().filter(|it| it.in_force).count(), 1);
     }
 }

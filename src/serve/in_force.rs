@@ -1,6 +1,8 @@
 //! The settings that have no effect, because of another setting or of this machine.
 
-use ringpoll_backends::{Backend, BackendError, ErrorKind, Variant, open};
+use ringpoll_backends::{
+    Backend, BackendError, ErrorKind, Technique, TechniqueValues, Variant, open,
+};
 use toml::Value;
 
 use super::max_connections;
@@ -141,43 +143,20 @@ impl<'config> InForce<'config> {
 
     /// Returns the reason why a technique that is on is not in force.
     fn technique_cause(&self, key: &str) -> Option<String> {
-        let Ok(techniques) = &self.techniques else { return None };
-        // `min_wait` is the technique of the key `min_wait_us`.
-        let is_in_force = |key: &str| techniques.iter().any(|name| key.starts_with(name));
-        let (server, io_uring) = (&self.config.server, &self.config.io_uring);
-        let needs_link = matches!(key, "linked_close" | "cqe_skip_success");
-        let cause = match key {
-            "busy_poll_us" | "submission_queue_entries" | "completion_queue_entries" => {
-                return None;
-            }
-            "cqe_skip_success" if !io_uring.linked_close => "io_uring.linked_close = false",
-            // The engine has these in force, but never finds anything to link to a response.
-            _ if needs_link && server.keep_alive => {
-                "server.keep_alive = true leaves nothing to link"
-            }
-            _ if needs_link
-                && io_uring.shutdown == ShutdownChoice::Close
-                && server.lingering_close =>
-            {
-                "server.lingering_close = true leaves nothing to link"
-            }
-            _ if is_in_force(key) => return None,
-            _ if needs_link && io_uring.shutdown == ShutdownChoice::Call => {
-                "io_uring.shutdown = \"call\" leaves nothing to link"
-            }
-            _ if needs_link && io_uring.submission_queue_entries < 3 => {
-                "io_uring.submission_queue_entries is less than 3"
-            }
-            "defer_taskrun" | "coop_taskrun" if is_in_force("sqpoll") => "io_uring.sqpoll = true",
-            "coop_taskrun" if is_in_force("defer_taskrun") => {
-                "io_uring.defer_taskrun = true replaces it"
-            }
-            "multishot_receive" | "bundles" if io_uring.provided_buffers == 0 => {
-                "io_uring.provided_buffers = 0"
-            }
-            "bundles" if !io_uring.multishot_receive => "io_uring.multishot_receive = false",
-            _ => "the kernel does not support it, or does not allow it here",
-        };
-        Some(cause.to_owned())
+        let (technique, in_force) = (Technique::find(key)?, self.techniques.as_ref().ok()?);
+        if in_force.contains(&key) {
+            return None;
+        }
+        let techniques = &self.config.io_uring.techniques;
+        let needed = technique.alone().names();
+        let find = |key: &&str| Technique::find(key).filter(|it| it.value_in(techniques) == 0);
+        if let Some(missing) = needed.iter().find_map(find) {
+            let off = if missing.values == TechniqueValues::Switch { "false" } else { "0" };
+            return Some(format!("{} = {off}", missing.qualified_key));
+        }
+        Some(match technique.yields_to.iter().find(|it| in_force.contains(it)) {
+            Some(other) => format!("io_uring.{other} is in force instead"),
+            None => "the kernel does not support it, or does not allow it here".to_owned(),
+        })
     }
 }

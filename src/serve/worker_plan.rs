@@ -7,12 +7,12 @@ use std::time::Duration;
 use ringpoll_backends::protocols::{Chargen, Discard, Echo, Http10, Http11, Responses};
 use ringpoll_backends::{
     Backend, BackendError, Closing, DeadlineLengths, EngineOptions, Limits, ListenOptions,
-    Listener, Protocol, Report, Stop, Techniques, Variant, WorkerOptions, open,
+    Listener, Protocol, Report, Stop, Variant, WorkerOptions, open,
 };
 
 use super::response::response;
 use super::{max_connections, pinning};
-use crate::config::{Config, IoUringSettings, ProtocolChoice};
+use crate::config::{Config, ProtocolChoice};
 use crate::failure::Failure;
 use crate::print::{Escaping, RequestPrinter, StandardOutput};
 
@@ -205,25 +205,6 @@ pub(super) fn engine_options(config: &Config, variant: Variant) -> EngineOptions
         completion_queue_entries: (completions > 0).then_some(completions),
         busy_poll_us,
         shutdown: shutdown.into(),
-        techniques: techniques(io_uring),
-    }
-}
-
-fn techniques(settings: &IoUringSettings) -> Techniques {
-    Techniques {
-        defer_taskrun: settings.defer_taskrun,
-        coop_taskrun: settings.coop_taskrun,
-        multishot_accept: settings.multishot_accept,
-        multishot_receive: settings.multishot_receive,
-        provided_buffers: settings.provided_buffers,
-        bundles: settings.bundles,
-        direct_descriptors: settings.direct_descriptors,
-        cqe_skip_success: settings.cqe_skip_success,
-        linked_close: settings.linked_close,
-        registered_ring: settings.registered_ring,
-        no_sqarray: settings.no_sqarray,
-        min_wait_us: settings.min_wait_us,
-        send_zc_min_bytes: settings.send_zc_min_bytes,
-        sqpoll: settings.sqpoll,
+        techniques: io_uring.techniques.clone(),
     }
 }

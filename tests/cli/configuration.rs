@@ -240,32 +240,6 @@ fn comparison_with_config_none_ignores_the_file_of_another_program() {
 /// Settings, a key, and the end of its line in `config show`.
 const NOT_IN_FORCE: &[(&[&str], &str, &str)] = &[
     (
-        &["backend=io_uring"],
-        "io_uring.linked_close",
-        "# default; not in force: io_uring.shutdown = \"call\" leaves nothing to link",
-    ),
-    (
-        &["backend=io_uring"],
-        "io_uring.cqe_skip_success",
-        "# default; not in force: io_uring.shutdown = \"call\" leaves nothing to link",
-    ),
-    (
-        &["backend=io_uring", "io_uring.shutdown=close"],
-        "io_uring.linked_close",
-        "# default; not in force: server.lingering_close = true leaves nothing to link",
-    ),
-    (
-        &["backend=io_uring", "io_uring.shutdown=ring", "server.keep_alive=true"],
-        "io_uring.linked_close",
-        "# default; not in force: server.keep_alive = true leaves nothing to link",
-    ),
-    (
-        &["backend=io_uring", "io_uring.shutdown=ring", "io_uring.linked_close=false"],
-        "io_uring.cqe_skip_success",
-        "# default; not in force: io_uring.linked_close = false",
-    ),
-    (&["backend=io_uring", "io_uring.shutdown=ring"], "io_uring.linked_close", "# default"),
-    (
         &["backend=io_uring", "io_uring.provided_buffers=0"],
         "io_uring.multishot_receive",
         "# default; not in force: io_uring.provided_buffers = 0",
@@ -341,8 +315,7 @@ fn techniques_that_config_show_has_in_force_are_those_of_the_start_line() {
         let server = Server::start(&settings);
         let techniques: Vec<_> =
             server.start_line.split(" · ").nth(3).unwrap().split(", ").collect();
-        for key in ["defer_taskrun", "coop_taskrun", "linked_close", "cqe_skip_success", "bundles"]
-        {
+        for key in ["defer_taskrun", "coop_taskrun", "multishot_receive", "bundles"] {
             let line = line_about(&shown, &format!("io_uring.{key}"));
             let is_in_force = line.contains(" = true") && !line.contains("not in force");
             assert_eq!(techniques.contains(&key), is_in_force, "{line}\n{}", server.start_line);

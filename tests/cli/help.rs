@@ -24,7 +24,7 @@ fn help_lists_the_exit_codes() {
 fn long_help_of_serve_documents_every_key_with_its_default() {
     let help = run(&["serve", "--help"]);
     let one_line = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for key in KEYS {
+    for key in KEYS.iter() {
         let entry = format!("{} = {} {}", key.name, Value::from(key.default), key.description());
         assert!(one_line.contains(&entry), "{entry}");
     }

@@ -48,7 +48,7 @@ fn epoll_ladder_has_an_interval_for_each_step() {
     let result = finished.result();
     let step_results = steps(&result);
     let labels: Vec<&str> = result.arms.iter().map(|it| it.label.as_str()).collect();
-    let steps: Vec<&str> = Ladder::Epoll.steps().iter().map(|it| it.label).collect();
+    let steps: Vec<&str> = Ladder::Epoll.steps().iter().map(|it| it.label.as_str()).collect();
     assert_eq!(labels, steps);
     for (index, step) in step_results.iter().enumerate() {
         assert_eq!((step.arm, &step.unused_reason), (index, &None));

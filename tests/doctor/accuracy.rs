@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use io_uring::{IoUring, opcode, squeue::Flags, types};
+use ringpoll_backends::{Technique, Techniques};
 use serde_json::Value;
 
 use crate::commands::{diagnosis, doctor};
@@ -120,31 +121,15 @@ fn server_techniques_match_report() {
 /// Enables each technique with only the techniques that it requires.
 #[test]
 fn techniques_not_reported_missing_can_be_enabled() {
-    use ringpoll::config::{DefaultValue, KEYS};
-    let found = run_doctor();
-    let none: Vec<_> = KEYS
-        .iter()
-        .filter(|key| key.name.starts_with("io_uring.") && !key.name.ends_with("_entries"))
-        .filter_map(|key| match key.default {
-            DefaultValue::Switch(_) => Some(format!("{}=false", key.name)),
-            DefaultValue::Number(_) => Some(format!("{}=0", key.name)),
-            DefaultValue::Text(_) => None,
-        })
-        .collect();
-    for technique in found["techniques"].as_array().unwrap() {
-        let name = technique["name"].as_str().unwrap();
-        let needs = technique["needs"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
-        let mut settings = none.clone();
-        // `linked_close` needs a shutdown that is not a system call.
-        settings.push("io_uring.shutdown=close".to_owned());
-        for name in needs.chain([name]) {
-            let is_its_key = |it: &&str| it.starts_with(&format!("io_uring.{name}"));
-            let key = KEYS.iter().map(|key| key.name).find(is_its_key).unwrap();
-            let value = if none.contains(&format!("{key}=0")) { "8" } else { "true" };
-            settings.push(format!("{key}={value}"));
-        }
+    for reported in run_doctor()["techniques"].as_array().unwrap() {
+        let name = reported["name"].as_str().unwrap();
+        let alone = Technique::find(name).unwrap().alone();
+        let needs: Vec<_> = alone.names().into_iter().filter(|it| *it != name).collect();
+        assert_eq!(reported["needs"], serde_json::json!(needs));
+        let setting = |it: &Technique| it.setting(it.value_in(&alone));
+        let settings: Vec<_> = Techniques::ALL.iter().map(setting).collect();
         let has = techniques_of_a_server(&settings).iter().any(|it| it == name);
-        assert_eq!(has, technique["state"] != "missing", "{technique}");
+        assert_eq!(has, reported["state"] != "missing", "{reported}");
     }
 }
 

@@ -1,7 +1,6 @@
 //! The arms of the path length: every variant, or every technique of io_uring:tuned.
 
-use ringpoll::config::{DefaultValue, KEYS, Key};
-use ringpoll_backends::Variant;
+use ringpoll_backends::{Techniques, Variant};
 
 use crate::work::{PathLengthArm, PathLengthLoad, PathLengthPlan};
 
@@ -15,14 +14,6 @@ const MINIMAL_SETTINGS: &[&str] = &["server.lingering_close=false", "server.defe
 const MINIMAL: &str = "minimal";
 
 const TUNED: Variant = Variant::IoUringTuned;
-
-/// Keys of `[io_uring]` that are no techniques, or that busy-poll: polling executes instructions
-/// while idle.
-const EXCLUDED_KEYS: &[&str] =
-    &["submission_queue_entries", "completion_queue_entries", "sqpoll", "busy_poll_us", "shutdown"];
-
-/// The numbers that enable techniques that are off by default.
-const ENABLED_VALUES: &[(&str, i64)] = &[("min_wait_us", 50), ("send_zc_min_bytes", 1)];
 
 /// Returns every variant under each load, and the tuned ones also with [`MINIMAL_SETTINGS`].
 pub(crate) fn variants() -> PathLengthPlan {
@@ -39,74 +30,26 @@ pub(crate) struct TechniqueSet {
     settings: Vec<String>,
 }
 
-/// One technique, as a key of `[io_uring]`.
-struct Technique {
-    key: &'static Key,
-    default_value: String,
-    on: String,
-    off: String,
-}
-
-impl Technique {
-    fn name(&self) -> &'static str {
-        self.key.name.rsplit('.').next().expect("a split has a last part")
-    }
-
-    fn is_on(&self) -> bool {
-        self.default_value != self.off
-    }
-
-    fn set(&self, value: &str) -> String {
-        format!("{}={value}", self.key.name)
-    }
-
-    fn from_key(key: &'static Key) -> Option<Self> {
-        let name = key.name.strip_prefix("io_uring.").filter(|it| !EXCLUDED_KEYS.contains(it))?;
-        let (default_value, on, off) = match key.default {
-            DefaultValue::Switch(it) => (it.to_string(), "true".to_owned(), "false".to_owned()),
-            DefaultValue::Number(number) => {
-                let named = ENABLED_VALUES.iter().find(|&&(key, _)| key == name).map(|it| it.1);
-                let on = named.unwrap_or(number);
-                assert_ne!(on, 0, "ENABLED_VALUES must have {name}");
-                (number.to_string(), on.to_string(), "0".to_owned())
-            }
-            DefaultValue::Text(_) => panic!("{name} must be a switch or a number"),
-        };
-        Some(Self { key, default_value, on, off })
-    }
-}
-
 /// Returns the default set, the default set with one technique inverted, no technique, and each
-/// technique alone with those that it requires.
+/// technique alone with those that it requires. SQPOLL is left out, since polling executes
+/// instructions while idle.
 pub(crate) fn technique_sets() -> Vec<TechniqueSet> {
-    let techniques: Vec<_> = KEYS.iter().filter_map(Technique::from_key).collect();
+    let techniques: Vec<_> = Techniques::ALL.iter().filter(|it| it.key != "sqpoll").collect();
     let mut sets = vec![TechniqueSet { name: "default set".to_owned(), settings: Vec::new() }];
     for it in &techniques {
-        let (sign, value) = if it.is_on() { ("without", &it.off) } else { ("with", &it.on) };
-        let name = format!("default set {sign} {}", it.name());
-        sets.push(TechniqueSet { name, settings: vec![it.set(value)] });
+        let (sign, value) = if it.default > 0 { ("without", 0) } else { ("with", it.enabled) };
+        let name = format!("default set {sign} {}", it.key);
+        sets.push(TechniqueSet { name, settings: vec![it.setting(value)] });
     }
-    let none: Vec<_> = techniques.iter().map(|it| it.set(&it.off)).collect();
-    sets.push(TechniqueSet { name: "none".to_owned(), settings: none.clone() });
+    let settings_of = |set: &Techniques| {
+        techniques.iter().map(|it| it.setting(it.value_in(set))).collect::<Vec<_>>()
+    };
+    sets.push(TechniqueSet { name: "none".to_owned(), settings: settings_of(&Techniques::NONE) });
     for it in &techniques {
-        let mut settings = none.clone();
-        let required = required_by(it.name());
-        let required = techniques.iter().filter(|other| required.contains(&other.name()));
-        settings.extend(required.map(|other| other.set(&other.on)));
-        settings.push(it.set(&it.on));
-        sets.push(TechniqueSet { name: format!("{} alone", it.name()), settings });
+        let settings = settings_of(&it.alone());
+        sets.push(TechniqueSet { name: format!("{} alone", it.key), settings });
     }
     sets
-}
-
-/// Returns the techniques without which `technique` has no effect.
-fn required_by(technique: &str) -> &'static [&'static str] {
-    match technique {
-        "multishot_receive" => &["provided_buffers"],
-        "bundles" => &["provided_buffers", "multishot_receive"],
-        "cqe_skip_success" => &["linked_close"],
-        _ => &[],
-    }
 }
 
 /// Returns the set that `set` is compared with.
@@ -158,7 +101,7 @@ fn plan(arms: Vec<PathLengthArm>) -> PathLengthPlan {
 
 pub(crate) fn every_technique_is_measured_with_and_without() {
     let names: Vec<_> = technique_sets().into_iter().map(|set| set.name).collect();
-    for name in ringpoll_backends::Techniques::BEST.names() {
+    for name in Techniques::BEST.names() {
         let is_inverted = |set: &&String| set.starts_with(&format!("default set without {name}"));
         assert_eq!(names.iter().filter(is_inverted).count(), 1, "{name}");
     }

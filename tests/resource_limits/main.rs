@@ -22,8 +22,8 @@ const CLIENTS: usize = 500;
 
 /// A body in bytes that is far larger than the send buffer.
 const LONG_BODY: usize = 40_000;
-/// A body that is larger than the send buffer and short enough for a linked send.
-const LINKABLE_BODY: usize = 12_000;
+/// A body in bytes that is larger than the send buffer.
+const MEDIUM_BODY: usize = 12_000;
 const SEND_BUFFER_BYTES: u32 = 4096;
 
 /// Entries of the submission queue and of the completion queue.
@@ -41,8 +41,6 @@ struct SmallServer {
     receive_bytes: (usize, usize),
     response_bytes: usize,
     closing: Closing,
-    /// The receive buffer of each client.
-    window_bytes: Option<usize>,
 }
 
 impl SmallServer {
@@ -55,8 +53,7 @@ impl SmallServer {
             ..EngineOptions::default()
         };
         let (connections, receive_bytes, response_bytes) = (4, (1, 1), LONG_BODY);
-        let window_bytes = None;
-        Self { variant, options, connections, receive_bytes, response_bytes, closing, window_bytes }
+        Self { variant, options, connections, receive_bytes, response_bytes, closing }
     }
 
     /// The direct descriptor table has a slot for each connection and each completion queue entry:
@@ -65,18 +62,6 @@ impl SmallServer {
         self.options.shutdown = ShutdownBy::Ring;
         self.options.techniques.direct_descriptors = true;
         self.connections = 2;
-        self
-    }
-
-    /// Links the response to the shutdown or close that follows it.
-    fn with_linked_close(mut self, shutdown: ShutdownBy, cqe_skip_success: bool) -> Self {
-        self.options.shutdown = shutdown;
-        self.options.techniques.cqe_skip_success = cqe_skip_success;
-        self.response_bytes = LINKABLE_BODY;
-        // With a large window the socket accepts the whole response despite its send buffer.
-        self.window_bytes = Some(2048);
-        // Linking requires that the request is received at once, so that nothing is unread.
-        self.receive_bytes = (64, 64);
         self
     }
 
@@ -121,13 +106,9 @@ impl SmallServer {
         let server = self.start(keep_alive, &watch);
         // The server is paused at the first accept until all clients are connected.
         let pause = watch.pause_at(|step| step == LifecycleEvent::Accepted);
-        let connect = || match self.window_bytes {
-            Some(bytes) => Client::connect_with_receive_buffer(server.address, bytes),
-            None => Client::connect(server.address),
-        };
-        let first = connect();
+        let first = Client::connect(server.address);
         pause.wait_until_paused();
-        let others = (1..clients).map(|_| connect());
+        let others = (1..clients).map(|_| Client::connect(server.address));
         let mut all: Vec<_> = [first].into_iter().chain(others).collect();
         for client in &mut all {
             client.send(request);
@@ -205,43 +186,13 @@ fn five_hundred_clients_are_served_with_minimal_resources() {
     }
 }
 
-/// A chain of linked SQEs is submitted as a whole or waits for space in the submission queue; its
-/// send is complete even if the socket accepts little at a time.
-#[test]
-fn linked_send_and_close_fit_into_the_smallest_queues() {
-    let variant = Variant::IoUringTuned;
-    let name = "linked_send_and_close_fit_into_the_smallest_queues";
-    if !variants(name).any(|it| it == variant) {
-        return;
-    }
-    for queues in [(4, 4), (8, 8)] {
-        for closing in [Closing::AtOnce, LINGERING] {
-            for (shutdown, skip_success) in [
-                (ShutdownBy::Ring, false),
-                (ShutdownBy::Ring, true),
-                (ShutdownBy::Close, false),
-                (ShutdownBy::Close, true),
-            ] {
-                let server = SmallServer::new(variant, queues, closing)
-                    .with_linked_close(shutdown, skip_success);
-                let counters =
-                    server.serve_clients(false, CLIENTS, REQUEST, &response(LINKABLE_BODY));
-                assert_eq!(counters.responses, CLIENTS as u64, "{server:?}");
-                let is_linked = shutdown == ShutdownBy::Ring || closing == Closing::AtOnce;
-                assert_eq!(counters.short_sends == 0, is_linked, "{server:?}: {counters:?}");
-            }
-        }
-    }
-}
-
 /// Each connection pipelines three requests, the last with `Connection: close`.
 #[test]
 fn keep_alive_connections_are_served_with_minimal_resources() {
     const CLIENTS: usize = 100;
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let request = format!("{get}{get}GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    let first =
-        String::from_utf8(response(LINKABLE_BODY)).expect("text").replacen("/1.0", "/1.1", 1);
+    let first = String::from_utf8(response(MEDIUM_BODY)).expect("text").replacen("/1.0", "/1.1", 1);
     let last = first.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
     let expected = format!("{first}{first}{last}");
     for variant in variants("keep_alive_connections_are_served_with_minimal_resources") {
@@ -249,7 +200,7 @@ fn keep_alive_connections_are_served_with_minimal_resources() {
         for closing in [Closing::AtOnce, LINGERING] {
             for receive_bytes in [(1, 1), (16, 4096)] {
                 for mut server in smallest(variant, closing) {
-                    (server.receive_bytes, server.response_bytes) = (receive_bytes, LINKABLE_BODY);
+                    (server.receive_bytes, server.response_bytes) = (receive_bytes, MEDIUM_BODY);
                     let counters = server.serve_clients(
                         true,
                         CLIENTS,

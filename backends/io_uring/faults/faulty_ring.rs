@@ -21,10 +21,6 @@ const OWN_CANCEL: u64 = u64::MAX - 1;
 /// Minimum time for other completions to arrive before a delayed one is delivered.
 const MIN_HOLD: Duration = Duration::from_micros(200);
 
-/// IOSQE_IO_LINK, IOSQE_CQE_SKIP_SUCCESS
-const IO_LINK: u8 = 1 << 2;
-const SKIP_SUCCESS: u8 = 1 << 6;
-
 /// IORING_CQE_F_MORE
 const MORE: u32 = 1 << 1;
 
@@ -33,13 +29,6 @@ struct InFlightOperation {
     effect: Option<Effect>,
     /// The server has seen a last CQE, so later ones are discarded.
     is_finished: bool,
-    /// It has IOSQE_CQE_SKIP_SUCCESS. The flag is not passed to the kernel, so that the end of the
-    /// operation is visible here.
-    skips_cqe: bool,
-    /// It is linked to the SQE before it.
-    is_linked: bool,
-    /// An SQE with IOSQE_CQE_SKIP_SUCCESS before it has failed, so its ECANCELED is skipped too.
-    skips_cancelled: bool,
 }
 
 pub(crate) struct FaultyRing {
@@ -51,8 +40,6 @@ pub(crate) struct FaultyRing {
     /// By a unique ID, which the kernel gets as `user_data`; tokens are reused.
     in_flight: HashMap<u64, InFlightOperation>,
     next_id: u64,
-    /// The last SQE is linked to the next one.
-    links_next: bool,
     /// Delayed CQEs, each with the number of reaps until it is delivered.
     held: Vec<(u32, Cqe)>,
     delivered: VecDeque<Cqe>,
@@ -70,7 +57,6 @@ impl FaultyRing {
             enters: 0,
             in_flight: HashMap::new(),
             next_id: 0,
-            links_next: false,
             held: Vec::new(),
             delivered: VecDeque::new(),
             random,
@@ -79,10 +65,6 @@ impl FaultyRing {
 
     pub(super) fn submitter(&self) -> ::io_uring::Submitter<'_> {
         self.ring.submitter()
-    }
-
-    pub(super) fn capacity(&self) -> usize {
-        self.ring.params().sq_entries() as usize
     }
 
     pub(super) fn len(&self) -> usize {
@@ -112,15 +94,10 @@ impl FaultyRing {
         if token.operation == Operation::Cancel {
             raw.address = self.id_of(raw.address);
         }
-        let skips_cqe = raw.flags & SKIP_SUCCESS != 0;
-        let is_linked = mem::replace(&mut self.links_next, raw.flags & IO_LINK != 0);
-        raw.flags &= !SKIP_SUCCESS;
-        let flags = raw.flags;
         match effect {
             // An ASYNC_CANCEL without a target does nothing.
             Some(Effect::Refused(_)) => {
                 raw = RawSqe::from_entry(&opcode::AsyncCancel::new(NO_OPERATION).build());
-                raw.flags = flags & IO_LINK;
             }
             Some(Effect::Short(bytes)) if bytes < raw.length => {
                 raw.length = bytes;
@@ -130,14 +107,7 @@ impl FaultyRing {
         }
         raw.user_data = self.next_id;
         self.next_id += 1;
-        let operation = InFlightOperation {
-            token,
-            effect,
-            is_finished: false,
-            skips_cqe,
-            is_linked,
-            skips_cancelled: false,
-        };
+        let operation = InFlightOperation { token, effect, is_finished: false };
         self.in_flight.insert(raw.user_data, operation);
         // SAFETY: the caller's promise; a reduced length is within the buffer.
         unsafe { self.push_raw(raw) };
@@ -227,20 +197,12 @@ impl FaultyRing {
         }
         let operation = self.in_flight.get_mut(&id).expect("the kernel returns user_data");
         let (token, effect) = (operation.token, operation.effect);
-        let (was_finished, skips_cqe) = (operation.is_finished, operation.skips_cqe);
-        let is_skipped = skips_cqe && cqe.result() >= 0
-            || operation.skips_cancelled && cqe.result() == -libc::ECANCELED;
+        let was_finished = operation.is_finished;
         let mut seen = Cqe { user_data: token.to_bits(), result: cqe.result(), flags: cqe.flags() };
         let more = cqueue::more(seen.flags);
         operation.is_finished |= effect == Some(Effect::WithoutMore) && more;
-        if skips_cqe && cqe.result() < 0 {
-            self.skip_rest_of_chain(id);
-        }
         if !more {
             self.in_flight.remove(&id);
-        }
-        if is_skipped {
-            return None;
         }
         if was_finished {
             undo(token, seen.result);
@@ -267,16 +229,6 @@ impl FaultyRing {
         }
         plan::count_injected();
         Some(seen)
-    }
-
-    /// Marks the rest of a chain. IDs are consecutive, so it has the IDs that follow.
-    fn skip_rest_of_chain(&mut self, mut id: u64) {
-        while let Some(operation) = self.in_flight.get_mut(&(id + 1))
-            && operation.is_linked
-        {
-            operation.skips_cancelled = true;
-            id += 1;
-        }
     }
 
     fn shuffle(&mut self, batch: &mut [Cqe]) {

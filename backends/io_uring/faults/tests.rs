@@ -24,7 +24,7 @@ use crate::token::{Operation, Token};
 pub(crate) use cases::skip_if_refused;
 use cases::{
     ERRNOS, fault, faults, from_seed_bytes, run_all, run_on_both_engines, sampled_places,
-    should_run, with_lingering_close, with_linked_close, with_provided_buffers, with_send_zc,
+    should_run, with_lingering_close, with_multishot_accept, with_provided_buffers, with_send_zc,
 };
 use load::{Case, Totals};
 
@@ -154,27 +154,6 @@ fn short_delayed_or_reordered_operations_lose_nothing() {
     run_on_both_engines("shuffled", shuffled);
 }
 
-/// A failed operation breaks the chain and the rest is cancelled, without CQEs if it has
-/// IOSQE_CQE_SKIP_SUCCESS.
-#[test]
-fn chain_broken_at_any_link_is_recovered() {
-    let name = "io_uring::faults::tests::chain_broken_at_any_link_is_recovered";
-    if !should_run(name) {
-        return;
-    }
-    let refused = |operation| {
-        ERRNOS.into_iter().flat_map(move |errno| faults(operation, Effect::Refused(errno)))
-    };
-    let delayed = [Operation::Recv, Operation::Shutdown, Operation::Close];
-    let delayed = delayed.into_iter().flat_map(|it| faults(it, Effect::Delayed(3)));
-    let cases: Vec<_> = refused(Operation::Send).chain(delayed).map(with_linked_close).collect();
-    // Not with a lingering close, where a failed SHUTDOWN makes the peer wait for the deadline.
-    let no_fin = refused(Operation::Shutdown).map(with_linked_close);
-    // The CLOSE of a lingering close is not in the chain, and a RECV runs at the same time.
-    let lingers = cases.clone().into_iter().map(with_lingering_close);
-    run_all("chains", cases.into_iter().chain(no_fin).chain(lingers));
-}
-
 /// A multishot ACCEPT that fails, ends without a cancel, or is delayed.
 #[test]
 fn multishot_accept_recovers_from_every_end() {
@@ -186,8 +165,7 @@ fn multishot_accept_recovers_from_every_end() {
     let effects = effects.chain([Effect::WithoutMore, Effect::Delayed(1), Effect::Delayed(5)]);
     let cases = effects.flat_map(|effect| {
         [1, 2, 3].map(|max| {
-            let mut case = with_linked_close(fault(Operation::Accept, 1..=max, effect));
-            case.options.techniques.multishot_accept = true;
+            let mut case = with_multishot_accept(fault(Operation::Accept, 1..=max, effect));
             // Connections that the kernel accepts between the last CQE delivered and the cancel.
             case.may_fail += if effect == Effect::WithoutMore { 4 * max as usize } else { 0 };
             case

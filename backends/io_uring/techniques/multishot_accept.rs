@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use ::io_uring::{opcode, squeue, types};
 
-use super::direct_descriptors::AcceptedSocket;
+use crate::io_uring::descriptor::AcceptedSocket;
 
 /// Free slots needed to submit it. It is cancelled when half of them are left.
 const MIN_FREE_SLOTS: usize = 128;

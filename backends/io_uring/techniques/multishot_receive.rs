@@ -14,8 +14,8 @@
 
 use ::io_uring::{opcode, squeue};
 
-use super::direct_descriptors::Descriptor;
 use super::provided_buffers::GROUP;
+use crate::io_uring::descriptor::Descriptor;
 
 pub(crate) fn sqe(descriptor: Descriptor) -> squeue::Entry {
     descriptor.set_fixed_flag(opcode::RecvMulti::new(descriptor.number(), GROUP).build())

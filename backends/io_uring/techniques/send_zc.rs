@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use ::io_uring::{opcode, squeue};
 
-use super::direct_descriptors::Descriptor;
+use crate::io_uring::descriptor::Descriptor;
 use crate::pending_output::PendingOutput;
 
 /// Most different outputs of a connection that are held; further ones are sent with a copy.
@@ -31,19 +31,24 @@ pub(crate) struct ZeroCopyOutput {
 }
 
 impl ZeroCopyOutput {
+    /// `min_bytes` is the length from which output is sent so; 0 turns the technique off.
     pub(crate) fn new(min_bytes: usize, slots: usize) -> Self {
         let slots = if min_bytes == 0 { 0 } else { slots };
         Self { min_bytes, held: vec![Vec::new(); slots].into() }
     }
 
-    pub(crate) fn is_long_enough(&self, bytes: usize) -> bool {
-        self.min_bytes > 0 && bytes >= self.min_bytes
+    pub(crate) fn is_on(&self) -> bool {
+        self.min_bytes > 0
     }
 
-    /// Holds output. Returns false if it must be sent with a copy.
-    pub(crate) fn hold(&mut self, slot: u32, output: Option<Arc<[u8]>>) -> bool {
+    /// Holds the memory of the bytes to send next, of which `output` has the length. Returns false
+    /// if they must be sent with a copy: they are few, or are not shared.
+    pub(crate) fn hold(&mut self, slot: u32, output: Option<(Arc<[u8]>, usize)>) -> bool {
         let held = &mut self.held[slot as usize];
-        let Some(output) = output else { return false };
+        let Some((output, bytes)) = output else { return false };
+        if bytes < self.min_bytes {
+            return false;
+        }
         if held.iter().any(|other| Arc::ptr_eq(other, &output)) {
             return true;
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use ::io_uring::register::Restriction;
 use ::io_uring::{Builder, IoUring, opcode, squeue};
 
-use super::registered_ring::RegisteredRing;
-use super::{Techniques, WaitPolicy, defer_taskrun, linked_close, no_sqarray, sqpoll};
+use super::experimental::no_sqarray;
+use super::experimental::registered_ring::RegisteredRing;
+use super::{Techniques, WaitPolicy, defer_taskrun, sqpoll};
 use crate::backend::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
-use crate::io_uring::capabilities::{accept, buffers, links, receive, send};
+use crate::io_uring::capabilities::accept;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
 use crate::io_uring::ring::Ring;
 use crate::kernel;
@@ -25,9 +26,9 @@ const UNREGISTER_PBUF_RING: u8 = 23;
 pub(crate) fn set_up(requested: &EngineOptions) -> Result<(Ring, EngineOptions), BackendError> {
     let refused = |call| move |error| kernel::refusal(call, error);
     let mut options = requested.clone();
-    disable_conflicting(&mut options);
+    options.techniques.disable_conflicting();
     let ring = build(requested, &mut options).map_err(refused("io_uring_setup"))?;
-    disable_unsupported(&ring, &mut options);
+    disable_unsupported(&mut options.techniques);
     if options.techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
         // shutdown(2) takes no direct descriptor.
         options.shutdown = ShutdownBy::Ring;
@@ -44,7 +45,6 @@ pub(crate) fn set_up(requested: &EngineOptions) -> Result<(Ring, EngineOptions),
     if shutdown_by_call {
         options.shutdown = ShutdownBy::Call;
     }
-    disable_unused(&mut options);
     let techniques = &options.techniques;
     ring.submit().map_err(refused("io_uring_enter"))?;
     let wait_policy = WaitPolicy {
@@ -58,31 +58,11 @@ pub(crate) fn set_up(requested: &EngineOptions) -> Result<(Ring, EngineOptions),
     Ok((ring, options))
 }
 
-/// Disables techniques that exclude each other or need another one, on any kernel.
-fn disable_conflicting(options: &mut EngineOptions) {
-    let techniques = &mut options.techniques;
-    techniques.defer_taskrun &= !techniques.sqpoll;
-    techniques.coop_taskrun &= !techniques.sqpoll && !techniques.defer_taskrun;
-    techniques.multishot_receive &= techniques.provided_buffers > 0;
-    techniques.bundles &= techniques.provided_buffers > 0;
-    // A chain must fit into the submission queue as a whole.
-    let longest_chain = 3;
-    techniques.linked_close &= options.submission_queue_entries >= longest_chain;
-    techniques.cqe_skip_success &= techniques.linked_close;
-}
-
-/// Disables what would have no effect: a shutdown(2) call cannot be part of a chain.
-fn disable_unused(options: &mut EngineOptions) {
-    let techniques = &mut options.techniques;
-    techniques.linked_close &= options.shutdown != ShutdownBy::Call;
-    techniques.cqe_skip_success &= techniques.linked_close;
-}
-
 /// Starts again from the requested options, since `sqpoll` disabled other techniques.
 fn without_sqpoll(requested: &EngineOptions) -> EngineOptions {
     let mut options = requested.clone();
     options.techniques.sqpoll = false;
-    disable_conflicting(&mut options);
+    options.techniques.disable_conflicting();
     options
 }
 
@@ -128,43 +108,25 @@ fn build(requested: &EngineOptions, options: &mut EngineOptions) -> std::io::Res
     }
 }
 
-/// Disables requested techniques that a probe finds unsupported. Others are not probed.
-fn disable_unsupported(ring: &IoUring, options: &mut EngineOptions) {
-    let techniques = &mut options.techniques;
-    techniques.direct_descriptors = techniques.direct_descriptors && accept::direct_alloc().is_ok();
-    let probe_multishot =
-        if techniques.direct_descriptors { accept::direct_multishot } else { accept::multishot };
-    techniques.multishot_accept = techniques.multishot_accept && probe_multishot().is_ok();
-    if techniques.provided_buffers > 0 && buffers::ring().is_err() {
-        techniques.provided_buffers = 0;
+/// Disables requested techniques that a probe finds unsupported. Others are not probed, nor are the
+/// flags that io_uring_setup(2) accepted.
+fn disable_unsupported(techniques: &mut Techniques) {
+    for technique in Techniques::ALL {
+        let must_probe = technique.value_in(techniques) > 0 && !technique.is_setup_flag();
+        if must_probe && !technique.is_supported() {
+            let _ = techniques.set(technique.key, 0);
+        }
     }
-    let provided = techniques.provided_buffers > 0;
-    techniques.multishot_receive =
-        provided && techniques.multishot_receive && receive::multishot().is_ok();
-    techniques.bundles =
-        techniques.multishot_receive && techniques.bundles && receive::bundle().is_ok();
-    techniques.linked_close =
-        techniques.linked_close && links::soft().is_ok() && linked_close::supports_msg_waitall();
-    techniques.cqe_skip_success =
-        techniques.linked_close && techniques.cqe_skip_success && links::cqe_skip_success().is_ok();
-    if techniques.send_zc_min_bytes > 0 && send::zc().is_err() {
-        techniques.send_zc_min_bytes = 0;
+    if techniques.direct_descriptors && techniques.multishot_accept {
+        techniques.multishot_accept = accept::direct_multishot().is_ok();
     }
-    if !ring.params().is_feature_min_timeout() {
-        techniques.min_wait_us = 0;
-    }
+    techniques.disable_conflicting();
 }
 
 /// Returns the SQE flags and io_uring_register(2) calls to allow in addition to the operations.
 fn restrictions(techniques: &Techniques) -> Vec<Restriction> {
     let mut flags = squeue::Flags::empty();
     let mut allowed = Vec::new();
-    if techniques.linked_close {
-        flags |= squeue::Flags::IO_LINK;
-    }
-    if techniques.cqe_skip_success {
-        flags |= squeue::Flags::SKIP_SUCCESS;
-    }
     if techniques.direct_descriptors {
         flags |= squeue::Flags::FIXED_FILE;
         allowed.push(Restriction::register_op(REGISTER_FILES2));

@@ -1,7 +1,7 @@
 //! `shutdown`: the way in which the shutdown step is performed.
 //!
 //! - `ring`: IORING_OP_SHUTDOWN (Linux 5.11). The kernel always runs it on an io-wq worker thread,
-//!   which costs CPU time. A SHUTDOWN that is not linked to the CLOSE could run after it, on a
+//!   which costs CPU time. The CLOSE must wait for its completion, or the SHUTDOWN could run on a
 //!   descriptor that has been reused.
 //! - `call`: shutdown(2), one system call for each connection; cheaper than the worker thread.
 //! - `close`: none, if the close follows at once and all received bytes are read: the last close
@@ -15,8 +15,8 @@ use std::os::fd::RawFd;
 
 use ::io_uring::{opcode, squeue};
 
-use super::direct_descriptors::Descriptor;
 use crate::counters::{SystemCall, SystemCalls};
+use crate::io_uring::descriptor::Descriptor;
 // Tests replace the system calls by a simulated kernel.
 #[cfg(any(test, feature = "simulation"))]
 use crate::simulation::calls as libc;

@@ -1,11 +1,12 @@
-//! Enters the kernel to submit and wait. Combines [`super::busy_poll`], [`super::min_wait`],
-//! [`super::registered_ring`] and [`super::sqpoll`].
+//! Enters the kernel to submit and wait. Combines [`super::busy_poll`], [`super::sqpoll`],
+//! [`super::experimental::min_wait`] and [`super::experimental::registered_ring`].
 
 use std::io;
 use std::time::Duration;
 
-use super::registered_ring::RegisteredRing;
-use super::{busy_poll, min_wait};
+use super::busy_poll;
+use super::experimental::min_wait;
+use super::experimental::registered_ring::RegisteredRing;
 use crate::counters::{SystemCall, SystemCalls};
 use crate::io_uring::ring::Queues;
 
@@ -44,7 +45,7 @@ impl WaitPolicy {
             let is_awake = !queue.need_wakeup() && !queue.cq_overflow();
             if want == 0 && is_awake {
                 if may_sleep && no_completions {
-                    // An SQE or a chain waits for room in the queue. Spinning here could take the
+                    // An SQE waits for room in the queue. Spinning here could take the
                     // CPU that the SQPOLL thread needs.
                     std::thread::sleep(SQPOLL_WAIT);
                 }

@@ -3,20 +3,24 @@
 //! [`AcceptedQueue`].
 
 use std::io;
+use std::mem;
+use std::os::fd::IntoRawFd;
 
 use super::Tuned;
 use super::in_flight::InFlight;
-use crate::io_uring::ring::Ring;
+use crate::io_uring::descriptor::AcceptedSocket;
+use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::techniques::Techniques;
-use crate::io_uring::techniques::direct_descriptors::{self, AcceptedSocket};
+use crate::io_uring::techniques::experimental::direct_descriptors::{self, DirectTable};
 use crate::io_uring::techniques::multishot_accept::{self, AcceptedQueue};
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Protocol;
+use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 
 /// The ACCEPT in flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum AcceptState {
+enum AcceptState {
     Idle,
     Single,
     Multishot,
@@ -25,14 +29,11 @@ pub(super) enum AcceptState {
 }
 
 pub(super) struct AcceptControl {
-    pub(super) state: AcceptState,
+    state: AcceptState,
     slots: usize,
     accepted_queue: AcceptedQueue,
-    /// Size of the direct descriptor table, and the number of its slots in use.
-    fixed_slots: usize,
-    used_fixed_slots: usize,
-    /// Length of the completion queue.
-    completions: usize,
+    /// The direct descriptor table, with that technique.
+    direct_table: Option<DirectTable>,
 }
 
 impl AcceptControl {
@@ -42,24 +43,43 @@ impl AcceptControl {
         slots: usize,
         completions: usize,
     ) -> io::Result<Self> {
-        let fixed_slots = if techniques.direct_descriptors {
-            direct_descriptors::register_table(ring, slots + completions)?
-        } else {
-            0
+        let direct_table = match techniques.direct_descriptors {
+            true => Some(DirectTable::register(ring, slots, completions)?),
+            false => None,
         };
         let capacity = if techniques.multishot_accept { completions } else { 0 };
         Ok(Self {
             state: AcceptState::Idle,
             slots,
             accepted_queue: AcceptedQueue::with_capacity(capacity),
-            fixed_slots,
-            used_fixed_slots: 0,
-            completions,
+            direct_table,
         })
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
         self.state != AcceptState::Idle
+    }
+
+    /// Records a completion of the ACCEPT. Returns true for the ECANCELED of a multishot ACCEPT
+    /// that the engine has cancelled.
+    pub(super) fn ends_by_own_cancel(&mut self, completion: Completion) -> bool {
+        if completion.more() {
+            return false;
+        }
+        let was = mem::replace(&mut self.state, AcceptState::Idle);
+        was == AcceptState::Cancelled && completion.errno() == Some(libc::ECANCELED)
+    }
+
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct_table.is_some()
+    }
+
+    fn has_direct_slot(&self) -> bool {
+        self.direct_table.as_ref().is_none_or(DirectTable::has_slot)
+    }
+
+    fn has_direct_slots_for_batch(&self) -> bool {
+        self.direct_table.as_ref().is_none_or(DirectTable::has_slots_for_batch)
     }
 }
 
@@ -71,20 +91,21 @@ impl<P: Protocol> Tuned<P> {
         let free = slots - self.worker.connections.len();
         let token = Token::of_worker(Operation::Accept);
         match self.accept_control.state {
-            AcceptState::Idle if self.worker.can_accept() && self.has_fixed_slot() => {}
+            AcceptState::Idle
+                if self.worker.can_accept() && self.accept_control.has_direct_slot() => {}
             AcceptState::Multishot
                 if multishot_accept::must_cancel(free, slots)
-                    || !self.has_fixed_slots_for_batch() =>
+                    || !self.accept_control.has_direct_slots_for_batch() =>
             {
                 self.accept_control.state = AcceptState::Cancelled;
                 return self.ring.cancel(token);
             }
             _ => return,
         }
-        let is_direct = self.techniques.direct_descriptors;
+        let is_direct = self.accept_control.is_direct();
         let is_multishot = self.techniques.multishot_accept
             && multishot_accept::has_room(free, slots)
-            && self.has_fixed_slots_for_batch();
+            && self.accept_control.has_direct_slots_for_batch();
         let listener = self.worker.listener_fd();
         self.accept_control.state =
             if is_multishot { AcceptState::Multishot } else { AcceptState::Single };
@@ -99,23 +120,11 @@ impl<P: Protocol> Tuned<P> {
         unsafe { self.ring.push(sqe, token) };
     }
 
-    /// An ACCEPT that finds the direct descriptor table full accepts a connection and drops it
-    /// (ENFILE).
-    fn has_fixed_slot(&self) -> bool {
-        !self.techniques.direct_descriptors
-            || self.accept_control.used_fixed_slots < self.accept_control.fixed_slots
-    }
-
-    /// A multishot ACCEPT may fill the completion queue before a cancel reaches the kernel.
-    fn has_fixed_slots_for_batch(&self) -> bool {
-        let AcceptControl { fixed_slots, used_fixed_slots, completions, .. } = self.accept_control;
-        !self.techniques.direct_descriptors || fixed_slots - used_fixed_slots > completions
-    }
-
     /// Admits an accepted connection, or queues it if no slot is free or others wait.
     pub(super) fn admit_or_queue(&mut self, socket: AcceptedSocket) {
-        let is_fixed = matches!(socket, AcceptedSocket::Fixed(_));
-        self.accept_control.used_fixed_slots += usize::from(is_fixed);
+        if let Some(table) = &mut self.accept_control.direct_table {
+            table.on_slot_used();
+        }
         if self.accept_control.accepted_queue.is_empty() && !self.worker.connections.is_full() {
             self.admit(socket);
         } else {
@@ -141,7 +150,13 @@ impl<P: Protocol> Tuned<P> {
         }
     }
 
-    pub(super) fn release_fixed_slot(&mut self) {
-        self.accept_control.used_fixed_slots -= 1;
+    /// Passes ownership of the descriptor to the ring, whose CLOSE closes it.
+    pub(super) fn release_descriptor(&mut self, id: ConnectionId) {
+        match &mut self.accept_control.direct_table {
+            Some(table) if self.in_flight[id.slot as usize].descriptor.fd().is_none() => {
+                table.on_slot_closed();
+            }
+            _ => _ = self.worker.take_fd(id).into_raw_fd(),
+        }
     }
 }

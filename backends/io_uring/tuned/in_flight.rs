@@ -1,61 +1,69 @@
-//! The operations of one connection that are in flight; there may be several at once.
+//! The operations that one connection has in flight.
+//!
+//! | in flight  | with it                                                                  |
+//! |------------|--------------------------------------------------------------------------|
+//! | RECV       | SEND, SHUTDOWN or HALF_CLOSE, if it is multishot or the stop half-closes |
+//! | SEND       | RECV, HALF_CLOSE                                                         |
+//! | SHUTDOWN   | RECV                                                                     |
+//! | HALF_CLOSE | RECV, SEND                                                               |
+//! | CLOSE      | nothing                                                                  |
+//!
+//! The notifications of zero-copy sends may be outstanding with any of them, and after the CLOSE.
+//! A slot is free when its descriptor is closed and no notification is outstanding.
 
-use std::ops::{BitOr, BitOrAssign};
-
-use crate::io_uring::techniques::direct_descriptors::Descriptor;
-use crate::io_uring::techniques::linked_close::Chain;
+use crate::io_uring::descriptor::Descriptor;
+use crate::io_uring::ring::Completion;
+use crate::token::Operation;
 
 /// A set of operations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Operations(u8);
 
 impl Operations {
+    pub(super) const NONE: Self = Self(0);
     pub(super) const RECV: Self = Self(1);
-    pub(super) const SEND: Self = Self(2);
-    pub(super) const SHUTDOWN: Self = Self(4);
-    pub(super) const CLOSE: Self = Self(8);
+    pub(super) const SEND: Self = Self(1 << 1);
+    /// The SHUTDOWN that is a step of the lifecycle.
+    pub(super) const SHUTDOWN: Self = Self(1 << 2);
+    /// The SHUTDOWN of the receive side of an idle connection, during a stop.
+    pub(super) const HALF_CLOSE: Self = Self(1 << 3);
+    pub(super) const CLOSE: Self = Self(1 << 4);
 
-    pub(super) fn intersects(self, other: Self) -> bool {
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    pub(super) fn remove(&mut self, other: Self) {
-        self.0 &= !other.0;
+    const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Returns the operations that must not be in flight when this one is submitted.
+    const fn excludes(self) -> Self {
+        let other = match self {
+            Self::RECV => Self::NONE,
+            Self::SEND => Self::SHUTDOWN,
+            Self::SHUTDOWN => Self::SEND.or(Self::HALF_CLOSE),
+            Self::HALF_CLOSE => Self::SHUTDOWN,
+            _ => Self::RECV.or(Self::SEND).or(Self::SHUTDOWN).or(Self::HALF_CLOSE),
+        };
+        other.or(self).or(Self::CLOSE)
     }
 }
 
-impl BitOr for Operations {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Operations {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
-impl Chain {
-    /// Returns the SEND and the operations linked to it.
-    pub(super) fn operations(self) -> Operations {
-        match self {
-            Self::Close => Operations::SEND | Operations::CLOSE,
-            Self::Shutdown => Operations::SEND | Operations::SHUTDOWN,
-            Self::ShutdownAndClose => Operations::SEND | Operations::SHUTDOWN | Operations::CLOSE,
-        }
-    }
-}
-
-/// The buffer that the RECV in flight uses, and so who owns it.
+/// A completion, as the dispatch has to handle it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReceiveBuffer {
-    /// The connection's own buffer.
-    Own,
-    /// A buffer of the provided buffer ring.
-    Provided,
+pub(super) enum Completed {
+    Recv,
+    Send,
+    Shutdown,
+    HalfClose,
+    Close,
+    /// The kernel no longer reads the bytes of a zero-copy send.
+    Notification,
 }
 
 /// State of the connection in one slot. A new connection starts with a new value.
@@ -63,54 +71,165 @@ pub(super) enum ReceiveBuffer {
 pub(super) struct InFlight {
     pub(super) descriptor: Descriptor,
     /// Operations whose result has not arrived.
-    pub(super) pending: Operations,
+    pending: Operations,
     /// Those of the pending operations that have been cancelled.
-    pub(super) cancelled: Operations,
-    /// CQEs still to be posted. The notification of a zero-copy send may arrive long after its
-    /// result, when the peer has acknowledged the bytes.
-    pub(super) outstanding: u32,
-    pub(super) receive_buffer: ReceiveBuffer,
-    /// The loop iteration in which the multishot RECV completed last, and the bytes received in it.
-    pub(super) iteration: u32,
-    pub(super) iteration_bytes: usize,
-    /// The peer has exceeded its read budget: from then on each receive is single-shot.
-    pub(super) is_over_read_budget: bool,
-    /// The RECV failed with ENOBUFS and is submitted again when buffers are free.
+    cancelled: Operations,
+    /// Outstanding notifications. One may arrive long after the result of its SEND, when the peer
+    /// has acknowledged the bytes.
+    notifications: u32,
+    is_closed: bool,
+    /// The RECV failed with ENOBUFS, and is submitted again when buffers are free.
     pub(super) is_waiting_for_buffer: bool,
     /// The last receive did not fill its buffer, so the socket was empty.
     pub(super) is_socket_empty: bool,
-    /// The operations linked to the SEND, and the length of what it sends.
-    pub(super) chain: Option<(Chain, usize)>,
-    /// The SHUTDOWN in flight is the SHUT_RD of a stop and not the step of the lifecycle.
-    pub(super) is_closing_receive_side: bool,
-    /// The descriptor is closed, and a CQE may be outstanding.
-    pub(super) is_closed: bool,
+    /// The peer has exceeded its read budget: from then on each receive is single-shot.
+    pub(super) is_over_read_budget: bool,
+    /// The loop iteration in which the multishot RECV completed last, and the bytes received in it.
+    pub(super) iteration: u32,
+    pub(super) iteration_bytes: usize,
 }
 
 impl InFlight {
-    pub(super) fn new(descriptor: Descriptor) -> Self {
+    pub(super) const fn new(descriptor: Descriptor) -> Self {
         Self {
             descriptor,
-            pending: Operations::default(),
-            cancelled: Operations::default(),
-            outstanding: 0,
-            receive_buffer: ReceiveBuffer::Own,
-            iteration: 0,
-            iteration_bytes: 0,
-            is_over_read_budget: false,
+            pending: Operations::NONE,
+            cancelled: Operations::NONE,
+            notifications: 0,
+            is_closed: false,
             is_waiting_for_buffer: false,
             is_socket_empty: false,
-            chain: None,
-            is_closing_receive_side: false,
-            is_closed: false,
+            is_over_read_budget: false,
+            iteration: 0,
+            iteration_bytes: 0,
         }
     }
 
-    /// Records a submission that will post this number of CQEs.
-    pub(super) fn submitted(&mut self, operations: Operations, completions: u32) {
-        assert!(!self.pending.intersects(operations), "the operation is in flight already");
-        self.pending |= operations;
-        self.cancelled.remove(operations);
-        self.outstanding += completions;
+    /// Records the submission of one operation.
+    pub(super) fn submitted(&mut self, operation: Operations) {
+        let excluded = operation.excludes();
+        assert!(
+            !self.pending.intersects(excluded) && !self.is_closed,
+            "{operation:?} must not be in flight with {:?}",
+            self.pending
+        );
+        self.pending = self.pending.or(operation);
+        self.cancelled = self.cancelled.without(operation);
+    }
+
+    /// Records a completion of an operation in flight.
+    pub(super) fn completed(&mut self, operation: Operation, completion: Completion) -> Completed {
+        if completion.is_notification() {
+            self.notifications = self.notifications.checked_sub(1).expect("it was announced");
+            return Completed::Notification;
+        }
+        let more = completion.more();
+        let (operations, completed) = match operation {
+            Operation::Recv => (Operations::RECV, Completed::Recv),
+            Operation::Send => (Operations::SEND, Completed::Send),
+            Operation::Shutdown if self.is_pending(Operations::HALF_CLOSE) => {
+                (Operations::HALF_CLOSE, Completed::HalfClose)
+            }
+            Operation::Shutdown => (Operations::SHUTDOWN, Completed::Shutdown),
+            Operation::Close => (Operations::CLOSE, Completed::Close),
+            _ => unreachable!("an operation of the worker"),
+        };
+        assert!(
+            self.is_pending(operations),
+            "a completion of an operation that is not in flight: {operation:?}"
+        );
+        match completed {
+            // A multishot RECV stays in flight.
+            Completed::Recv if more => return completed,
+            Completed::Send => self.notifications += u32::from(more),
+            Completed::Close => self.is_closed = true,
+            _ => {}
+        }
+        self.pending = self.pending.without(operations);
+        completed
+    }
+
+    /// Returns true once for each submission of an operation in flight: it must be cancelled.
+    pub(super) fn cancel(&mut self, operation: Operations) -> bool {
+        let must_cancel = self.is_pending(operation) && !self.cancelled.intersects(operation);
+        if must_cancel {
+            self.cancelled = self.cancelled.or(operation);
+        }
+        must_cancel
+    }
+
+    /// Returns true if any of the operations is in flight.
+    pub(super) fn is_pending(&self, operations: Operations) -> bool {
+        self.pending.intersects(operations)
+    }
+
+    /// Returns true if a CLOSE can be submitted.
+    pub(super) fn can_close(&self) -> bool {
+        self.pending == Operations::NONE && !self.is_closed
+    }
+
+    /// Returns true if nothing refers to the slot any more.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_closed && self.notifications == 0
+    }
+
+    /// Returns the number of operations in flight, in the way in which the ring counts them.
+    pub(super) fn outstanding(&self) -> usize {
+        self.pending.0.count_ones() as usize + self.notifications as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::io_uring::descriptor::Descriptor;
+
+    const ALL: [Operations; 5] = [
+        Operations::RECV,
+        Operations::SEND,
+        Operations::SHUTDOWN,
+        Operations::HALF_CLOSE,
+        Operations::CLOSE,
+    ];
+
+    #[test]
+    fn pairs_in_flight_are_those_of_the_table() {
+        let legal = [
+            (Operations::RECV, Operations::SEND),
+            (Operations::RECV, Operations::SHUTDOWN),
+            (Operations::RECV, Operations::HALF_CLOSE),
+            (Operations::SEND, Operations::HALF_CLOSE),
+        ];
+        for first in ALL {
+            for second in ALL {
+                let submitted = catch_unwind(|| {
+                    let mut in_flight = InFlight::new(Descriptor::NONE);
+                    in_flight.submitted(first);
+                    in_flight.submitted(second);
+                });
+                let is_legal = legal.contains(&(first, second)) || legal.contains(&(second, first));
+                assert_eq!(submitted.is_ok(), is_legal, "{first:?} and {second:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn slot_is_free_after_the_close_and_the_last_notification() {
+        const F_MORE: u32 = 1 << 1;
+        const F_NOTIF: u32 = 1 << 3;
+        let mut in_flight = InFlight::new(Descriptor::NONE);
+        in_flight.submitted(Operations::SEND);
+        let result = Completion::new(1, F_MORE);
+        assert_eq!(in_flight.completed(Operation::Send, result), Completed::Send);
+        assert!(in_flight.can_close());
+        in_flight.submitted(Operations::CLOSE);
+        assert_eq!(in_flight.outstanding(), 2);
+        let closed = in_flight.completed(Operation::Close, Completion::new(0, 0));
+        assert_eq!((closed, in_flight.is_free()), (Completed::Close, false));
+        assert!(!in_flight.can_close(), "a descriptor is closed once");
+        let notified = in_flight.completed(Operation::Send, Completion::new(0, F_NOTIF));
+        assert_eq!((notified, in_flight.is_free()), (Completed::Notification, true));
     }
 }

@@ -5,11 +5,13 @@ use std::io;
 use std::mem;
 
 use super::Tuned;
-use super::in_flight::{Operations, ReceiveBuffer};
+use super::experimental::receive_bundle;
+use super::in_flight::Operations;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
+use crate::io_uring::techniques::experimental::bundles;
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
-use crate::io_uring::techniques::{Techniques, bundles, multishot_receive};
+use crate::io_uring::techniques::{Techniques, multishot_receive};
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
@@ -64,20 +66,18 @@ impl ReceiveBuffers {
 }
 
 impl<P: Protocol> Tuned<P> {
-    /// Submits a RECV. It is multishot only with keep-alive, where several receives are likely, and
-    /// only while the peer keeps to its read budget.
+    /// Submits a RECV. It is multishot only if several receives are likely, and only while the peer
+    /// keeps to its read budget.
     pub(super) fn submit_recv(&mut self, id: ConnectionId) {
         let token = Token::new(Operation::Recv, id);
-        let has_many_receives = !P::IS_ONE_EXCHANGE;
         let in_flight = &mut self.in_flight[id.slot as usize];
-        in_flight.submitted(Operations::RECV, 1);
+        in_flight.submitted(Operations::RECV);
         let descriptor = in_flight.descriptor;
         let is_multishot = self.techniques.multishot_receive
-            && has_many_receives
+            && !P::IS_ONE_EXCHANGE
             && !in_flight.is_over_read_budget;
         let sqe = match &mut self.buffers.kind {
             BufferKind::Own(slab) => {
-                in_flight.receive_buffer = ReceiveBuffer::Own;
                 let loan = slab.lend(id.slot);
                 return self.ring.recv_on(descriptor, loan, token);
             }
@@ -85,12 +85,11 @@ impl<P: Protocol> Tuned<P> {
             _ if is_multishot => multishot_receive::sqe(descriptor),
             _ => multishot_receive::single_sqe(descriptor, self.buffers.buffer_bytes),
         };
-        in_flight.receive_buffer = ReceiveBuffer::Provided;
         // SAFETY: the SQE has no pointers: the kernel picks a provided buffer.
         unsafe { self.ring.push(sqe, token) };
     }
 
-    /// Passes received bytes to the server and returns their buffers to the kernel.
+    /// Passes received bytes to the worker and returns their buffers to the kernel.
     pub(super) fn on_bytes(
         &mut self,
         id: ConnectionId,
@@ -104,7 +103,7 @@ impl<P: Protocol> Tuned<P> {
         match &mut self.buffers.kind {
             BufferKind::Own(slab) => {
                 // SAFETY: this is the one completion of the RECV for which the buffer was lent:
-                // `on_completion` found that RECV in flight.
+                // the dispatch found that RECV in flight.
                 let bytes = unsafe { slab.take_back(id.slot, count) };
                 self.worker.on_received(id, bytes)
             }
@@ -113,18 +112,12 @@ impl<P: Protocol> Tuned<P> {
                     assert_eq!(count, 0, "a RECV returned bytes without a buffer ID");
                     return self.worker.on_received(id, &[]);
                 };
-                if count <= self.buffers.buffer_bytes {
-                    // SAFETY: this is the completion that names the buffer.
-                    let next = self.worker.on_received(id, unsafe { buffers.take(first, count) });
-                    buffers.provide(first);
-                    return next;
+                if count > self.buffers.buffer_bytes {
+                    return receive_bundle(&mut self.worker, buffers, id, (first, count));
                 }
-                let mut next = Next::Recv;
-                for (buffer, bytes) in bundles::pieces(buffers, first, count).collect::<Vec<_>>() {
-                    // SAFETY: the bundle of this completion continues in this buffer.
-                    next = self.worker.on_received(id, unsafe { buffers.take(buffer, bytes) });
-                    buffers.provide(buffer);
-                }
+                // SAFETY: this is the completion that names the buffer.
+                let next = self.worker.on_received(id, unsafe { buffers.take(first, count) });
+                buffers.provide(first);
                 next
             }
             BufferKind::Released => unreachable!("a completion after the buffers were released"),
@@ -142,13 +135,10 @@ impl<P: Protocol> Tuned<P> {
             in_flight.iteration_bytes = 0;
         }
         in_flight.iteration_bytes += count;
-        let is_cancelled = in_flight.cancelled.intersects(Operations::RECV);
-        let is_over_limit =
-            in_flight.iteration_bytes > budget || self.worker.is_over_output_limit(id);
-        if is_over_limit && !is_cancelled {
-            let in_flight = self.in_flight(id);
+        let is_over = in_flight.iteration_bytes > budget || self.worker.is_over_output_limit(id);
+        let in_flight = self.in_flight(id);
+        if is_over && in_flight.cancel(Operations::RECV) {
             in_flight.is_over_read_budget = true;
-            in_flight.cancelled |= Operations::RECV;
             self.ring.cancel(Token::new(Operation::Recv, id));
         }
     }
@@ -171,9 +161,9 @@ impl<P: Protocol> Tuned<P> {
 
     /// Returns true if the RECV found the provided buffer ring empty. The network stack returns
     /// ENOBUFS too, but a RECV into an own buffer then fails like with any other error.
-    pub(super) fn is_out_of_buffers(&mut self, id: ConnectionId, error: &io::Error) -> bool {
-        let is_provided = self.in_flight(id).receive_buffer == ReceiveBuffer::Provided;
-        is_provided && error.raw_os_error() == Some(libc::ENOBUFS)
+    pub(super) fn is_out_of_buffers(&self, error: &io::Error) -> bool {
+        matches!(self.buffers.kind, BufferKind::Provided(_))
+            && error.raw_os_error() == Some(libc::ENOBUFS)
     }
 
     /// Defers the RECV to the end of the loop iteration. By then all buffers that the server took

@@ -1,5 +1,7 @@
 //! Determines if the technique of each step is in use, from the reports of the servers.
 
+use ringpoll_backends::Technique;
+
 use super::{Ladder, StepChange};
 use crate::report::result::Arm;
 
@@ -12,10 +14,6 @@ pub struct TechniqueUse {
     pub note: Option<String>,
 }
 
-/// Implied by `defer_taskrun`, which replaces it in the report of a server.
-const COOP_TASKRUN: &str = "coop_taskrun";
-const DEFER_TASKRUN: &str = "defer_taskrun";
-
 /// Returns the use of the technique of each step. `arms` contain the reports of their servers.
 pub fn of_steps(ladder: Ladder, arms: &[Arm]) -> Vec<TechniqueUse> {
     let one = |(step, arm): (usize, &Arm)| TechniqueUse {
@@ -26,8 +24,8 @@ pub fn of_steps(ladder: Ladder, arms: &[Arm]) -> Vec<TechniqueUse> {
 }
 
 fn why_unused(ladder: Ladder, step: usize, arms: &[Arm]) -> Option<String> {
-    let StepChange::Key(key, value) = ladder.steps()[step].change else { return None };
-    let reason = match (key, value) {
+    let StepChange::Key(key, value) = &ladder.steps()[step].change else { return None };
+    let reason = match (*key, value.as_str()) {
         ("io_uring.shutdown", "call") if uses_shutdown_call(&arms[step - 1]) => {
             "this kernel has no IORING_OP_SHUTDOWN, so the previous step calls shutdown(2) too"
         }
@@ -49,7 +47,9 @@ fn why_unused(ladder: Ladder, step: usize, arms: &[Arm]) -> Option<String> {
 /// Notes the features of the previous step that this step does not have.
 fn lost_features_note(previous: &Arm, arm: &Arm) -> Option<String> {
     let has = |arm: &Arm, name: &str| arm.kernel_features.iter().any(|it| it == name);
-    let replaced = |name: &str| name == COOP_TASKRUN && has(arm, DEFER_TASKRUN);
+    let replaced = |name: &str| {
+        Technique::find(name).is_some_and(|it| it.yields_to.iter().any(|other| has(arm, other)))
+    };
     let lost: Vec<&str> = previous
         .kernel_features
         .iter()

@@ -25,7 +25,7 @@ fn arms(ladder: Ladder) -> Vec<Arm> {
     let mut features = Vec::new();
     for (arm, step) in arms.iter_mut().zip(ladder.steps()) {
         arm.engine = Some("as configured".to_owned());
-        if let StepChange::Key(key, _) = step.change {
+        if let StepChange::Key(key, _) = &step.change {
             features.extend(key.strip_prefix("io_uring.").filter(|it| *it != "shutdown"));
         }
         if features.contains(&"defer_taskrun") {
@@ -52,12 +52,12 @@ fn each_step_changes_one_setting_of_the_previous_step() {
             let differences = arm::differences(pair);
             let [difference] = &differences[..] else { panic!("{}: {differences:?}", step.label) };
             let value = difference.values[1].as_deref().unwrap();
-            match step.change {
+            match &step.change {
                 StepChange::Engine(name) => {
-                    assert_eq!((difference.key.as_str(), value), ("backend", name));
+                    assert_eq!((difference.key.as_str(), value), ("backend", *name));
                 }
                 StepChange::Key(key, set) => {
-                    assert_eq!((difference.key.as_str(), value), (key, set));
+                    assert_eq!((difference.key.as_str(), value), (*key, set.as_str()));
                 }
             }
         }
@@ -310,4 +310,16 @@ fn all_claims_share_the_error_budget() {
     let claims = analysis.claims();
     assert_eq!(claims.len(), 9);
     assert!(claims.contains(&Contrast::new(3, 1)) && !claims.contains(&Contrast::WithBaseline(2)));
+}
+
+#[test]
+fn first_step_has_no_technique() {
+    for ladder in LADDERS {
+        let first = &arms(ladder)[0];
+        for technique in Techniques::ALL {
+            let setting = first.settings.iter().find(|it| it.key == technique.qualified_key);
+            let setting = setting.map(|it| format!("{}={}", it.key, it.value));
+            assert_eq!(setting, Some(technique.setting(0)));
+        }
+    }
 }

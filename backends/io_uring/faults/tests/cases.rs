@@ -109,12 +109,11 @@ fn on_both_engines(case: Case) -> [Case; 2] {
     [case, tuned]
 }
 
-/// Runs the case on `io_uring:tuned` with SEND, SHUTDOWN and CLOSE in a chain.
-pub(super) fn with_linked_close(case: Case) -> Case {
-    let mut chained = on_both_engines(case)[1].clone();
-    chained.options.techniques.linked_close = true;
-    chained.options.techniques.cqe_skip_success = true;
-    chained
+/// Runs the case on `io_uring:tuned` with a multishot ACCEPT.
+pub(super) fn with_multishot_accept(case: Case) -> Case {
+    let [_, mut multishot] = on_both_engines(case);
+    multishot.options.techniques.multishot_accept = true;
+    multishot
 }
 
 /// Runs the case on `io_uring:tuned` with provided buffers; with keep-alive, also with multishot

@@ -1,22 +1,12 @@
-//! `direct_descriptors`: connections are slots of the ring's own file table, not descriptors of the
-//! process (IORING_FILE_INDEX_ALLOC, see io_uring_prep_accept_direct(3)).
-//!
-//! Replaces the descriptors of connections: an SQE with IOSQE_FIXED_FILE names the slot.
-//!
-//! Kernel: Linux 5.19.
-//!
-//! Helps in processes with many threads, where the kernel must lock and reference-count the shared
-//! descriptor table. Hurts where a system call is needed: shutdown(2) takes no slot, so
-//! IORING_OP_SHUTDOWN is used, which needs an io-wq worker thread. An ACCEPT with a full table
-//! accepts a connection and drops it; so it is submitted only while a slot is free, and multishot
-//! only while more slots are free than the completion queue has entries. Off by default.
+//! Descriptors of connections as SQEs name them: regular or direct
+//! (`techniques/experimental/direct_descriptors.rs`).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use ::io_uring::{opcode, squeue, types};
 
-use crate::io_uring::ring::{Completion, Ring};
+use crate::io_uring::completion::Completion;
 
 /// The result of an ACCEPT.
 #[derive(Debug)]
@@ -87,26 +77,4 @@ impl Descriptor {
     pub(crate) fn fd(self) -> Option<RawFd> {
         (!self.is_fixed).then_some(self.number)
     }
-}
-
-/// Registers a direct descriptor table and returns its size: `wanted`, or less if RLIMIT_NOFILE is
-/// lower, above which the kernel returns EMFILE.
-pub(crate) fn register_table(ring: &mut Ring, wanted: usize) -> io::Result<usize> {
-    let slots = wanted.min(max_descriptors());
-    ring.register(|submitter| submitter.register_files_sparse(slots as u32))?;
-    Ok(slots)
-}
-
-fn max_descriptors() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a struct that lives through the call.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
-    if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX).min(1 << 20) } else { 1024 }
-}
-
-/// Returns the SQE of a single ACCEPT into any free slot.
-pub(crate) fn accept_sqe(listener: RawFd) -> squeue::Entry {
-    let no_address = std::ptr::null_mut();
-    let accept = opcode::Accept::new(types::Fd(listener), no_address, std::ptr::null_mut());
-    accept.file_index(Some(types::DestinationSlot::auto_target())).build()
 }

@@ -41,7 +41,7 @@ struct GeteventsArg {
 
 /// The index of a ring, valid on the thread that registered it. The registration keeps the ring
 /// open until that thread ends, so this must be dropped before the ring.
-pub(super) struct RegisteredRing {
+pub(crate) struct RegisteredRing {
     index: u32,
     ring: RawFd,
 }
@@ -49,7 +49,7 @@ pub(super) struct RegisteredRing {
 impl RegisteredRing {
     /// # Errors
     /// EINVAL if the kernel does not support it.
-    pub(super) fn new(ring: &IoUring) -> io::Result<Self> {
+    pub(crate) fn new(ring: &IoUring) -> io::Result<Self> {
         let mut update =
             RsrcUpdate { offset: u32::MAX, reserved: 0, data: ring.as_raw_fd() as u64 };
         // SAFETY: the update lives through the call, which writes the index to it.
@@ -74,7 +74,7 @@ impl RegisteredRing {
         any(test, feature = "simulation"),
         allow(dead_code, reason = "tests enter through their own queues")
     )]
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &self,
         ring: &mut IoUring,
         want: usize,

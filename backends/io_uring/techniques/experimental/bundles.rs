@@ -12,8 +12,8 @@
 
 use ::io_uring::{opcode, squeue};
 
-use super::direct_descriptors::Descriptor;
-use super::provided_buffers::{GROUP, ProvidedBuffers};
+use crate::io_uring::descriptor::Descriptor;
+use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
 
 pub(crate) fn sqe(descriptor: Descriptor) -> squeue::Entry {
     descriptor.set_fixed_flag(opcode::RecvMultiBundle::new(descriptor.number(), GROUP).build())

@@ -14,17 +14,17 @@ use ::io_uring::types::{SubmitArgs, Timespec};
 use crate::worker::TICK;
 
 /// Completions that end the wait early.
-pub(super) const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 
 /// The kernel needs a timeout too: without one the wait fails with ETIME whenever the minimum
 /// passes without a completion (`io_cqring_min_timer_wakeup`). The tick always ends it earlier.
 static MAX_WAIT: Timespec = Timespec::new().sec(2 * TICK.as_secs());
 
-pub(super) fn submit_args(min_wait_us: u32) -> SubmitArgs<'static, 'static> {
+pub(crate) fn submit_args(min_wait_us: u32) -> SubmitArgs<'static, 'static> {
     SubmitArgs::new().min_wait_usec(min_wait_us).timespec(&MAX_WAIT)
 }
 
 /// Returns the address of the timeout, for `struct io_uring_getevents_arg`.
-pub(super) fn max_wait_address() -> u64 {
+pub(crate) fn max_wait_address() -> u64 {
     (&raw const MAX_WAIT) as u64
 }

@@ -10,9 +10,9 @@
 
 use ::io_uring::Builder;
 
-use super::Techniques;
+use crate::io_uring::techniques::Techniques;
 
-pub(super) fn apply(techniques: &Techniques, builder: &mut Builder) {
+pub(crate) fn apply(techniques: &Techniques, builder: &mut Builder) {
     if techniques.no_sqarray {
         builder.setup_no_sqarray();
     }
