@@ -263,8 +263,8 @@ impl Output {
         mem::take(&mut self.tally)
     }
 
-    /// Returns the memory of the bytes to send next and their number, if they are shared: to keep it
-    /// alive longer than the queue does.
+    /// Returns the memory of the bytes to send next and their number, if they are shared: to keep
+    /// it alive longer than the queue does.
     pub(crate) fn first_shared(&self) -> Option<(Arc<[u8]>, usize)> {
         let first = self.first.as_ref()?;
         match &first.bytes {
@@ -296,5 +296,65 @@ impl fmt::Write for Output {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push_copy(text.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends everything by sends of at most `most` bytes; returns it and the messages counted.
+    fn send_all(output: &mut Output, most: usize) -> (Vec<u8>, u32) {
+        let (mut all, mut messages) = (Vec::new(), 0);
+        while !output.is_empty() {
+            let (bytes, _) = output.submit();
+            let taken = bytes[..bytes.len().min(most)].to_vec();
+            messages += output.on_sent(taken.len()).messages;
+            all.extend(taken);
+        }
+        assert_eq!(output.len(), 0);
+        (all, messages)
+    }
+
+    #[test]
+    fn bytes_are_sent_in_order_however_they_are_appended() {
+        let shared: Arc<[u8]> = (*b"abcdef").into();
+        for most in [1, 2, 3, 100] {
+            let mut output = Output::default();
+            output.push_copy(b"12");
+            output.push_copy(b"");
+            output.push_shared(&shared, 1..4);
+            output.end_message();
+            output.push_static(b"XY");
+            output.push_copy(b"3");
+            output.push_copy(b"4");
+            output.end_message();
+            assert_eq!(output.to_vec(), b"12bcdXY34");
+            assert_eq!(send_all(&mut output, most), (b"12bcdXY34".to_vec(), 2), "{most}");
+        }
+    }
+
+    /// The kernel may read submitted bytes, so a copy appended meanwhile must not move them.
+    #[test]
+    fn submitted_bytes_do_not_move() {
+        let mut output = Output::default();
+        output.push_copy(b"1");
+        let before = output.submit().0.as_ptr();
+        for _ in 0..1000 {
+            output.push_copy(&[b'2'; 100]);
+        }
+        assert_eq!(output.first.as_ref().unwrap().pending().as_ptr(), before);
+        assert_eq!(output.on_sent(1), Sent { messages: 0, is_short: false });
+        assert_eq!(send_all(&mut output, usize::MAX).0.len(), 100_000);
+    }
+
+    #[test]
+    fn memory_of_a_sent_copy_is_used_again() {
+        let mut output = Output::default();
+        output.push_copy(&[0; 1000]);
+        let memory = output.submit().0.as_ptr();
+        output.on_sent(1000);
+        output.push_copy(&[1; 500]);
+        assert_eq!(output.submit().0.as_ptr(), memory);
     }
 }

@@ -132,8 +132,8 @@ impl<P: Protocol> Tuned<P> {
         &mut self.in_flight[id.slot as usize]
     }
 
-    /// Returns true if the next send is zero-copy: its output is then held as long as the kernel may
-    /// read it.
+    /// Returns true if the next send is zero-copy: its output is then held as long as the kernel
+    /// may read it.
     fn holds_zero_copy_output(&mut self, id: ConnectionId) -> bool {
         self.zero_copy_output.is_on()
             && self.zero_copy_output.hold(id.slot, self.worker.shared_output(id))

@@ -24,6 +24,7 @@ mod load;
 mod overload;
 mod servers;
 mod stopping;
+mod streams;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -61,6 +62,7 @@ fn main() {
         fairness::TESTS,
         overload::TESTS,
         stopping::TESTS,
+        streams::TESTS,
     ];
     let trials = tests.into_iter().flatten().map(|test| {
         let module = test.module.trim_start_matches("robustness::");
