@@ -20,18 +20,23 @@ impl RequestHead {
     /// Scans the next piece. Returns the number of its bytes up to and including the end of the
     /// head; `None` if it has no end.
     pub(super) fn scan(&mut self, piece: &[u8]) -> Option<usize> {
-        for (index, byte) in piece.iter().enumerate() {
+        let mut next = 0;
+        loop {
+            if self.seen == Seen::Nothing {
+                next += piece[next..].iter().position(|&byte| byte == b'\n')? + 1;
+                self.seen = Seen::LineFeed;
+            }
+            let byte = *piece.get(next)?;
+            next += 1;
             self.seen = match (byte, self.seen) {
-                (b'\n', Seen::Nothing) => Seen::LineFeed,
-                (b'\n', Seen::LineFeed | Seen::LineFeedCarriageReturn) => {
+                (b'\n', _) => {
                     self.seen = Seen::Nothing;
-                    return Some(index + 1);
+                    return Some(next);
                 }
                 (b'\r', Seen::LineFeed) => Seen::LineFeedCarriageReturn,
                 _ => Seen::Nothing,
             };
         }
-        None
     }
 }
 
