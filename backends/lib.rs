@@ -68,7 +68,7 @@
 //! 6. `epoll/tuned.rs`, `io_uring/tuned.rs`, `io_uring/tuned/`: the ten functions with fewer system
 //!    calls. `io_uring/techniques/`: one file for each io_uring feature they use;
 //!    `io_uring/techniques/experimental/`: those that do not pay.
-//! 7. `io_uring/ring.rs`: the ring; `io_uring/completion.rs`: CQE results;
+//! 7. `io_uring/ring.rs`: the ring; `completion.rs`: CQE results;
 //!    `io_uring/descriptor.rs`: descriptors in SQEs; `io_uring/recv_slab.rs`,
 //!    `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns while a RECV is in
 //!    flight; `io_uring/restriction.rs`: restricts the ring's operations;
@@ -76,7 +76,7 @@
 //! 8. `backend.rs`: the engines by name, [`open`]; `clock.rs`, `counters.rs`, `deadlines.rs`,
 //!    `error.rs`, `kernel.rs`: reasons why io_uring is refused; `pending_output.rs`,
 //!    `request_copies.rs`, `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
-//! 9. `io_uring/capabilities.rs`, `io_uring/capabilities/`: the probes of [`capabilities`].
+//! 9. `capabilities.rs`, `capabilities/`: the probes of [`capabilities`], which use no engine.
 //! 10. Tests: `simulation.rs`, `simulation/`: a simulated kernel; `io_uring/faults.rs`,
 //!     `io_uring/faults/`: faults injected into a real ring; `test_process.rs`: a process for one
 //!     test.
@@ -85,7 +85,9 @@
 compile_error!("ringpoll-backends supports Linux only: epoll and io_uring are Linux interfaces");
 
 mod backend;
+pub mod capabilities;
 mod clock;
+mod completion;
 mod counters;
 mod deadlines;
 mod epoll;
@@ -115,7 +117,7 @@ pub use backend::{
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
 pub use error::{BackendError, ErrorKind};
-pub use io_uring::{Technique, TechniqueValues, Techniques, capabilities};
+pub use io_uring::{Technique, TechniqueValues, Techniques};
 pub use output::Output;
 pub use protocol::{Awaits, Next, Protocol};
 pub use slab::ConnectionId;

@@ -7,9 +7,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::compare::{self, CompareArguments};
+use crate::compare::CompareArguments;
 use crate::config::{self, BackendChoice, FlagSetting, Preset, ProtocolChoice, Sources};
-use crate::console::{eprint_line, print_text};
+use crate::console::{check_printed, eprint_line, print_text};
 use crate::doctor::{self, DoctorArguments};
 use crate::failure::Failure;
 use crate::load::{self, LoadArguments};
@@ -17,6 +17,7 @@ use crate::manual;
 use crate::report::{self, ReportArguments};
 use crate::serve::{self, StatisticsFormat};
 
+mod compare;
 mod config_text;
 
 const EXIT_CODES: &str = "\
@@ -26,10 +27,14 @@ Exit codes:
   2  the command line or the configuration is invalid
   3  the kernel refuses the chosen backend";
 
+const COMPARE_EXIT_CODES: &str = "
+  4  compare --fail-if: a condition holds
+  5  compare --fail-if: a condition is inconclusive, not compared or invalid";
+
 /// One small server on epoll and io_uring, and the benchmark that compares them.
 #[derive(Debug, Parser)]
 #[command(name = "ringpoll", version, disable_help_subcommand = true)]
-#[command(after_help = format!("{}\n{EXIT_CODES}", manual::list()))]
+#[command(after_help = format!("{}\n{EXIT_CODES}{COMPARE_EXIT_CODES}", manual::list()))]
 pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -153,7 +158,11 @@ impl ServeArguments {
 
 /// Runs the command; reports an error on standard error.
 pub fn main() -> ExitCode {
-    match run(CommandLine::parse().command) {
+    let result = match CommandLine::try_parse() {
+        Ok(line) => run(line.command),
+        Err(message) => print_message(&message).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
         Ok(code) => code,
         Err(failure) => {
             eprint_line(&failure);
@@ -172,17 +181,17 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Report(arguments) => report::run(&arguments)?,
         Command::Doctor(arguments) => return doctor::doctor(&arguments).map(ExitCode::from),
         Command::Config(ConfigCommand::Show(arguments)) => {
-            print_text(config_text::shown(&config::load(&arguments.sources()?)?));
+            print_text(config_text::shown(&config::load(&arguments.sources()?)?))?;
         }
         Command::Config(ConfigCommand::Check { file }) => {
             config::check_file(&file)?;
-            print_text(format!("{}: valid\n", file.display()));
+            print_text(format!("{}: valid\n", file.display()))?;
         }
         Command::Completions { shell } => {
             // The generator panics if it cannot write.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "ringpoll", &mut script);
-            print_text(script);
+            print_text(script)?;
         }
         Command::Help { words } => help(&words)?,
         Command::Man { dir } => manual::write_man_pages(CommandLine::command(), &dir)
@@ -200,8 +209,7 @@ fn help(words: &[String]) -> Result<(), Failure> {
             let problem = format!("ringpoll help: {word} is a topic; {extra} cannot follow it.");
             return Err(Failure::Usage(problem));
         }
-        print_text(topic.text);
-        return Ok(());
+        return print_text(topic.plain_text());
     }
     let command = CommandLine::command();
     if let Some(word) = words.first()
@@ -214,9 +222,16 @@ fn help(words: &[String]) -> Result<(), Failure> {
     let words = words.iter().map(String::as_str);
     match CommandLine::try_parse_from(["ringpoll"].into_iter().chain(words).chain(["--help"])) {
         Ok(_) => Ok(()),
-        // The help, or a usage error for an unknown subcommand.
-        Err(message) => message.exit(),
+        Err(message) => print_message(&message),
     }
+}
+
+/// Prints help or the version. Exits with a usage error.
+fn print_message(message: &clap::Error) -> Result<(), Failure> {
+    if message.use_stderr() {
+        message.exit();
+    }
+    check_printed(message.print())
 }
 
 #[cfg(test)]

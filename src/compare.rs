@@ -1,4 +1,4 @@
-//! `ringpoll compare`: a randomised block experiment that compares servers on this machine.
+//! A randomised block experiment that compares servers on this machine.
 //!
 //! The modules in reading order:
 //!
@@ -9,7 +9,7 @@
 //! 5. [`gates`]: conditions that invalidate a verdict, each with a flag to try.
 //! 6. [`explanation`]: the sentence of a verdict. [`sweep`]: the crossover map. [`ladder`]: an
 //!    incremental ablation. [`condition`]: `--fail-if`.
-//! 7. [`comparison`]: the whole command.
+//! 7. [`comparison`]: the whole experiment, without output.
 
 pub mod arguments;
 pub mod arm;
@@ -29,7 +29,6 @@ pub mod load_shape;
 pub mod machine;
 pub mod metrics;
 pub mod namespace;
-pub mod output;
 pub mod process_usage;
 pub mod progress;
 pub mod round;
@@ -41,24 +40,7 @@ pub mod summary;
 pub mod sweep;
 #[cfg(test)]
 mod synthetic;
-pub mod terminal;
 pub mod topology;
 pub mod verdict;
 
 pub use arguments::CompareArguments;
-
-use crate::failure::Failure;
-use output::Outputs;
-use server_process::RingpollExecutable;
-
-/// Runs the comparison, writes its result and returns the exit code: 0, or with `--fail-if` 4 if a
-/// condition holds and 5 if one is inconclusive.
-///
-/// # Errors
-/// Returns a failure if an output cannot be opened or written, or if there is no result.
-pub fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
-    let outputs = Outputs::open(arguments)?;
-    let result = comparison::run(arguments, &RingpollExecutable::running())?;
-    outputs.write(&result)?;
-    Ok(output::exit_code(&result, arguments))
-}

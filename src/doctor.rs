@@ -2,12 +2,14 @@
 //! use of it.
 //!
 //! 1. [`diagnosis`]: the data model, printed by `--json`. [`schema`]: its JSON Schema.
-//! 2. [`examine`]: fills the model. [`obstruction`]: the reason why io_uring is unavailable.
+//! 2. [`examine`]: fills the model. [`obstruction`]: the reason why io_uring is unavailable;
+//!    [`kernel_build`]: the build options of the kernel.
 //! 3. [`kernel_faults`], [`techniques`]: known kernel faults, and the techniques in force.
 //! 4. [`table`]: output for a terminal. [`seccomp`]: the profile that allows io_uring.
 
 pub mod diagnosis;
 pub mod examine;
+pub mod kernel_build;
 pub mod kernel_faults;
 pub mod obstruction;
 pub mod schema;
@@ -17,15 +19,14 @@ pub mod techniques;
 
 use clap::Args;
 
-use crate::console::print_text;
+use crate::console::{print_text, terminal_width};
 use crate::failure::Failure;
-use crate::report::arguments::terminal_width;
 
 /// Exit codes, as `--help` shows them.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  io_uring can be used
-  1  the examination failed
+  1  the examination failed, or its report could not be written
   3  io_uring cannot be used; the report shows the cause and a remedy";
 
 /// Output format.
@@ -46,23 +47,21 @@ pub struct DoctorArguments {
 /// used.
 ///
 /// # Errors
-/// If the diagnosis cannot be serialized as JSON.
+/// If the report cannot be written.
 pub fn doctor(arguments: &DoctorArguments) -> Result<u8, Failure> {
     if arguments.schema {
-        print_text(format!("{:#}\n", schema::schema()));
-        return Ok(0);
+        return print_text(format!("{:#}\n", schema::schema())).map(|()| 0);
     }
     if arguments.seccomp_profile {
-        print_text(format!("{:#}\n", seccomp::profile()));
-        return Ok(0);
+        return print_text(format!("{:#}\n", seccomp::profile())).map(|()| 0);
     }
     let diagnosis = examine::examine();
     if arguments.json {
         let json = serde_json::to_string_pretty(&diagnosis)
             .map_err(|error| Failure::Run(format!("ringpoll: {error}")))?;
-        print_text(json + "\n");
+        print_text(json + "\n")?;
     } else {
-        print_text(table::render(&diagnosis, terminal_width()));
+        print_text(table::render(&diagnosis, terminal_width()))?;
     }
     Ok(if diagnosis.io_uring_usable { 0 } else { 3 })
 }

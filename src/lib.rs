@@ -26,4 +26,8 @@ pub mod print;
 #[doc(hidden)]
 pub mod report;
 #[doc(hidden)]
+pub mod result;
+#[doc(hidden)]
 pub mod serve;
+#[doc(hidden)]
+pub mod stop_signals;

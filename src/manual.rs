@@ -6,6 +6,8 @@ mod roff_page;
 
 pub use man_pages::write_man_pages;
 
+use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
+
 use crate::config::nearest;
 
 /// A page of the manual.
@@ -17,6 +19,40 @@ pub struct Topic {
     pub about: &'static str,
     /// The page in Markdown: a heading of level 1, then sections of level 2.
     pub text: &'static str,
+}
+
+impl Topic {
+    /// Returns the page for a terminal: a link to another page or section is only its text, and
+    /// one to a site is followed by its address.
+    pub fn plain_text(&self) -> String {
+        let mut plain = String::new();
+        let (mut copied, mut padding) = (0, 0);
+        for (event, range) in Parser::new_ext(self.text, Options::ENABLE_TABLES).into_offset_iter()
+        {
+            match event {
+                Event::Start(Tag::TableCell) => padding = 0,
+                Event::Start(Tag::Link { link_type: LinkType::Inline, dest_url, .. }) => {
+                    let link = &self.text[range.clone()];
+                    let end = link.rfind("](").expect("an inline link has a target");
+                    let site =
+                        if dest_url.contains("://") { format!(" <{dest_url}>") } else { "".into() };
+                    plain += &self.text[copied..range.start];
+                    plain += &link[1..end];
+                    plain += &site;
+                    copied = range.end;
+                    padding += link.len() - (end - 1) - site.len();
+                }
+                // The columns of a table stay aligned.
+                Event::End(TagEnd::TableCell) => {
+                    plain += &self.text[copied..range.end];
+                    plain += &" ".repeat(padding);
+                    copied = range.end;
+                }
+                _ => {}
+            }
+        }
+        plain + &self.text[copied..]
+    }
 }
 
 macro_rules! topics {
@@ -60,7 +96,7 @@ pub fn unknown_topic(name: &str, commands: &[String]) -> String {
     let known = topics.iter().copied().chain(commands.iter().map(String::as_str));
     let hint = nearest(name, known).map(|name| format!("Did you mean {name}? "));
     format!(
-        "ringpoll help: no topic or command {name}. {}Topics: {}. Commands: {}.",
+        "ringpoll help: no topic or command `{name}`. {}Topics: {}. Commands: {}.",
         hint.unwrap_or_default(),
         topics.join(", "),
         commands.join(", "),

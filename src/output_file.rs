@@ -8,10 +8,15 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, fstat, stat};
+
 use crate::failure::Failure;
 
 /// The number of file names tried in the temporary directory.
 const MAX_RESCUE_NAMES: u32 = 100;
+
+/// The end of a name that is kept there. File systems limit names to 255 bytes, some to less.
+const MAX_KEPT_NAME_BYTES: usize = 100;
 
 /// An output that is open for writing.
 #[derive(Debug)]
@@ -20,37 +25,29 @@ pub struct OutputFile {
     path: PathBuf,
     /// `None` is standard output.
     file: Option<File>,
-    /// Set for a file that did not exist before: it is removed if nothing is written to it.
-    is_new: bool,
+    /// A file that did not exist before: it is removed if nothing is written to it.
+    created: Option<PathBuf>,
 }
 
 impl OutputFile {
-    /// Opens `path`, or standard output for `-`. An existing file keeps its content until
-    /// [`Self::write_or_rescue`]. `flag` names the option in messages, such as `--json`.
+    /// Opens `path`, or standard output for `-` and for a path such as /dev/stdout. An existing
+    /// file keeps its content until [`Self::write_or_rescue`]. `flag` names the option in
+    /// messages, such as `--json`.
     ///
     /// # Errors
     /// Returns a usage failure if the file cannot be opened for writing.
     pub fn open(flag: &'static str, path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
-            return Ok(Self { flag, path: path.to_owned(), file: None, is_new: false });
+        if path == Path::new("-") || is_standard_output(path) {
+            return Ok(Self { flag, path: path.to_owned(), file: None, created: None });
         }
-        let (opened, is_new) = match File::create_new(path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // `create` matters for a symbolic link to a file that does not exist yet.
-                let options =
-                    OpenOptions::new().write(true).create(true).truncate(false).open(path);
-                (options, false)
-            }
-            created => (created, true),
-        };
-        let file = opened.map_err(|error| {
+        let (file, created) = open_or_create(path).map_err(|error| {
             Failure::Usage(format!(
                 "ringpoll: {flag} {}: cannot open for writing: {error}. Choose a file in an \
                  existing, writable directory.",
                 path.display()
             ))
         })?;
-        Ok(Self { flag, path: path.to_owned(), file: Some(file), is_new })
+        Ok(Self { flag, path: path.to_owned(), file: Some(file), created })
     }
 
     /// Refuses two outputs that are the same regular file: one would replace the other.
@@ -110,7 +107,7 @@ impl OutputFile {
     pub fn write_or_rescue(mut self, text: &str) -> Result<(), Failure> {
         match self.write(text.as_bytes()) {
             Ok(()) => {
-                self.is_new = false;
+                self.created = None;
                 Ok(())
             }
             Err(error) if self.is_standard_output() && error.kind() == ErrorKind::BrokenPipe => {
@@ -146,18 +143,48 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        if self.is_new {
-            let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.created {
+            let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Returns true if `path` is the file, pipe or socket that is standard output. A file that is
+/// opened again is written from its start, over what has been written to standard output.
+fn is_standard_output(path: &Path) -> bool {
+    let (Ok(named), Ok(standard)) = (stat(path), fstat(rustix::stdio::stdout())) else {
+        return false;
+    };
+    FileType::from_raw_mode(named.st_mode) != FileType::CharacterDevice
+        && (named.st_dev, named.st_ino) == (standard.st_dev, standard.st_ino)
+}
+
+/// Opens a file for writing. Returns its path too if it did not exist; of a symbolic link, this is
+/// the path of the target.
+fn open_or_create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    match File::create_new(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        created => return created.map(|file| (file, Some(path.to_owned()))),
+    }
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let target = fs::read_link(path)?;
+            open_or_create(&path.parent().unwrap_or(path).join(target))
+        }
+        opened => opened.map(|file| (file, None)),
     }
 }
 
 /// Writes to a new file in the temporary directory and returns its path.
 fn rescue(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let name = path.file_name().filter(|name| *name != "-").unwrap_or("result".as_ref());
+    let name = name.to_string_lossy();
+    // The end has the extension.
+    let start = name.len().saturating_sub(MAX_KEPT_NAME_BYTES);
+    let name = name.char_indices().find(|it| it.0 >= start).map_or("", |it| &name[it.0..]);
     let process = std::process::id();
     for number in 1..=MAX_RESCUE_NAMES {
-        let name = format!("ringpoll-{process}-{number}-{}", name.to_string_lossy());
+        let name = format!("ringpoll-{process}-{number}-{name}");
         let rescued = std::env::temp_dir().join(name);
         // The directory is shared: `create_new` follows no symbolic link of another user.
         match File::create_new(&rescued) {
@@ -171,6 +198,8 @@ fn rescue(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use tempfile::TempDir;
 
@@ -205,6 +234,28 @@ mod tests {
         assert!(!path.exists());
         OutputFile::open("--json", &path).unwrap().write_or_rescue("new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn target_of_a_dangling_link_is_removed_if_nothing_is_written() {
+        let directory = TempDir::new().unwrap();
+        let [link, other, target] = ["link", "other", "target"].map(|it| directory.path().join(it));
+        symlink("other", &link).unwrap();
+        symlink(&target, &other).unwrap();
+        drop(OutputFile::open("--json", &link).unwrap());
+        assert!(!target.exists() && link.is_symlink() && other.is_symlink());
+        OutputFile::open("--json", &link).unwrap().write_or_rescue("new").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+    }
+
+    #[test]
+    fn rescued_file_keeps_the_end_of_a_long_name() {
+        for name in ["a".repeat(250) + ".json", "µ".repeat(120) + ".json"] {
+            let rescued = rescue(Path::new(&name), b"a result").unwrap();
+            assert_eq!(rescued.extension().unwrap(), "json");
+            assert_eq!(fs::read_to_string(&rescued).unwrap(), "a result");
+            fs::remove_file(rescued).unwrap();
+        }
     }
 
     #[test]

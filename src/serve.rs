@@ -10,7 +10,7 @@ mod signals;
 mod worker_plan;
 mod workers;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,15 +77,20 @@ pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failur
         StatisticsFormat::Text => String::new(),
         StatisticsFormat::Json => report.json(),
     };
-    if let Err(error) = output.finish(last.as_bytes(), REPORT_TIMEOUT) {
-        eprint_line(format_args!(
-            "ringpoll: not all output could be written to standard output: {error}"
-        ));
-    }
+    let written = output.finish(last.as_bytes(), REPORT_TIMEOUT);
     if statistics == StatisticsFormat::Text {
         eprint_line(report.text());
     }
-    run.failure.map_or(Ok(()), Err)
+    run.failure.map_or(Ok(()), Err)?;
+    let Err(error) = written else { return Ok(()) };
+    let failure = run_failure("not all output could be written to standard output", &error);
+    // A reader that has left or does not read may lose the report, but a full disk may not.
+    let is_reader = matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::TimedOut);
+    if statistics == StatisticsFormat::Json && !is_reader {
+        return Err(failure);
+    }
+    eprint_line(failure);
+    Ok(())
 }
 
 fn run_failure(what: &str, error: &io::Error) -> Failure {

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use ::io_uring::{opcode, squeue, types};
 
-use crate::io_uring::completion::Completion;
+use crate::completion::Completion;
 
 /// The result of an ACCEPT.
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 //! The io_uring backend: submit an operation, and handle its completion.
 
-pub mod capabilities;
-mod completion;
 mod descriptor;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faults;

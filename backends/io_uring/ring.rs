@@ -18,9 +18,9 @@ use ::io_uring::{IoUring, opcode, squeue, types};
 
 use crate::backend::EngineOptions;
 use crate::clock::coarse_clock_ms;
+pub(crate) use crate::completion::Completion;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
-pub(crate) use crate::io_uring::completion::Completion;
 use crate::io_uring::descriptor::Descriptor;
 use crate::io_uring::recv_slab::Loan;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};

@@ -7,7 +7,7 @@ use toml::Value;
 
 use crate::config::{self, FlagSetting, KEYS, Preset, Sources, nearest};
 use crate::failure::Failure;
-use crate::report::result::{Arm, ArmKind, Difference, Setting};
+use crate::result::{Arm, ArmKind, Difference, Setting};
 
 /// Settings that all ringpoll arms start from.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +131,8 @@ fn parse_engine(spec: &str, common: &CommonSettings) -> Result<PreparedArm, Fail
     let variant: Variant = name.parse().map_err(|_| unknown_arm(name))?;
     let overrides: Vec<(String, String)> =
         parts.map(|part| parse_override(spec, part, common)).collect::<Result<_, _>>()?;
-    let loaded = config::load(&sources(variant, &overrides, common)?)?;
+    let loaded =
+        config::load(&sources(variant, &overrides, common)?).map_err(|error| error.in_arm(spec))?;
 
     let mut label = variant.name().to_owned();
     for (key, value) in &overrides {
@@ -164,7 +165,7 @@ fn unknown_arm(name: &str) -> Failure {
     let known: Vec<&str> = DEFAULT_ARMS.into_iter().chain(engines).collect();
     let hint = nearest(name, known.iter()).map(|it| format!(" Did you mean {it}?"));
     usage(format!(
-        "unknown arm {name}.{} Known arms: {}, and command:PROGRAM … {{port}} for any other server.",
+        "unknown arm `{name}`.{} Known arms: {}, and command:PROGRAM … {{port}} for any other server.",
         hint.unwrap_or_default(),
         known.join(", ")
     ))
@@ -378,7 +379,7 @@ mod tests {
         assert!(usage_error(&["epoll:level"]).contains("at least two arms"));
         assert!(usage_error(&["auto", "epoll:level"]).contains("never falls back"));
         let message = usage_error(&["nosuch"]);
-        let expected = "ringpoll compare: unknown arm nosuch. Known arms: epoll, io_uring, epoll:";
+        let expected = "ringpoll compare: unknown arm `nosuch`. Known arms: epoll, io_uring, ";
         assert!(message.starts_with(expected), "{message}");
         let message = usage_error(&["epoll:level", "io_uring:tunde"]);
         assert!(message.contains("Did you mean io_uring:tuned?"), "{message}");

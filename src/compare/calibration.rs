@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::round::BatchRunner;
 use super::schedule::Batch;
 use crate::failure::Failure;
-use crate::report::result::{LoadLevel, Round};
+use crate::result::{LoadLevel, Round};
 
 /// The fixed rate as a share of the slowest arm's throughput at saturation: low enough that queues
 /// stay short, high enough that the servers are well used.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::load::Latencies;
-use crate::report::result::{ClientUsage, Failures, LoadDescription};
+use crate::result::{ClientUsage, Failures, LoadDescription};
 
 /// The load model of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -23,7 +23,7 @@ use super::verdict::Margins;
 use super::{environment, explanation, namespace};
 use crate::failure::Failure;
 use crate::load::{self, LoadKind};
-use crate::report::result::{
+use crate::result::{
     Arm, ComparisonResult, CpuPlacement, Difference, Environment, Experiment, Isolation, LoadLevel,
     Method, SCHEMA_VERSION, SweepValue,
 };

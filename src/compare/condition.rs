@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use crate::load::LoadKind;
-use crate::report::result::{
+use crate::result::{
     ComparisonResult, Experiment, GateEffect, LoadLevel, Metric, MetricResult, Verdict,
 };
 

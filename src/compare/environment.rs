@@ -4,18 +4,17 @@ mod kernel_parameters;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::thread::sleep;
 use std::time::Duration;
 
-use flate2::read::GzDecoder;
 use rustix::process::{Resource, getrlimit};
 
 use super::machine::CpuTicks;
 use super::namespace::{COPIED_SYSCTLS, sysctl};
 use super::topology::Topology;
 use crate::doctor::examine::examine;
-use crate::report::result::{
+use crate::doctor::kernel_build;
+use crate::result::{
     CpuDescription, Environment, KernelParameters, NamedValue, ProgramDescription,
 };
 
@@ -96,22 +95,10 @@ fn read_line(path: &str) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// Reads build options of a kernel from /proc/config.gz, or from /boot as distributions have it.
-pub fn kernel_build_options(release: &str) -> Option<Vec<NamedValue>> {
-    let from_kernel = || {
-        let mut text = String::new();
-        let file = fs::File::open("/proc/config.gz").ok()?;
-        GzDecoder::new(file).read_to_string(&mut text).ok()?;
-        Some(text)
-    };
-    let text = from_kernel().or_else(|| fs::read_to_string(format!("/boot/config-{release}")).ok());
-    text.map(|text| {
-        let option = |line: &str| {
-            let (name, value) = line.split_once('=')?;
-            BUILD_OPTIONS.contains(&name).then(|| tunable(name, value))
-        };
-        text.lines().filter_map(option).collect()
-    })
+fn kernel_build_options(release: &str) -> Option<Vec<NamedValue>> {
+    let options = kernel_build::options(release)?.into_iter();
+    let affects_results = options.filter(|(name, _)| BUILD_OPTIONS.contains(&name.as_str()));
+    Some(affects_results.map(|(name, value)| NamedValue { name, value }).collect())
 }
 
 fn cpu(topology: &Topology) -> CpuDescription {

@@ -15,7 +15,7 @@ use super::statistics::paired::MIN_PAIRS;
 use super::summary::summaries;
 use super::verdict::{AlphaBudget, AlphaLevels, Margins, decide, meets_stopping_rule};
 use crate::failure::Failure;
-use crate::report::result::{
+use crate::result::{
     Arm, Comparison, Control, Experiment, Gate, GateEffect, GateKind, InterimAnalysis, LoadLevel,
     LoadLevelResult, MetricResult, Round, StopReason,
 };

@@ -2,7 +2,7 @@
 
 mod causes;
 
-use crate::report::result::{
+use crate::result::{
     Arm, Comparison, Experiment, Gate, GateEffect, LoadLevel, LoadLevelResult, Metric,
     MetricResult, Outcome, Verdict,
 };

@@ -9,7 +9,7 @@ mod server;
 
 use super::metrics::{metrics_at, rounds_of};
 use super::statistics::paired::median;
-use crate::report::result::{
+use crate::result::{
     Arm, CpuPlacement, Gate, GateEffect, GateKind, LoadLevel, LoadLevelResult, Metric, MetricAt,
     MetricResult, Round, Verdict,
 };

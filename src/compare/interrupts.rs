@@ -1,13 +1,12 @@
-//! SIGINT and SIGTERM, which end a comparison early.
+//! Signals that end a comparison early.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-
 use crate::failure::Failure;
+use crate::stop_signals::stop_signals;
 
-/// Handlers for SIGINT and SIGTERM. The rounds measured so far are still evaluated.
+/// Handlers of the signals. The rounds measured so far are still evaluated.
 pub(super) struct Interrupts {
     /// Set by the first signal.
     pub(super) flag: Arc<AtomicBool>,
@@ -22,7 +21,7 @@ impl Interrupts {
     pub(super) fn watch() -> Result<Self, Failure> {
         let flag = Arc::new(AtomicBool::new(false));
         let mut registered = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
+        for signal in stop_signals() {
             let id = signal_hook::flag::register(signal, Arc::clone(&flag))
                 .map_err(|error| Failure::Run(format!("ringpoll compare: signals: {error}")))?;
             registered.push(id);

@@ -4,13 +4,12 @@
 //! Each step is an arm. It is compared with the previous step, for the effect of its technique, and
 //! with the first step, for the cumulative effect.
 //!
-//! 1. This module: the steps. [`technique_use`]: techniques that are not in use.
+//! 1. This module: the steps. [`technique_use`]: techniques that are not in force.
 //! 2. [`analysis`]: from the rounds of an experiment to the effect of each step.
-//! 3. `sentence`, [`table`]: the conclusion and the table.
+//! 3. `sentence`: the conclusion.
 
 pub mod analysis;
 mod sentence;
-pub mod table;
 pub mod technique_use;
 
 use std::sync::LazyLock;
@@ -20,7 +19,7 @@ use ringpoll_backends::Techniques;
 
 use super::arm::{self, CommonSettings, PreparedArm, usage};
 use crate::failure::Failure;
-use crate::report::result::{Arm, LoadLevel};
+use crate::result::{Arm, LoadLevel};
 
 /// The load level of a ladder. CPU per request is compared where all steps do the same work;
 /// saturation as well would double the time.
@@ -220,12 +219,12 @@ pub struct LadderAnalysis<'arms> {
 }
 
 impl<'arms> LadderAnalysis<'arms> {
-    /// Determines which techniques are in use, from the reports of the servers.
+    /// Determines which techniques are in force, from the reports of the servers.
     pub fn new(ladder: Ladder, arms: &'arms [Arm]) -> Self {
         Self { ladder, arms, technique_use: technique_use::of_steps(ladder, arms) }
     }
 
-    /// Returns the nearest previous step whose technique is in use.
+    /// Returns the nearest previous step whose technique is in force.
     pub fn previous(&self, step: usize) -> Option<usize> {
         (0..step).rev().find(|&previous| self.technique_use[previous].unused_reason.is_none())
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 
-use crate::report::result::ListenerState;
+use crate::result::ListenerState;
 
 /// Returns whether a socket listens on this port in the network namespace of a process.
 pub fn is_listening(process: u32, port: u16) -> bool {

@@ -12,7 +12,7 @@ use crate::load::{
     self, Burst, ConnectionPool, Control, Expected, FailureKind, LoadKind, Outcome, Plan, Rate,
     Reference, Request,
 };
-use crate::report::result::{ClientUsage, Failures, LoadDescription};
+use crate::result::{ClientUsage, Failures, LoadDescription};
 
 /// The limit on requests in flight in an open loop: far more than a server below saturation has.
 const OPEN_LOOP_CONNECTIONS: usize = 1024;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::load::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind};
-use crate::report::result::{LoadDescription, Setting};
+use crate::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::statistics::paired::{mean, median};
-use crate::report::result::{LoadLevel, Metric, MetricAt, Round};
+use crate::result::{LoadLevel, Metric, MetricAt, Round};
 
 /// Metrics that count events are not compared if both sides have fewer events per request.
 pub const MIN_EVENTS_PER_REQUEST: f64 = 0.001;

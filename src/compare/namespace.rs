@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, sendto, socket};
 
-use crate::report::result::Isolation;
+use crate::result::Isolation;
 
 /// Sysctls of a network namespace that affect the results. A new namespace has the kernel's
 /// defaults, so the values of this machine are copied into it.

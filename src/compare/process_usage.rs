@@ -6,7 +6,7 @@ use std::fs;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-use crate::report::result::ServerUsage;
+use crate::result::ServerUsage;
 
 /// The resource usage of a server at one moment.
 #[derive(Clone, Debug, Default)]

@@ -21,7 +21,7 @@ use super::schedule::{Batch, Instance};
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::summary::encode_latency;
 use crate::failure::Failure;
-use crate::report::result::{
+use crate::result::{
     CpuPlacement, Failures, LatencyPair, ListenerState, LoadLevel, MachineUsage, Round, ServerUsage,
 };
 

@@ -7,7 +7,7 @@
 //! as caches left warm by the previous instance, affect all instances equally often.
 
 use super::statistics::random::Random;
-use crate::report::result::LoadLevel;
+use crate::result::LoadLevel;
 
 /// A server instance of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,7 +15,7 @@ use super::arm::{PreparedArm, Program};
 use super::server_report::ServerReport;
 use super::{listener, topology};
 use crate::failure::Failure;
-use crate::report::result::CpuPlacement;
+use crate::result::CpuPlacement;
 
 /// The time limit for a server to start listening.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

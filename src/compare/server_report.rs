@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::report::result::{BatchSize, ServerCounters};
+use crate::result::{BatchSize, ServerCounters};
 
 /// The report of one server process.
 #[derive(Clone, Debug)]
 pub struct ServerReport {
     /// The engine, by its name in `--backend`.
     pub backend: String,
-    /// The optional kernel features in use; empty if the server does not report them.
+    /// The optional kernel features in force; empty if the server does not report them.
     pub kernel_features: Vec<String>,
     /// The counters of all workers together.
     pub counters: ServerCounters,

@@ -9,7 +9,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 
 use super::metrics::{rounds_of, value};
 use super::statistics::paired::median;
-use crate::report::result::{ArmSummary, Latency, LatencyPair, LoadLevel, Metric, Round};
+use crate::result::{ArmSummary, Latency, LatencyPair, LoadLevel, Metric, Round};
 
 /// Summarises each arm at each load level, if it has rounds.
 pub fn summaries(rounds: &[Round], arms: usize, load_levels: &[LoadLevel]) -> Vec<ArmSummary> {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::metrics::primary_metric;
-use crate::report::result::{
+use crate::result::{
     Arm, CrossoverCell, CrossoverMap, Experiment, LoadLevel, MetricResult, Outcome,
 };
 

@@ -1,6 +1,6 @@
 //! Synthetic rounds for the tests of the analysis.
 
-use crate::report::result::{
+use crate::result::{
     Arm, ArmKind, BatchSize, ClientUsage, CpuPlacement, Latency, LatencyPair, LoadLevel,
     MachineUsage, Round, ServerCounters, ServerUsage, Setting,
 };

@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::report::result::CpuPlacement;
+use crate::result::CpuPlacement;
 
 /// The CPUs that this process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 use super::metrics::{Contrast, MIN_EVENTS_PER_REQUEST, arm_median, log_ratios};
 use super::statistics::interim_analyses::AlphaSpending;
 use super::statistics::paired::{MIN_PAIRS, RatioInterval, ratio_interval};
-use crate::report::result::{Metric, MetricAt, MetricResult, Round, Verdict};
+use crate::result::{Metric, MetricAt, MetricResult, Round, Verdict};
 
 /// The share of alpha for the primary metric.
 const PRIMARY_SHARE: f64 = 0.8;
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::compare::statistics::random::Random;
     use crate::compare::synthetic::rounds;
-    use crate::report::result::LoadLevel;
+    use crate::result::LoadLevel;
 
     const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
     const CPU: MetricAt =

@@ -35,6 +35,14 @@ impl ConfigError {
         self
     }
 
+    /// Names the arm of a comparison in an error of its own settings.
+    pub(crate) fn in_arm(mut self, spec: &str) -> Self {
+        if let Some(place) = self.place.as_mut().filter(|place| place.as_str() == "arm") {
+            *place = format!("arm {spec}");
+        }
+        self
+    }
+
     pub(super) fn unknown_key(origin: &Origin, name: &str) -> Self {
         let known = KEYS.iter().map(|key| key.name);
         let hint = nearest(name, known).map(|name| format!("; did you mean {name}?"));

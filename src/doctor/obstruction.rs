@@ -4,8 +4,8 @@ use ringpoll_backends::BackendError;
 use ringpoll_backends::kernel::Obstacle;
 
 use super::diagnosis::{Obstruction, ObstructionKind};
+use super::kernel_build;
 use super::kernel_faults::Release;
-use crate::compare::environment::kernel_build_options;
 
 /// First release with io_uring.
 const FIRST_RELEASE: Release = Release::new(5, 1, 0);
@@ -70,8 +70,8 @@ fn classify(error: &BackendError, release: &str) -> ObstructionKind {
 /// Returns true if the kernel was built with io_uring, or `None` if its configuration cannot be
 /// read.
 fn is_built_in(release: &str) -> Option<bool> {
-    let options = kernel_build_options(release)?;
-    Some(options.iter().any(|option| option.name == "CONFIG_IO_URING" && option.value == "y"))
+    let options = kernel_build::options(release)?;
+    Some(options.iter().any(|(name, value)| name == "CONFIG_IO_URING" && value == "y"))
 }
 
 /// Classifies ENOSYS.

@@ -67,17 +67,21 @@ fn limits(limits: &Limits, width: Option<u16>) -> Table {
     };
     let known =
         |value: Option<u64>| value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+    let hard = |soft: Option<u64>, hard: Option<u64>| match hard {
+        _ if soft == hard => "this is the hard limit".to_owned(),
+        hard => format!("can be raised to {}", limit(hard)),
+    };
     let switch = limits.io_uring_disabled.map(u64::from);
     let rows = [
         (
             "open files (RLIMIT_NOFILE)",
             limit(limits.open_files_limit),
-            format!("can be raised to {}", limit(limits.open_files_hard_limit)),
+            hard(limits.open_files_limit, limits.open_files_hard_limit),
         ),
         (
             "locked memory, bytes (RLIMIT_MEMLOCK)",
             limit(limits.locked_memory_limit_bytes),
-            format!("can be raised to {}", limit(limits.locked_memory_hard_limit_bytes)),
+            hard(limits.locked_memory_limit_bytes, limits.locked_memory_hard_limit_bytes),
         ),
         ("net.core.somaxconn", known(limits.somaxconn), "maximum accept queue length".into()),
         ("net.ipv4.tcp_max_syn_backlog", known(limits.tcp_max_syn_backlog), String::new()),

@@ -21,7 +21,7 @@ const DEFAULT_WARM_UP: Duration = Duration::from_secs(1);
 /// Description of the exit codes of `ringpoll load`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  every response was correct; also after a stop by SIGINT or SIGTERM
+  0  every response was correct; also after a stop by a signal
   1  a request failed (the result is printed), or the load could not run
   2  the command line is invalid";
 

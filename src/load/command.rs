@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::arguments::LoadArguments;
@@ -18,6 +17,7 @@ use super::{json, table};
 use crate::console::print_text;
 use crate::failure::Failure;
 use crate::output_file::OutputFile;
+use crate::stop_signals::stop_signals;
 
 /// Runs the load and prints its outcome. The output file is opened before the first request.
 ///
@@ -34,13 +34,14 @@ pub fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         LoadError::Plan(problem) => usage_failure(&problem),
         error => run_failure(&error.to_string()),
     })?;
-    if !output.as_ref().is_some_and(OutputFile::is_standard_output) {
-        print_text(table::text(&plan, &outcome));
-    }
+    let printed = match &output {
+        Some(output) if output.is_standard_output() => Ok(()),
+        _ => print_text(table::text(&plan, &outcome)),
+    };
     if let Some(output) = output {
         output.write_or_rescue(&format!("{:#}\n", json::document(&plan, &outcome)))?;
     }
-    exit_result(&outcome)
+    printed.and_then(|()| exit_result(&outcome))
 }
 
 fn usage_failure(problem: &str) -> Failure {
@@ -53,7 +54,7 @@ fn run_failure(problem: &str) -> Failure {
 
 /// The first signal stops the load, whose outcome is still printed. The second ends the program.
 fn stop_on_signals(control: &Control) -> io::Result<()> {
-    for signal in [SIGINT, SIGTERM] {
+    for signal in stop_signals() {
         let stop = control.stop_flag();
         // In this order, so that the first signal does not find the flag set.
         flag::register_conditional_default(signal, Arc::clone(&stop))?;

@@ -6,13 +6,10 @@ use std::{fs, io};
 use clap::Command;
 use clap::builder::StyledStr;
 use clap_mangen::Man;
-use roff::{Roff, bold, roman};
+use roff::Roff;
 
-use super::roff_page::{EMPTY, heading, preformatted, topic_page};
-use super::{TOPICS, Topic};
-
-pub(super) const MANUAL: &str = "ringpoll manual";
-pub(super) const SOURCE: &str = concat!("ringpoll ", env!("CARGO_PKG_VERSION"));
+use super::TOPICS;
+use super::roff_page::{EMPTY, MANUAL, SOURCE, heading, preformatted, see_also, topic_page};
 
 /// Writes `man1/ringpoll.1`, `man1/ringpoll-COMMAND.1` and `man7/ringpoll-TOPIC.7` below
 /// `directory`, so that `man -M DIRECTORY ringpoll` finds them.
@@ -74,13 +71,4 @@ fn help_sections(text: &str, roff: &mut Roff) {
         }
     }
     preformatted(&body, roff);
-}
-
-/// Writes a section that refers to ringpoll(1) and all topics except those in `without`.
-pub(super) fn see_also(roff: &mut Roff, without: &[&str]) {
-    heading("SH", "SEE ALSO", roff);
-    roff.text([bold("ringpoll"), roman("(1)")]);
-    for Topic { name, .. } in TOPICS.iter().filter(|it| !without.contains(&it.name)) {
-        roff.text([bold(format!("ringpoll-{name}")), roman("(7)")]);
-    }
 }

@@ -4,8 +4,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use roff::{Inline, Roff, bold, italic, roman};
 
-use super::man_pages::{MANUAL, SOURCE, see_also};
-use super::{Topic, topic};
+use super::{TOPICS, Topic, topic};
+
+pub(super) const MANUAL: &str = "ringpoll manual";
+pub(super) const SOURCE: &str = concat!("ringpoll ", env!("CARGO_PKG_VERSION"));
 
 /// An empty argument of a macro; [`Roff::control`] quotes only arguments with spaces.
 pub(super) const EMPTY: &str = "\"\"";
@@ -49,6 +51,15 @@ pub(super) fn preformatted(text: &str, roff: &mut Roff) {
         roff.text([roman(line)]);
     }
     roff.control("fi", []);
+}
+
+/// Writes a section that refers to ringpoll(1) and all topics except those in `without`.
+pub(super) fn see_also(roff: &mut Roff, without: &[&str]) {
+    heading("SH", "SEE ALSO", roff);
+    roff.text([bold("ringpoll"), roman("(1)")]);
+    for Topic { name, .. } in TOPICS.iter().filter(|it| !without.contains(&it.name)) {
+        roff.text([bold(format!("ringpoll-{name}")), roman("(7)")]);
+    }
 }
 
 /// The state of a conversion.

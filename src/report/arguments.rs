@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::side_by_side::{self, Named, SideBySide};
-use super::{html, markdown, read, schema};
-use crate::compare::terminal;
-use crate::console::print_text;
+use super::{html, markdown, read, schema, terminal};
+use crate::console::{print_text, terminal_width};
 use crate::failure::Failure;
 use crate::output_file::OutputFile;
 
@@ -43,8 +42,7 @@ pub struct ReportArguments {
 /// Returns a failure if a file cannot be read or written, or if the results are not comparable.
 pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     if arguments.schema {
-        print_text(format!("{:#}\n", schema::schema()));
-        return Ok(());
+        return print_text(format!("{:#}\n", schema::schema()));
     }
     if arguments.compact.is_some() && arguments.files.len() > 1 {
         return Err(usage("--compact can only be used with a single result.".to_owned()));
@@ -86,21 +84,12 @@ fn show(html: Option<OutputFile>, results: &[Named]) -> Result<(), Failure> {
         _ => html::side_by_side_page(&side_by_side),
     };
     match (html, results) {
-        (Some(file), _) => file.write_or_rescue(&page())?,
+        (Some(file), _) => file.write_or_rescue(&page()),
         (None, [only]) => print_text(terminal::render(&only.result, terminal_width())),
         (None, _) => print_text(side_by_side::render(&side_by_side, terminal_width())),
     }
-    Ok(())
 }
 
 fn usage(problem: String) -> Failure {
     Failure::Usage(format!("ringpoll report: {problem}"))
-}
-
-/// Returns the maximum width of tables: that of the terminal on standard output, or the value of
-/// `COLUMNS`. `None` is unlimited, for a file or a pipe.
-pub fn terminal_width() -> Option<u16> {
-    let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();
-    size.map(|it| it.ws_col).filter(|&it| it > 0).or_else(columns)
 }

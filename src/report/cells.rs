@@ -1,7 +1,7 @@
 //! Values, ratios and intervals as text in tables.
 
-use super::result::{Metric, MetricResult};
 use crate::compare::explanation::format_thousands;
+use crate::result::{Metric, MetricResult};
 
 /// Text of a missing value.
 pub const NO_VALUE: &str = "–";

@@ -22,10 +22,10 @@ mod side_by_side;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::labels::outcome_label;
-use super::result::{ComparisonResult, Outcome};
 use super::side_by_side::{SideBySide, is_emulated};
+use super::terminal::has_several_loads;
 use crate::compare::explanation::load_conclusion;
-use crate::compare::terminal::has_several_loads;
+use crate::result::{ComparisonResult, Outcome};
 use numbers::JsonPath;
 
 const STYLE: &str = include_str!("html/style.css");

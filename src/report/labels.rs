@@ -1,7 +1,7 @@
 //! Labels of verdicts, outcomes, gates and loads in tables and pages.
 
-use super::result::{GateEffect, GateKind, LoadDescription, MetricResult, Outcome, Verdict};
 use crate::compare::explanation::format_percentage;
+use crate::result::{GateEffect, GateKind, LoadDescription, MetricResult, Outcome, Verdict};
 
 /// Returns a label such as `better` or `no difference > 2%`.
 pub fn verdict_label(result: &MetricResult) -> String {
@@ -66,7 +66,7 @@ pub const fn gate_label(kind: GateKind) -> &'static str {
         GateKind::OtherLoadOnServerCpus => "other load on the server's CPUs",
         GateKind::ControlDiffers => "the first arm differs from itself",
         GateKind::WrongEngine => "wrong engine",
-        GateKind::TechniqueNotInUse => "technique not in use",
+        GateKind::TechniqueNotInForce => "technique not in force",
         GateKind::TooFewRounds => "too few rounds",
         GateKind::NotOptimised => "built without optimisation",
     }

@@ -6,14 +6,13 @@ use std::fmt::Write;
 use std::iter;
 use std::path::Path;
 
-use super::cells;
 use super::labels::{required_settings, verdict_label};
-use super::result::{
+use super::side_by_side::{Named, is_emulated};
+use super::{cells, ladder_table, terminal};
+use crate::compare::explanation::{at_load_level, format_percentage};
+use crate::result::{
     Comparison, ComparisonResult, CrossoverMap, Experiment, LadderResult, LoadLevel,
 };
-use super::side_by_side::{Named, is_emulated};
-use crate::compare::explanation::{at_load_level, format_percentage};
-use crate::compare::{ladder, terminal};
 
 const INTRODUCTION: &str = "\
 # Results
@@ -162,10 +161,10 @@ fn steps(
     ladder: &LadderResult,
 ) {
     let [metric, unit, calls, to_first, _, to_previous, _, _] =
-        &ladder::table::header(experiment, ladder);
+        &ladder_table::header(experiment, ladder);
     let interval = &interval_name(result);
     let header = [metric, unit, calls, to_first, interval, to_previous, interval, "effect"];
-    let rows = ladder.steps.iter().map(|step| ladder::table::row(result, step));
+    let rows = ladder.steps.iter().map(|step| ladder_table::row(result, step));
     table(page, "lrrrrrrl", header, rows);
     let noted = ladder.steps.iter().filter_map(|step| Some((step, step.note.as_ref()?)));
     let noted = noted.map(|(step, note)| format!("{}: {note}", result.arms[step.arm].label));

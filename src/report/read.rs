@@ -8,8 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::result::{ComparisonResult, Experiment, Outcome, SCHEMA_VERSION};
 use crate::failure::Failure;
+use crate::result::{ComparisonResult, Experiment, Outcome, SCHEMA_VERSION};
 
 /// Reads a result from a file, or from standard input for `-`.
 ///

@@ -2,7 +2,7 @@
 
 use schemars::schema_for;
 
-use super::result::{ComparisonResult, SCHEMA_VERSION};
+use crate::result::{ComparisonResult, SCHEMA_VERSION};
 
 /// Returns the schema of the output of `ringpoll compare --json`.
 pub fn schema() -> serde_json::Value {

@@ -6,7 +6,7 @@
 mod comparable;
 mod table;
 
-use super::result::{Comparison, ComparisonResult, Environment, Experiment, MetricResult, Outcome};
+use crate::result::{Comparison, ComparisonResult, Environment, Experiment, MetricResult, Outcome};
 
 pub use table::render;
 

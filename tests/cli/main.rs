@@ -4,6 +4,7 @@ mod config_file;
 mod configuration;
 mod descriptors;
 mod help;
+mod output;
 mod printing;
 mod privileges;
 mod program;

@@ -5,7 +5,7 @@
 //! cargo test --release --test compare error_rates -- --ignored --nocapture --test-threads 1
 //! ```
 
-use ringpoll::report::result::{ComparisonResult, MetricResult, Outcome, Verdict};
+use ringpoll::result::{ComparisonResult, MetricResult, Outcome, Verdict};
 
 use crate::program::Comparison;
 use crate::test_server;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use ringpoll::report::result::ComparisonResult;
+use ringpoll::result::ComparisonResult;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use crate::program::Comparison;
@@ -47,10 +47,21 @@ fn auto_is_not_an_arm() {
 fn single_unknown_arm_is_named_with_the_known_ones() {
     let stderr = stderr_of(&["nosuch"], 2);
     assert!(
-        stderr.starts_with("ringpoll compare: unknown arm nosuch. Known arms: epoll, io_uring")
+        stderr.starts_with("ringpoll compare: unknown arm `nosuch`. Known arms: epoll, io_uring")
     );
+    let stderr = stderr_of(&["epoll", ""], 2);
+    assert!(stderr.starts_with("ringpoll compare: unknown arm ``. Known arms: "), "{stderr}");
     let stderr = stderr_of(&["epol:level"], 2);
     assert!(stderr.contains("Did you mean epoll:level?"), "{stderr}");
+}
+
+#[test]
+fn arm_with_an_invalid_setting_is_named() {
+    let stderr = stderr_of(&["epoll", "epoll,backlg=1"], 2);
+    let expected = "arm epoll,backlg=1: unknown key backlg; did you mean server.backlog?\n";
+    assert_eq!(stderr, expected);
+    let stderr = stderr_of(&["epoll", "epoll,backlog=x"], 2);
+    assert!(stderr.starts_with("arm epoll,backlog=x: server.backlog must be "), "{stderr}");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Gates that a real server or a real machine can trigger.
 
-use ringpoll::report::result::{
-    ComparisonResult, Gate, GateEffect, GateKind, Metric, Outcome, Verdict,
-};
+use ringpoll::result::{ComparisonResult, Gate, GateEffect, GateKind, Metric, Outcome, Verdict};
 
 use crate::program::Comparison;
 use crate::test_server;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ringpoll::report::result::StopReason;
+use ringpoll::result::StopReason;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::Comparison;
@@ -13,6 +13,25 @@ fn children_of(process: u32) -> Vec<u32> {
     let path = format!("/proc/{process}/task/{process}/children");
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+#[test]
+fn interrupted_comparison_leaves_no_empty_file() {
+    for signal in [Signal::HUP, Signal::QUIT] {
+        let mut comparison = Comparison::churn(&["epoll:level", "epoll:edge"]);
+        let child = comparison.command.spawn().expect("the program starts");
+        wait_until("a server is started", || !children_of(child.id()).is_empty());
+        kill_process(Pid::from_child(&child), signal).expect("it runs");
+        let output = child.wait_with_output().expect("it ends");
+        let finished = comparison.finished(output);
+        // A slow machine may measure a round before the signal arrives.
+        if finished.exit_code() == 1 {
+            assert!(finished.stderr().contains("interrupted before"), "{}", finished.stderr());
+            assert!(!finished.has_json());
+        } else {
+            finished.result();
+        }
+    }
 }
 
 #[test]

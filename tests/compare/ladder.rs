@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use ringpoll::compare::ladder::Ladder;
-use ringpoll::report::result::{ComparisonResult, GateKind, LadderStepResult, LoadLevel, Verdict};
+use ringpoll::result::{ComparisonResult, GateKind, LadderStepResult, LoadLevel, Verdict};
 use ringpoll_backends::Variant;
 use serde_json::Value;
 
@@ -72,9 +72,9 @@ fn epoll_ladder_has_an_interval_for_each_step() {
 }
 
 #[test]
-fn io_uring_ladder_reports_techniques_that_are_not_in_use() {
+fn io_uring_ladder_reports_techniques_that_are_not_in_force() {
     // A lingering close needs shutdown(2) on any kernel.
-    let test = "io_uring_ladder_reports_techniques_that_are_not_in_use";
+    let test = "io_uring_ladder_reports_techniques_that_are_not_in_force";
     if !engine_is_available(test, Variant::IoUringTuned) {
         return;
     }
@@ -101,10 +101,10 @@ fn io_uring_ladder_reports_techniques_that_are_not_in_use() {
         assert_ne!(step.previous, Some(by_close));
     }
     let gate = &experiment.gates.iter().find(|it| it.arms == [by_close]).unwrap();
-    assert_eq!(gate.kind, GateKind::TechniqueNotInUse);
+    assert_eq!(gate.kind, GateKind::TechniqueNotInForce);
     let metrics = &experiment.comparisons[by_close - 1].metrics;
     assert!(metrics.iter().all(|it| it.verdict == Verdict::NotCompared));
-    assert!(finished.stdout().contains("not in use"), "{}", finished.stdout());
+    assert!(finished.stdout().contains("not in force"), "{}", finished.stdout());
     check_report_and_schema(&finished, &result);
 }
 

@@ -1,6 +1,6 @@
 //! The loads of a comparison, each with its own verdict.
 
-use ringpoll::report::result::{GateEffect, GateKind, LoadLevel, Outcome, Verdict};
+use ringpoll::result::{GateEffect, GateKind, LoadLevel, Outcome, Verdict};
 
 use crate::program::Comparison;
 use crate::test_server;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use ringpoll::report::result::ComparisonResult;
+use ringpoll::result::ComparisonResult;
 use tempfile::TempDir;
 
 /// As few blocks as have intervals.
@@ -84,6 +84,11 @@ impl Finished {
     /// Returns standard output.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// Returns true if the output file exists.
+    pub(crate) fn has_json(&self) -> bool {
+        self.json.exists()
     }
 
     /// Returns the result of a comparison that exited with 0.

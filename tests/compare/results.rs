@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use ringpoll::compare::schedule::{Batch, Instance, Schedule};
 use ringpoll::compare::summary::decode_histogram;
-use ringpoll::report::result::{
-    ArmKind, GateKind, LoadLevel, Metric, Outcome, SCHEMA_VERSION, Verdict,
-};
+use ringpoll::result::{ArmKind, GateKind, LoadLevel, Metric, Outcome, SCHEMA_VERSION, Verdict};
 
 use crate::program::Comparison;
 

@@ -4,7 +4,7 @@ use jsonschema::Validator;
 use ringpoll_backends::capabilities;
 use serde_json::Value;
 
-use crate::commands::{diagnosis, doctor, refuse_call, stdout_of};
+use crate::commands::{diagnosis, doctor, refuse_call, stdout_of, with_locked_memory_limit};
 
 fn schema() -> Validator {
     let text = stdout_of(&doctor(&["--schema"]).output().unwrap());
@@ -80,4 +80,15 @@ fn table_lists_every_capability_within_terminal_width() {
     for words in ["backend auto uses ", "net.core.somaxconn", "technique", "RLIMIT_MEMLOCK"] {
         assert!(text.contains(words), "{words}");
     }
+}
+
+#[test]
+fn soft_limit_that_is_the_hard_limit_cannot_be_raised() {
+    let output = with_locked_memory_limit(&mut doctor(&[]), 1 << 23).output().unwrap();
+    let table = stdout_of(&output);
+    let line = table.lines().find(|line| line.contains("(RLIMIT_MEMLOCK)")).unwrap();
+    assert!(
+        line.contains("8388608") && line.trim_end().ends_with("this is the hard limit"),
+        "{line}"
+    );
 }

@@ -1,7 +1,7 @@
 //! Fixed environment and method of the test results.
 
 use ringpoll::doctor::diagnosis::{AutoChoice, Diagnosis, Limits, MissingReason};
-use ringpoll::report::result::{
+use ringpoll::result::{
     CpuDescription, CpuPlacement, Environment, Isolation, KernelParameters, Method, NamedValue,
     ProgramDescription,
 };

@@ -1,8 +1,8 @@
 //! Reading of result files: valid, invalid, and of other versions.
 
-use ringpoll::compare::terminal;
 use ringpoll::report::read;
-use ringpoll::report::result::{ComparisonResult, Outcome, SCHEMA_VERSION};
+use ringpoll::report::terminal;
+use ringpoll::result::{ComparisonResult, Outcome, SCHEMA_VERSION};
 use serde_json::Value;
 
 use crate::fixture;

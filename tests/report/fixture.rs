@@ -9,7 +9,7 @@ use ringpoll::compare::metrics::{Contrast, all_metrics, primary_metric};
 use ringpoll::compare::summary::{encode_latency, summaries};
 use ringpoll::compare::sweep::{crossover, outcome};
 use ringpoll::compare::verdict::{Margins, decide};
-use ringpoll::report::result::{
+use ringpoll::result::{
     Arm, ArmKind, BatchSize, ClientUsage, Comparison, ComparisonResult, Control, Difference,
     Experiment, Gate, InterimAnalysis, LatencyPair, LoadDescription, LoadLevel, LoadLevelResult,
     MachineUsage, MetricResult, Round, SCHEMA_VERSION, ServerCounters, ServerUsage, Setting,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ringpoll::compare::experiment::ExperimentPlan;
 use ringpoll::compare::ladder::{Ladder, LadderAnalysis};
-use ringpoll::compare::terminal;
 use ringpoll::report::html;
 use ringpoll::report::read;
-use ringpoll::report::result::{ComparisonResult, LadderStepResult, LoadLevel, Outcome};
+use ringpoll::report::terminal;
+use ringpoll::result::{ComparisonResult, LadderStepResult, LoadLevel, Outcome};
 use roxmltree::Node;
 use serde_json::Value;
 
@@ -79,8 +79,8 @@ fn bar_length_is_ratio_to_first_step() {
     let picture = document.descendants().find(has_class("plot ladder")).unwrap();
     let bars: Vec<Node> = picture.descendants().filter(has_class("bar")).collect();
     let whiskers = picture.descendants().filter(has_class("whisker")).count();
-    let in_use = steps_of(result).iter().filter(|it| it.unused_reason.is_none()).count();
-    assert_eq!((bars.len(), whiskers, in_use), (in_use, in_use, STEPS.len() - 1));
+    let in_force = steps_of(result).iter().filter(|it| it.unused_reason.is_none()).count();
+    assert_eq!((bars.len(), whiskers, in_force), (in_force, in_force, STEPS.len() - 1));
     let number = |bar: &Node, name: &str| bar.attribute(name).unwrap().parse::<f64>().unwrap();
     let unit = number(&bars[0], "width");
     for bar in &bars[1..] {
@@ -102,16 +102,16 @@ fn unused_step_is_marked_in_plot_tables_and_conclusion() {
     let document = parsed(&page);
     let labels: Vec<&str> =
         document.descendants().filter(has_class("absent")).map(|it| it.text().unwrap()).collect();
-    assert_eq!(labels, ["not in use"], "in the plot");
+    assert_eq!(labels, ["not in force"], "in the plot");
     let labels = document.descendants().filter(has_class("verdict-label not-compared"));
-    let labels = labels.filter(|it| it.text() == Some("not in use"));
+    let labels = labels.filter(|it| it.text() == Some("not in force"));
     assert_eq!(labels.count(), 1, "in the table");
     assert!(page.contains(&reason));
     let text = terminal::render(result, None);
     let line = text.lines().find(|it| it.trim_start().starts_with("+ registered_ring")).unwrap();
-    assert!(line.trim_end().ends_with("not in use") && !line.contains("0."), "{line}");
+    assert!(line.trim_end().ends_with("not in force") && !line.contains("0."), "{line}");
     assert!(text.contains(&reason));
-    assert!(result.conclusion.contains("Not in use: registered_ring."));
+    assert!(result.conclusion.contains("Not in force: registered_ring."));
 }
 
 #[test]

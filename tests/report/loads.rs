@@ -1,10 +1,10 @@
 //! Output of a result with several loads: each has its own section and verdict.
 
 use ringpoll::compare::condition::{Condition, Evaluation};
-use ringpoll::compare::terminal;
 use ringpoll::report::html;
-use ringpoll::report::result::{ComparisonResult, Outcome};
 use ringpoll::report::side_by_side::{self, Named, SideBySide};
+use ringpoll::report::terminal;
+use ringpoll::result::{ComparisonResult, Outcome};
 use roxmltree::Node;
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringpoll::compare::terminal;
-use ringpoll::report::result::ComparisonResult;
+use ringpoll::report::terminal;
 use ringpoll::report::{html, read};
+use ringpoll::result::ComparisonResult;
 
 use crate::fixture;
 use crate::program::{directory_with, error_output, output_of, ringpoll};

@@ -1,7 +1,7 @@
 //! The HTML page: well formed, consistent with the JSON, and safe with untrusted text.
 
 use ringpoll::report::html;
-use ringpoll::report::result::{ComparisonResult, LoadLevel};
+use ringpoll::result::{ComparisonResult, LoadLevel};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde_json::Value;
 

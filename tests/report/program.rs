@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use ringpoll::report::result::ComparisonResult;
+use ringpoll::result::ComparisonResult;
 use tempfile::TempDir;
 
 use crate::fixture;

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use ringpoll::report::html;
-use ringpoll::report::result::ComparisonResult;
 use ringpoll::report::side_by_side::{Named, SideBySide, is_emulated};
+use ringpoll::result::ComparisonResult;
 use serde_json::Value;
 
 use crate::fixture::{self, EDGE, LEVEL};

@@ -2,7 +2,7 @@
 //! technique replaces, which kernel it needs, and when it helps and hurts. `table.rs` declares all
 //! of them; [`Techniques`] turns them on and off.
 //!
-//! Probes ([`super::capabilities`]), not the version, determine which of them a kernel supports:
+//! Probes ([`crate::capabilities`]), not the version, determine which of them a kernel supports:
 //! distributions backport features, and sandboxes remove them.
 
 pub(crate) mod busy_poll;

@@ -10,8 +10,8 @@ use super::experimental::no_sqarray;
 use super::experimental::registered_ring::RegisteredRing;
 use super::{Techniques, WaitPolicy, defer_taskrun, sqpoll};
 use crate::backend::{EngineOptions, ShutdownBy};
+use crate::capabilities::accept;
 use crate::error::BackendError;
-use crate::io_uring::capabilities::accept;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
 use crate::io_uring::ring::Ring;
 use crate::kernel;
@@ -22,7 +22,7 @@ const UNREGISTER_RING_FDS: u8 = 21;
 const REGISTER_PBUF_RING: u8 = 22;
 const UNREGISTER_PBUF_RING: u8 = 23;
 
-/// Returns the ring and the options that are in effect with it.
+/// Returns the ring and the options that are in force with it.
 pub(crate) fn set_up(requested: &EngineOptions) -> Result<(Ring, EngineOptions), BackendError> {
     let refused = |call| move |error| kernel::refusal(call, error);
     let mut options = requested.clone();

@@ -1,7 +1,7 @@
 //! The table of techniques. Everything that lists them is made from it: [`Techniques`], the keys of
 //! the configuration, the doctor, the ladder, and the sets of the tests.
 
-use crate::io_uring::capabilities;
+use crate::capabilities;
 
 /// A technique of `io_uring:tuned`: an io_uring feature that the engine can do without.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +161,7 @@ macro_rules! techniques {
     )+) => {
         /// The techniques of `io_uring:tuned`. Those that paid in measurements are on by default.
         /// Each that this kernel does not support, or that has no effect, is disabled:
-        /// [`crate::Backend::techniques`] returns the techniques in effect.
+        /// [`crate::Backend::techniques`] returns the techniques in force.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Techniques {
             $(

@@ -3,7 +3,7 @@
 //! A kernel command line can contain addresses, tokens and keys, and results are meant to be
 //! shared. Only the parameters listed here enter a result.
 
-use crate::report::result::KernelParameters;
+use crate::result::KernelParameters;
 
 /// Names from the kernel's admin-guide/kernel-parameters, with `_` instead of `-`.
 const REPORTED: &[&str] = &[

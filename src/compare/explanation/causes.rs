@@ -1,7 +1,7 @@
 //! Probable causes of a difference: what each server does per request.
 
 use crate::compare::metrics::MIN_EVENTS_PER_REQUEST;
-use crate::report::result::{Arm, ArmSummary, LoadLevel};
+use crate::result::{Arm, ArmSummary, LoadLevel};
 
 /// The number of system calls that are listed by name.
 const NAMED_CALLS: usize = 4;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::compare::synthetic;
-use crate::report::result::GateKind;
+use crate::result::GateKind;
 
 fn result(ratio: f64, verdict: Verdict) -> MetricResult {
     MetricResult {

@@ -1,7 +1,7 @@
 //! Gates about the load: the load generator must not be the bottleneck.
 
 use super::{Evidence, Gate, GateEffect, GateKind, percent};
-use crate::report::result::{LoadLevel, Metric, MetricAt, Round};
+use crate::result::{LoadLevel, Metric, MetricAt, Round};
 
 /// CPU utilization from which a server, or a client at a fixed rate, is saturated.
 const SATURATED: f64 = 0.97;

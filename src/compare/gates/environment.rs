@@ -2,7 +2,7 @@
 
 use super::{Evidence, Gate, GateEffect, GateKind, percent};
 use crate::compare::statistics::paired::{mean, median};
-use crate::report::result::{Metric, Round};
+use crate::result::{Metric, Round};
 
 /// Steal time above which throughput and latency are not compared.
 const STEAL_THRESHOLD: f64 = 0.02;

@@ -1,7 +1,7 @@
 //! Gates about the servers: their engine, responses, connections and resources.
 
 use super::{Evidence, Gate, GateEffect, GateKind};
-use crate::report::result::ArmKind;
+use crate::result::ArmKind;
 
 /// Share of failed requests above which an experiment is invalid.
 const FAILURES_THRESHOLD: f64 = 0.001;
@@ -97,7 +97,7 @@ pub(super) fn connections_refused(evidence: &Evidence) -> Vec<Gate> {
 pub(super) fn requests_failed(evidence: &Evidence) -> Vec<Gate> {
     let failed = |arm| {
         let counted_elsewhere =
-            |it: &crate::report::result::Failures| it.wrong_bytes + it.refused + it.not_sent;
+            |it: &crate::result::Failures| it.wrong_bytes + it.refused + it.not_sent;
         evidence.sum(arm, |round| round.failures.total() - counted_elsewhere(&round.failures))
     };
     let arms = evidence.arms_where(|arm| failed(arm) > 0);

@@ -4,7 +4,7 @@ use super::*;
 use crate::compare::metrics::{Contrast, all_metrics};
 use crate::compare::synthetic;
 use crate::compare::verdict::{Margins, decide};
-use crate::report::result::ArmKind;
+use crate::result::ArmKind;
 
 const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
 

@@ -10,7 +10,7 @@ use crate::compare::explanation::at_load_level;
 use crate::compare::gates;
 use crate::compare::metrics::{Contrast, arm_median, primary_metric};
 use crate::compare::verdict::decide;
-use crate::report::result::{
+use crate::result::{
     Experiment, Gate, GateEffect, GateKind, LadderResult, LadderStepResult, Metric, MetricAt,
     MetricResult, Outcome, Verdict,
 };
@@ -19,12 +19,12 @@ use crate::report::result::{
 const ALPHA_WITHOUT_INTERVAL: f64 = 1e-9;
 
 impl LadderAnalysis<'_> {
-    /// Returns the contrasts tested with the primary metric: each step in use with the first
+    /// Returns the contrasts tested with the primary metric: each step in force with the first
     /// step, and with the previous step unless that is the first.
     pub fn claims(&self) -> Vec<Contrast> {
-        let in_use =
+        let in_force =
             (1..self.arms.len()).filter(|&step| self.technique_use[step].unused_reason.is_none());
-        in_use
+        in_force
             .flat_map(|step| {
                 let previous = self.previous(step).filter(|&previous| previous > 0);
                 let previous = previous.map(|previous| Contrast::new(step, previous));
@@ -60,11 +60,11 @@ impl LadderAnalysis<'_> {
 
     fn gates(&self) -> Vec<Gate> {
         let gate = |(step, reason): (usize, &String)| Gate {
-            kind: GateKind::TechniqueNotInUse,
+            kind: GateKind::TechniqueNotInForce,
             effect: GateEffect::NotCompared,
             metrics: Vec::new(),
             arms: vec![step],
-            reason: format!("{} is not in use: {reason}.", self.arms[step].label),
+            reason: format!("{} is not in force: {reason}.", self.arms[step].label),
             remedy: "Run `ringpoll doctor`, which lists what this kernel supports.".to_owned(),
         };
         let unused = self.technique_use.iter().enumerate();
@@ -136,9 +136,9 @@ fn compare_to_previous(
     result
 }
 
-/// Determines the outcome: the last step in use compared with the first.
+/// Determines the outcome: the last step in force compared with the first.
 fn outcome(ladder: &LadderResult) -> Outcome {
-    let last = sentence::last_in_use(ladder);
+    let last = sentence::last_in_force(ladder);
     match last.to_first.as_ref().map(|it| it.verdict) {
         Some(Verdict::Better) => Outcome::Winner { arm: last.arm },
         Some(Verdict::Worse) => Outcome::Winner { arm: ladder.steps[0].arm },

@@ -1,7 +1,7 @@
 //! The conclusion of a ladder: the cumulative effect, and the steps with an effect.
 
 use crate::compare::explanation::{format_difference, format_percentage, format_ratio};
-use crate::report::result::{Arm, LadderResult, LadderStepResult, MetricResult, Verdict};
+use crate::result::{Arm, LadderResult, LadderStepResult, MetricResult, Verdict};
 
 /// Returns the conclusion; `load_level` describes the load level.
 pub(super) fn conclusion(
@@ -20,14 +20,14 @@ pub(super) fn conclusion(
     let unused = ladder.steps.iter().filter(|step| step.unused_reason.is_some());
     let unused: Vec<&str> = unused.map(|step| technique(arms, step)).collect();
     if !unused.is_empty() {
-        conclusion += &format!(" Not in use: {}.", unused.join(", "));
+        conclusion += &format!(" Not in force: {}.", unused.join(", "));
     }
     conclusion
 }
 
-/// Describes the last step in use compared with the first.
+/// Describes the last step in force compared with the first.
 fn overall(arms: &[Arm], ladder: &LadderResult, load_level: &str, confidence: f64) -> String {
-    let last = last_in_use(ladder);
+    let last = last_in_force(ladder);
     let range = format!("From {} to {}", arms[ladder.steps[0].arm].label, arms[last.arm].label);
     let metric = ladder.metric.metric.label();
     let Some((result, ratio, low, high)) = last.to_first.as_ref().and_then(interval) else {
@@ -79,8 +79,8 @@ fn technique<'arms>(arms: &'arms [Arm], step: &LadderStepResult) -> &'arms str {
     arms[step.arm].label.trim_start_matches("+ ")
 }
 
-/// Returns the last step in use. The first always is, or its engine would be refused.
-pub(super) fn last_in_use(ladder: &LadderResult) -> &LadderStepResult {
+/// Returns the last step in force. The first always is, or its engine would be refused.
+pub(super) fn last_in_force(ladder: &LadderResult) -> &LadderStepResult {
     let last = ladder.steps.iter().rev().find(|step| step.unused_reason.is_none());
     last.unwrap_or(&ladder.steps[0])
 }

@@ -1,14 +1,14 @@
-//! Determines if the technique of each step is in use, from the reports of the servers.
+//! Determines if the technique of each step is in force, from the reports of the servers.
 
 use ringpoll_backends::Technique;
 
 use super::{Ladder, StepChange};
-use crate::report::result::Arm;
+use crate::result::Arm;
 
 /// The use of the technique of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TechniqueUse {
-    /// The reason if the technique is not in use.
+    /// The reason if the technique is not in force.
     pub unused_reason: Option<String>,
     /// Other differences from the previous step.
     pub note: Option<String>,
@@ -37,8 +37,8 @@ fn why_unused(ladder: Ladder, step: usize, arms: &[Arm]) -> Option<String> {
         _ => {
             // A server does not start if the kernel lacks a socket option.
             let technique = key.strip_prefix("io_uring.")?;
-            let in_use = arms[step].kernel_features.iter().any(|it| it == technique);
-            return (!in_use).then(|| format!("this kernel does not have {technique}"));
+            let in_force = arms[step].kernel_features.iter().any(|it| it == technique);
+            return (!in_force).then(|| format!("this kernel does not have {technique}"));
         }
     };
     Some(reason.to_owned())
@@ -56,7 +56,7 @@ fn lost_features_note(previous: &Arm, arm: &Arm) -> Option<String> {
         .map(String::as_str)
         .filter(|name| !has(arm, name) && !replaced(name))
         .collect();
-    (!lost.is_empty()).then(|| format!("{} is not in use together with it.", lost.join(", ")))
+    (!lost.is_empty()).then(|| format!("{} is not in force together with it.", lost.join(", ")))
 }
 
 /// Returns true if the engine calls shutdown(2), which its name reports.

@@ -6,7 +6,7 @@ use crate::compare::experiment::ExperimentPlan;
 use crate::compare::metrics::{Contrast, all_metrics, primary_metric};
 use crate::compare::synthetic;
 use crate::compare::verdict::{AlphaBudget, Margins, decide};
-use crate::report::result::{
+use crate::result::{
     Comparison, Control, Experiment, GateKind, LadderStepResult, LoadDescription, MetricResult,
     Outcome, Round, StopReason, Verdict,
 };
@@ -96,7 +96,7 @@ fn setting_that_makes_two_steps_equal_is_refused() {
 }
 
 #[test]
-fn all_techniques_are_in_use_on_a_kernel_with_all_features() {
+fn all_techniques_are_in_force_on_a_kernel_with_all_features() {
     for ladder in LADDERS {
         let uses = technique_use::of_steps(ladder, &arms(ladder));
         assert!(uses.iter().all(|it| *it == TechniqueUse::default()), "{uses:?}");
@@ -149,7 +149,7 @@ fn features_lost_by_a_step_are_noted() {
     without(&mut arms[direct..], "multishot_accept");
     let uses = technique_use::of_steps(ladder, &arms);
     let note = uses[direct].note.as_ref().unwrap();
-    assert!(note.contains("multishot_accept is not in use"), "{note}");
+    assert!(note.contains("multishot_accept is not in force"), "{note}");
     assert_eq!(uses.iter().filter(|it| it.note.is_some()).count(), 1);
 }
 
@@ -219,7 +219,7 @@ fn experiment_of(arms: &[Arm], rounds: Vec<Round>, plan: &ExperimentPlan) -> Exp
     }
 }
 
-/// Returns the experiment of the epoll ladder with these costs, and these steps not in use.
+/// Returns the experiment of the epoll ladder with these costs, and these steps not in force.
 fn analysed(costs: &[u64; 7], unused: &[usize]) -> Experiment {
     let arms = arms(Ladder::Epoll);
     let mut analysis = LadderAnalysis::new(Ladder::Epoll, &arms);
@@ -278,15 +278,15 @@ fn unused_step_is_neither_compared_nor_a_previous_step() {
     assert_eq!(steps[4].previous, Some(2));
     assert_eq!(ratios(|it| it.to_previous.as_ref(), &experiment)[4], 0.5);
     let gate = &experiment.gates[0];
-    assert_eq!((gate.kind, &gate.arms[..]), (GateKind::TechniqueNotInUse, &[3][..]));
+    assert_eq!((gate.kind, &gate.arms[..]), (GateKind::TechniqueNotInForce, &[3][..]));
     let metrics = &experiment.comparisons[2].metrics;
     assert!(metrics.iter().all(|it| it.verdict == Verdict::NotCompared));
     assert!(experiment.comparisons[3].metrics[0].verdict == Verdict::Better);
-    assert!(experiment.conclusion.contains("Not in use: shutdown by close."));
+    assert!(experiment.conclusion.contains("Not in force: shutdown by close."));
 }
 
 #[test]
-fn outcome_is_that_of_the_last_step_in_use() {
+fn outcome_is_that_of_the_last_step_in_force() {
     let experiment = analysed(&[40, 40, 20, 20, 10, 10, 10], &[4, 5, 6]);
     assert_eq!(experiment.outcome, Outcome::Winner { arm: 3 });
     assert!(experiment.conclusion.contains(" to + shutdown by close: 50% less"));

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::result::Arm;
+use crate::result::Arm;
 
 /// Number of distinct styles. More arms reuse them.
 const STYLES: usize = 5;

@@ -7,7 +7,7 @@ use super::metrics::{interval, reason, verdict};
 use super::numbers::{self, JsonPath};
 use super::plot::{Plot, pixels};
 use super::scale::{Scale, tick_text};
-use crate::report::result::{ComparisonResult, CrossoverCell, CrossoverMap, LoadLevel};
+use crate::result::{ComparisonResult, CrossoverCell, CrossoverMap, LoadLevel};
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 340.0;

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::arm_marks::chip;
 use super::numbers::{self, JsonPath};
 use crate::doctor::diagnosis::{Diagnosis, MissingReason};
-use crate::report::result::{Arm, ComparisonResult, NamedValue, Setting};
+use crate::result::{Arm, ComparisonResult, NamedValue, Setting};
 
 /// Returns the line below the conclusion.
 pub(super) fn summary_line(result: &ComparisonResult) -> Markup {
@@ -68,7 +68,7 @@ fn one_arm(result: &ComparisonResult, index: usize, arm: &Arm) -> Markup {
             }
             p { "Command: " code { (arm.command_line.join(" ")) } }
             @if !arm.kernel_features.is_empty() {
-                p { "Kernel features in use: " (arm.kernel_features.join(", ")) }
+                p { "Kernel features in force: " (arm.kernel_features.join(", ")) }
             }
             (settings(&arm.settings))
         }

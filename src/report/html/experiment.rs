@@ -6,7 +6,7 @@ use super::numbers::{self, JsonPath};
 use super::{arm_marks, ladder, latency, metrics, rounds};
 use crate::compare::explanation::at_load_level;
 use crate::report::labels::{gate_effect_label, gate_label, outcome_label, required_settings};
-use crate::report::result::{
+use crate::result::{
     ArmSummary, ComparisonResult, Experiment, Gate, GateEffect, LoadLevel, Metric, StopReason,
 };
 

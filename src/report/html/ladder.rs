@@ -8,9 +8,9 @@ use super::plot::pixels;
 use super::ratio::verdict_class;
 use super::scale::{Scale, tick_text};
 use crate::compare::explanation::at_load_level;
-use crate::compare::ladder::table::verdict_text;
 use crate::report::labels::verdict_sign;
-use crate::report::result::{
+use crate::report::ladder_table::verdict_text;
+use crate::result::{
     ComparisonResult, Experiment, LadderResult, LadderStepResult, MetricResult, Verdict,
 };
 
@@ -104,7 +104,7 @@ fn row(
             title { (label) ": " (step.adds) }
             text.label x="4" y=(base) { (label) }
             @if step.unused_reason.is_some() {
-                text.absent x=(LEFT + 8.0) y=(base) { "not in use" }
+                text.absent x=(LEFT + 8.0) y=(base) { "not in force" }
             } @else if let Some(to_first) = &step.to_first {
                 (bar(to_first, step.previous.is_none(), middle, scale, &json.at("to_first")))
                 @if step.previous.is_some() {
@@ -233,7 +233,7 @@ fn table_row(
 fn step_verdict(step: &LadderStepResult) -> Markup {
     match (&step.unused_reason, &step.to_previous) {
         (Some(reason), _) => html! {
-            span.verdict-label.not-compared { "not in use" } div.reason { (reason) }
+            span.verdict-label.not-compared { "not in force" } div.reason { (reason) }
         },
         (None, Some(gain)) => html! {
             span class={ "verdict-label " (verdict_class(gain.verdict)) } {

@@ -9,7 +9,7 @@ use super::plot::{Plot, line};
 use super::scale::{Scale, time_text};
 use crate::compare::explanation::at_load_level;
 use crate::compare::summary::decode_histogram;
-use crate::report::result::{Arm, ArmSummary, ComparisonResult, Experiment, Latency, LoadLevel};
+use crate::result::{Arm, ArmSummary, ComparisonResult, Experiment, Latency, LoadLevel};
 
 /// Points of a curve per factor of ten of the share of slower requests.
 const STEPS: usize = 24;

@@ -6,9 +6,7 @@ use super::numbers::{self, JsonPath};
 use super::ratio::{RatioAxis, verdict_class};
 use crate::compare::explanation::{at_load_level, format_percentage};
 use crate::report::labels::{verdict_label, verdict_sign};
-use crate::report::result::{
-    Comparison, ComparisonResult, Experiment, LoadLevel, MetricResult, Verdict,
-};
+use crate::result::{Comparison, ComparisonResult, Experiment, LoadLevel, MetricResult, Verdict};
 
 /// Returns the table and its legend.
 pub(super) fn table(

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::compare::explanation::format_thousands;
 use crate::report::cells::quantity;
-use crate::report::result::Metric;
+use crate::result::Metric;
 
 /// JSON pointer into a result. With several results, it starts with the index: `1:/arms/0`.
 #[derive(Clone, Debug)]

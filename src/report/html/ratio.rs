@@ -6,7 +6,7 @@ use super::numbers::{JsonPath, ratio_text};
 use super::plot::pixels;
 use super::scale::{Scale, ratio_ticks, tick_text};
 use crate::report::labels::verdict_label;
-use crate::report::result::{Metric, MetricResult, Verdict};
+use crate::result::{Metric, MetricResult, Verdict};
 
 const WIDTH: f64 = 260.0;
 const HEIGHT: f64 = 34.0;

@@ -7,7 +7,7 @@ use super::plot::{Plot, line};
 use super::scale::{Scale, tick_text};
 use crate::compare::explanation::at_load_level;
 use crate::compare::metrics::{arm_median, value};
-use crate::report::result::{ComparisonResult, Experiment, LoadLevel, Metric, MetricAt, Round};
+use crate::result::{ComparisonResult, Experiment, LoadLevel, Metric, MetricAt, Round};
 
 const WIDTH: f64 = 540.0;
 const HEIGHT: f64 = 300.0;

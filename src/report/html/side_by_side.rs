@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::metrics::{interval, reason, verdict};
 use super::numbers::{self, JsonPath};
 use super::ratio::RatioAxis;
-use crate::report::result::{LoadLevel, Metric, Verdict};
 use crate::report::side_by_side::{Group, Row, SideBySide};
+use crate::result::{LoadLevel, Metric, Verdict};
 
 /// Returns the body of the page.
 pub(super) fn body(title: &str, side_by_side: &SideBySide) -> Markup {

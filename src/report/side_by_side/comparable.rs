@@ -1,7 +1,7 @@
 //! Check that results are of the same comparison.
 
 use super::Named;
-use crate::report::result::{Arm, ArmKind, ComparisonResult, Experiment, LoadLevel, Setting};
+use crate::result::{Arm, ArmKind, ComparisonResult, Experiment, LoadLevel, Setting};
 
 /// Compares all results with the first.
 pub(super) fn check(all: &[Named]) -> Result<(), String> {

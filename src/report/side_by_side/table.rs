@@ -10,7 +10,7 @@ use super::{Group, Row, SideBySide};
 use crate::compare::explanation::{at_load_level, format_thousands};
 use crate::report::cells::{NO_VALUE, values};
 use crate::report::labels::verdict_label;
-use crate::report::result::{LoadLevel, Metric};
+use crate::result::{LoadLevel, Metric};
 
 /// Returns tables of the primary metric and of throughput, at most `width` columns wide. Other
 /// metrics are only in the HTML page.

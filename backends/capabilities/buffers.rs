@@ -114,7 +114,7 @@ pub fn incremental() -> ProbeResult {
 pub fn provide() -> ProbeResult {
     let mut probe = ProbeRing::new()?;
     let (near, far) = probe.socket_pair()?;
-    probe.run(Sqe::provide_buffers(&probe, BUFFERS_AT, 64, GROUP), "IORING_OP_PROVIDE_BUFFERS")?;
+    probe.run(probe.provide_buffers(BUFFERS_AT, 64, GROUP), "IORING_OP_PROVIDE_BUFFERS")?;
     sockets::send(far, b"hello")?;
     recv_hello(&mut probe, near, 64)
 }

@@ -9,8 +9,10 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::probe_ring::COMPLETION_TIMEOUT;
 use super::{ProbeError, ProbeResult, require};
+
+/// Longest wait for data, a connection or a completion that should arrive at once.
+pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn pair() -> ProbeResult<(OwnedFd, OwnedFd)> {
     let (one, other) = UnixStream::pair().map_err(ProbeError::refused("socketpair"))?;

@@ -2,10 +2,10 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
+use super::cells::{NO_VALUE, interval, ratio};
+use super::labels::verdict_label;
 use crate::compare::explanation::{at_load_level, format_percentage};
-use crate::report::cells::{NO_VALUE, interval, ratio};
-use crate::report::labels::verdict_label;
-use crate::report::result::{
+use crate::result::{
     ComparisonResult, Experiment, LadderResult, LadderStepResult, MetricResult, Verdict,
 };
 
@@ -48,7 +48,7 @@ pub fn row(result: &ComparisonResult, step: &LadderStepResult) -> Vec<String> {
     if step.unused_reason.is_some() {
         let mut row = vec![label];
         row.extend((0..6).map(|_| dash()));
-        row.push("not in use".to_owned());
+        row.push("not in force".to_owned());
         return row;
     }
     let number = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.2}"));

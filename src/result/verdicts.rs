@@ -229,8 +229,8 @@ pub enum GateKind {
     ControlDiffers,
     /// The server used another engine than the requested one.
     WrongEngine,
-    /// The technique of a ladder step is not in use.
-    TechniqueNotInUse,
+    /// The technique of a ladder step is not in force.
+    TechniqueNotInForce,
     /// There were too few rounds for an interval.
     TooFewRounds,
     /// This program was built without optimisation.

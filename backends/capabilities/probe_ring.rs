@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 
 use ::io_uring::{Builder, IoUring, opcode, types};
 
+use super::sockets::{self, COMPLETION_TIMEOUT};
 use super::sqe::Sqe;
-use super::{ProbeError, ProbeResult, require, sockets};
-pub(super) use crate::io_uring::completion::Completion;
-
-/// Longest wait for a completion that should arrive at once.
-pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(2);
+use super::{ProbeError, ProbeResult, require};
+use crate::completion::Completion;
 
 /// Attempts before ENOMEM is final. The kernel frees a closed ring later, and its memory counts
 /// towards RLIMIT_MEMLOCK until then.
@@ -105,6 +103,18 @@ impl ProbeRing {
         let from = self.address(offset, length);
         // SAFETY: the range is within the memory, as `address` has checked, and initialized.
         (0..length).map(|index| unsafe { from.wrapping_add(index).read_volatile() }).collect()
+    }
+
+    /// Creates a RECV into the start of the I/O memory.
+    pub(super) fn recv(&self, socket: RawFd, length: usize, ioprio: u16) -> Sqe {
+        let to = self.address(0, length);
+        Sqe::new(opcode::Recv::new(types::Fd(socket), to, length as u32).ioprio(ioprio).build())
+    }
+
+    /// Creates an IORING_OP_PROVIDE_BUFFERS for one buffer of the I/O memory.
+    pub(super) fn provide_buffers(&self, offset: usize, length: usize, group: u16) -> Sqe {
+        let from = self.address(offset, length);
+        Sqe::new(opcode::ProvideBuffers::new(from, length as i32, 1, group, 0).build())
     }
 
     /// Queues an SQE and returns its user_data.

@@ -24,7 +24,7 @@ pub struct LadderStepResult {
     pub arm: usize,
     /// Technique that it adds, in words.
     pub adds: String,
-    /// Reason for which the technique is not in use on this machine. Such a step is not compared.
+    /// Reason for which the technique is not in force on this machine. Such a step is not compared.
     pub unused_reason: Option<String>,
     /// Other difference from the previous step.
     pub note: Option<String>,
@@ -33,9 +33,9 @@ pub struct LadderStepResult {
     /// System calls per request that the server reports.
     pub system_calls_per_request: Option<f64>,
     /// Ratio to the first step. For the first step, this is the control: its second instance over
-    /// its first. `None` if the technique is not in use.
+    /// its first. `None` if the technique is not in force.
     pub to_first: Option<MetricResult>,
-    /// Index of the nearest previous step whose technique is in use.
+    /// Index of the nearest previous step whose technique is in force.
     pub previous: Option<usize>,
     /// Ratio to that step: the gain of the technique.
     pub to_previous: Option<MetricResult>,

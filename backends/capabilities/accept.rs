@@ -3,10 +3,11 @@
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use super::files::{SLOTS, register_table, send_from_slot};
-use super::probe_ring::{Completion, ProbeRing};
+use super::probe_ring::ProbeRing;
 use super::sockets::ProbeListener;
 use super::sqe::Sqe;
 use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
+use crate::completion::Completion;
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[

@@ -4,9 +4,10 @@ use std::os::fd::RawFd;
 
 use ::io_uring::squeue::Flags;
 
-use super::probe_ring::{Completion, ProbeRing};
+use super::probe_ring::ProbeRing;
 use super::sqe::Sqe;
 use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
+use crate::completion::Completion;
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[

@@ -1,11 +1,9 @@
-//! SQEs for probes. They point only to statics and to the memory of their [`ProbeRing`].
+//! SQEs for probes. They point only to statics and to the memory of their ring.
 
 use std::os::fd::RawFd;
 use std::ptr;
 
 use ::io_uring::{opcode, squeue, squeue::Flags, types};
-
-use super::probe_ring::ProbeRing;
 
 /// `IORING_RECVSEND_POLL_FIRST` (io_uring_enter(2)).
 pub(super) const RECVSEND_POLL_FIRST: u16 = 1;
@@ -28,7 +26,7 @@ pub(super) struct Sqe {
 impl Sqe {
     /// Wraps an entry without pointers, or with pointers to statics or to the memory of the ring
     /// that it is pushed to.
-    fn new(entry: squeue::Entry) -> Self {
+    pub(super) fn new(entry: squeue::Entry) -> Self {
         Self { entry, skips_completion: false }
     }
 
@@ -85,12 +83,6 @@ impl Sqe {
         Self::new(entry.build())
     }
 
-    /// Receives into the start of the probe's memory.
-    pub(super) fn recv(probe: &ProbeRing, socket: RawFd, length: usize, ioprio: u16) -> Self {
-        let to = probe.address(0, length);
-        Self::new(opcode::Recv::new(types::Fd(socket), to, length as u32).ioprio(ioprio).build())
-    }
-
     /// Receives into a provided buffer of `length` bytes. Before Linux 5.19 a length of zero
     /// receives nothing; later it means the whole buffer.
     pub(super) fn recv_provided(socket: RawFd, group: u16, length: usize) -> Self {
@@ -119,17 +111,6 @@ impl Sqe {
     pub(super) fn send_zc(socket: RawFd, bytes: &'static [u8], ioprio: u16) -> Self {
         let entry = opcode::SendZc::new(types::Fd(socket), bytes.as_ptr(), bytes.len() as u32);
         Self::new(entry.zc_flags(ioprio).build())
-    }
-
-    /// Provides one buffer of the probe's memory with IORING_OP_PROVIDE_BUFFERS.
-    pub(super) fn provide_buffers(
-        probe: &ProbeRing,
-        offset: usize,
-        length: usize,
-        group: u16,
-    ) -> Self {
-        let from = probe.address(offset, length);
-        Self::new(opcode::ProvideBuffers::new(from, length as i32, 1, group, 0).build())
     }
 
     pub(super) fn shutdown(socket: RawFd, how: i32) -> Self {

@@ -9,12 +9,12 @@ use ::io_uring::cqueue;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
     /// A byte count, a descriptor or an index; -errno on error.
-    pub(super) result: i32,
+    pub(crate) result: i32,
     flags: u32,
 }
 
 impl Completion {
-    pub(super) fn new(result: i32, flags: u32) -> Self {
+    pub(crate) fn new(result: i32, flags: u32) -> Self {
         Self { result, flags }
     }
 
@@ -40,7 +40,7 @@ impl Completion {
     }
 
     /// Returns true if the kernel will continue to fill this buffer (IORING_CQE_F_BUF_MORE).
-    pub(super) fn buffer_more(self) -> bool {
+    pub(crate) fn buffer_more(self) -> bool {
         cqueue::buffer_more(self.flags)
     }
 

@@ -29,7 +29,7 @@ pub fn single() -> ProbeResult {
 }
 
 fn recv_hello(probe: &mut ProbeRing, near: RawFd, far: RawFd, ioprio: u16) -> ProbeResult {
-    let recv = probe.push(Sqe::recv(probe, near, 16, ioprio))?;
+    let recv = probe.push(probe.recv(near, 16, ioprio))?;
     probe.submit()?;
     sockets::send(far, b"hello")?;
     let received = probe.wait_ok(recv, NAME)?;
@@ -87,6 +87,6 @@ pub fn poll_first() -> ProbeResult {
     let (near, far) = probe.socket_pair()?;
     recv_hello(&mut probe, near, far, RECVSEND_POLL_FIRST)?;
     sockets::send(far, b"hello")?;
-    let unknown = Sqe::recv(&probe, near, 16, UNKNOWN_FLAG);
+    let unknown = probe.recv(near, 16, UNKNOWN_FLAG);
     probe.run_expecting(unknown, "RECV with an undefined flag", libc::EINVAL)
 }

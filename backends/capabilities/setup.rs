@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use ::io_uring::register::Restriction;
 use ::io_uring::{IoUring, Probe, cqueue, opcode, squeue::Entry};
 
-use super::probe_ring::{COMPLETION_TIMEOUT, ProbeRing};
+use super::probe_ring::ProbeRing;
+use super::sockets::COMPLETION_TIMEOUT;
 use super::sqe::Sqe;
 use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
 

@@ -188,7 +188,7 @@ pub enum StopReason {
     Decided,
     /// The time budget was spent.
     BudgetSpent,
-    /// The user pressed Ctrl-C.
+    /// A signal ended it early, such as SIGINT (Ctrl-C).
     Interrupted,
 }
 

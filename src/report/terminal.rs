@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use super::explanation::{at_load_level, format_percentage, load_conclusion};
-use super::ladder;
-use crate::report::cells::values;
-use crate::report::labels::{gate_effect_label, required_settings, verdict_label};
-use crate::report::result::{
+use super::cells::values;
+use super::labels::{gate_effect_label, required_settings, verdict_label};
+use super::ladder_table;
+use crate::compare::explanation::{at_load_level, format_percentage, load_conclusion};
+use crate::result::{
     Comparison, ComparisonResult, Experiment, Gate, GateEffect, LadderResult, Method, MetricResult,
 };
 
@@ -81,7 +81,7 @@ fn render_ladder(
     ladder: &LadderResult,
     width: Option<u16>,
 ) {
-    let mut table = ladder::table::table(result, experiment, ladder);
+    let mut table = ladder_table::table(result, experiment, ladder);
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

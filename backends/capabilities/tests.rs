@@ -53,8 +53,7 @@ fn results_are_consistent() {
 
 #[test]
 fn probes_close_all_descriptors() {
-    if !test_process::is_own_process("io_uring::capabilities::tests::probes_close_all_descriptors")
-    {
+    if !test_process::is_own_process("capabilities::tests::probes_close_all_descriptors") {
         return;
     }
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();

@@ -1,16 +1,28 @@
-//! The outputs of a comparison, and its exit code.
+//! `ringpoll compare`: runs the comparison and writes its outputs.
 
-use super::arguments::CompareArguments;
-use super::condition::{Condition, Evaluation};
-use super::terminal;
-use crate::console::{eprint_line, print_text};
+use crate::compare::condition::{Condition, Evaluation};
+use crate::compare::server_process::RingpollExecutable;
+use crate::compare::{CompareArguments, comparison};
+use crate::console::{eprint_line, print_text, terminal_width};
 use crate::failure::Failure;
 use crate::output_file::OutputFile;
-use crate::report::result::ComparisonResult;
-use crate::report::{arguments as report, html};
+use crate::report::{html, terminal};
+use crate::result::ComparisonResult;
+
+/// Runs the comparison, writes its result and returns the exit code: 0, or with `--fail-if` 4 if a
+/// condition holds and 5 if one is inconclusive.
+///
+/// # Errors
+/// Returns a failure if an output cannot be opened or written, or if there is no result.
+pub(super) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
+    let outputs = Outputs::open(arguments)?;
+    let result = comparison::run(arguments, &RingpollExecutable::running())?;
+    outputs.write(&result)?;
+    Ok(exit_code(&result, arguments))
+}
 
 /// The files of `--json` and `--html`, open for writing.
-pub struct Outputs {
+struct Outputs {
     json: Option<OutputFile>,
     html: Option<OutputFile>,
 }
@@ -20,7 +32,7 @@ impl Outputs {
     ///
     /// # Errors
     /// Returns a usage failure if a file cannot be opened, or if both are the same file.
-    pub fn open(arguments: &CompareArguments) -> Result<Self, Failure> {
+    fn open(arguments: &CompareArguments) -> Result<Self, Failure> {
         let open = |flag, path: &Option<_>| {
             path.as_deref().map(|path| OutputFile::open(flag, path)).transpose()
         };
@@ -34,14 +46,18 @@ impl Outputs {
     ///
     /// # Errors
     /// Returns the first failure to write an output, after all outputs have been tried.
-    pub fn write(self, result: &ComparisonResult) -> Result<(), Failure> {
-        let table = terminal::render(result, report::terminal_width());
-        if [&self.json, &self.html].into_iter().flatten().any(OutputFile::is_standard_output) {
+    fn write(self, result: &ComparisonResult) -> Result<(), Failure> {
+        let table = terminal::render(result, terminal_width());
+        let is_taken =
+            [&self.json, &self.html].into_iter().flatten().any(OutputFile::is_standard_output);
+        let printed = if is_taken {
             eprint_line(table.trim_end());
+            Ok(())
         } else {
-            print_text(table);
-        }
+            print_text(table)
+        };
         let written = [
+            Some(printed),
             self.json.map(|file| json(result).and_then(|text| file.write_or_rescue(&text))),
             self.html.map(|file| file.write_or_rescue(&html::page(result))),
         ];
@@ -59,7 +75,7 @@ fn json(result: &ComparisonResult) -> Result<String, Failure> {
 }
 
 /// Evaluates the conditions of `--fail-if`: 4 if one holds, else 5 if one is inconclusive, else 0.
-pub fn exit_code(result: &ComparisonResult, arguments: &CompareArguments) -> u8 {
+fn exit_code(result: &ComparisonResult, arguments: &CompareArguments) -> u8 {
     let code_of = |condition: &Condition| {
         let (outcome, code) = match condition.evaluate(result) {
             Evaluation::DoesNotHold => return 0,
