@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::epoll::{EpollBackend, EpollEngine};
 use crate::error::{BackendError, ErrorKind};
-use crate::io_uring::{IoUringBackend, Techniques};
+use crate::io_uring::{IoUringBackend, IoUringEngine, Techniques};
+use crate::kernel::{Kernel, RealKernel};
 use crate::protocol::Protocol;
 use crate::worker::{Report, WorkerOptions};
 
@@ -39,14 +40,14 @@ pub trait Backend {
 }
 
 /// An engine that was chosen at run time. Made by [`open`].
-pub struct AnyBackend(Chosen);
+pub struct AnyBackend<K: Kernel = RealKernel>(Chosen<K>);
 
-enum Chosen {
-    Epoll(EpollBackend),
-    IoUring(Box<IoUringBackend>),
+enum Chosen<K: Kernel> {
+    Epoll(EpollBackend<K>),
+    IoUring(Box<IoUringBackend<K>>),
 }
 
-impl Backend for AnyBackend {
+impl<K: Kernel> Backend for AnyBackend<K> {
     fn name(&self) -> &'static str {
         match &self.0 {
             Chosen::Epoll(backend) => backend.name(),
@@ -238,14 +239,28 @@ impl EngineOptions {
 /// [`ErrorKind::BackendRefused`] if the kernel or a sandbox refuses it. There is no fallback to
 /// another engine: that is the caller's decision. [`ErrorKind::Usage`] if an option is invalid.
 pub fn open(variant: Variant, options: &EngineOptions) -> Result<AnyBackend, BackendError> {
+    open_on(variant, options)
+}
+
+/// Sets up an engine as [`open`] does, on another kernel.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_on<K: Kernel>(
+    variant: Variant,
+    options: &EngineOptions,
+) -> Result<AnyBackend<K>, BackendError> {
     options.check()?;
-    let epoll = |engine| Chosen::Epoll(EpollBackend::new(engine, options));
-    let io_uring = |backend| Chosen::IoUring(Box::new(backend));
-    Ok(AnyBackend(match variant {
+    let epoll = |engine| Ok(AnyBackend(Chosen::Epoll(EpollBackend::new(engine, options))));
+    let io_uring = |engine| {
+        let backend = IoUringBackend::open(engine, options)?;
+        Ok(AnyBackend(Chosen::IoUring(Box::new(backend))))
+    };
+    match variant {
         Variant::EpollLevel => epoll(EpollEngine::Level),
         Variant::EpollEdge => epoll(EpollEngine::Edge),
         Variant::EpollTuned => epoll(EpollEngine::Tuned),
-        Variant::IoUringSingleShot => io_uring(IoUringBackend::single_shot(options)?),
-        Variant::IoUringTuned => io_uring(IoUringBackend::tuned(options)?),
-    }))
+        Variant::IoUringSingleShot => io_uring(IoUringEngine::SingleShot),
+        Variant::IoUringTuned => io_uring(IoUringEngine::Tuned),
+    }
 }

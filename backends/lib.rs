@@ -73,43 +73,46 @@
 //!    `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns while a RECV is in
 //!    flight; `io_uring/restriction.rs`: restricts the ring's operations;
 //!    `io_uring/teardown.rs`: cancels and reaps what is in flight.
-//! 8. `backend.rs`: the engines by name, [`open`]; `clock.rs`, `counters.rs`, `deadlines.rs`,
-//!    `error.rs`, `kernel.rs`: reasons why io_uring is refused; `pending_output.rs`,
-//!    `request_copies.rs`, `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
-//! 9. `capabilities.rs`, `capabilities/`: the probes of [`capabilities`], which use no engine.
-//! 10. Tests: `simulation.rs`, `simulation/`: a simulated kernel; `io_uring/faults.rs`,
-//!     `io_uring/faults/`: faults injected into a real ring; `test_process.rs`: a process for one
-//!     test.
+//! 8. `kernel.rs`: the kernel as a type parameter of the engines, which the packages of the
+//!    simulated kernel and of injected faults replace.
+//! 9. `backend.rs`: the engines by name, [`open`]; `counters.rs`, `deadlines.rs`, `error.rs`,
+//!    `pending_output.rs`, `refusal.rs`: reasons why io_uring is refused; `request_copies.rs`,
+//!    `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
+//! 10. `capabilities.rs`, `capabilities/`: the probes of [`capabilities`], which use no engine.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpoll-backends supports Linux only: epoll and io_uring are Linux interfaces");
 
 mod backend;
 pub mod capabilities;
-mod clock;
 mod completion;
 mod counters;
 mod deadlines;
 mod epoll;
 mod error;
 mod io_uring;
-pub mod kernel;
+mod kernel;
 mod lifecycle;
 mod output;
 mod pending_output;
 mod protocol;
 pub mod protocols;
+pub mod refusal;
 mod request_copies;
-#[doc(hidden)] // For the fuzz targets.
-#[cfg(any(test, feature = "simulation"))]
-pub mod simulation;
 mod slab;
 mod socket;
 mod stop;
-#[cfg(test)]
-mod test_process;
 mod token;
 mod worker;
+
+/// The parts of the engines that the test packages need, to run them on other kernels.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::backend::open_on;
+    pub use crate::io_uring::RingSetup;
+    pub use crate::kernel::{GeteventsArg, Kernel, KernelRing, RealKernel, SubmissionStatus};
+    pub use crate::token::{Operation, Token};
+}
 
 pub use backend::{
     AnyBackend, Backend, EngineOptions, ParseVariantError, ShutdownBy, Variant, open,

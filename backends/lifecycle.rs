@@ -43,7 +43,8 @@ pub(crate) trait Lifecycle<P: Protocol> {
     /// every slot is taken. Called only after [`Lifecycle::stop_accepting`].
     fn accept_queued(&mut self);
 
-    /// Closes the receive side of an idle connection, since the worker is stopping.
+    /// Closes the receive side of an idle connection, since the worker is stopping. Bytes already
+    /// received can still be read; after them comes the end of the stream.
     fn half_close_receive(&mut self, id: ConnectionId);
 
     /// Ends a step: starts the next one, then logs the request if the step completed one. The log
@@ -72,11 +73,10 @@ pub(crate) trait Lifecycle<P: Protocol> {
             }
             self.worker().resume_accepting();
         }
-        if self.worker().is_stopping() {
-            self.accept_queued();
-        } else {
+        if !self.worker().is_stopping() {
             return self.resume_accept();
         }
+        self.accept_queued();
         while let Some(id) = self.worker().next_to_half_close() {
             self.half_close_receive(id);
         }

@@ -6,9 +6,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::error::{BackendError, ErrorKind};
-// Tests replace the kernel by a simulated one.
-#[cfg(any(test, feature = "simulation"))]
-use crate::simulation::calls as libc;
 
 /// Options of a listener.
 #[derive(Clone, Debug)]

@@ -54,7 +54,7 @@ impl Stop {
     }
 
     /// Returns the descriptor that is readable after a request.
-    pub(crate) fn fd(&self) -> RawFd {
+    pub fn fd(&self) -> RawFd {
         self.shared.eventfd.as_raw_fd()
     }
 

@@ -10,7 +10,7 @@ use crate::slab::ConnectionId;
 /// The operation of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub(crate) enum Operation {
+pub enum Operation {
     /// accept4(2) on the listener.
     Accept = 1,
     /// recv(2) on a connection.
@@ -31,7 +31,7 @@ pub(crate) enum Operation {
 
 impl Operation {
     /// Returns true if the operation belongs to the worker and to no connection.
-    pub(crate) const fn is_of_worker(self) -> bool {
+    pub const fn is_of_worker(self) -> bool {
         matches!(self, Self::Accept | Self::Stop | Self::Tick | Self::Cancel)
     }
 
@@ -52,33 +52,33 @@ impl Operation {
 
 /// 64 bits: the operation in the upper 8, the slot in the next 24, the generation in the lower 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Token {
+pub struct Token {
     /// The operation.
-    pub(crate) operation: Operation,
+    pub operation: Operation,
     /// The connection; [`ConnectionId::NONE`] for an operation of the worker.
-    pub(crate) id: ConnectionId,
+    pub id: ConnectionId,
 }
 
 impl Token {
     /// Makes the token of an operation on a connection.
-    pub(crate) const fn new(operation: Operation, id: ConnectionId) -> Self {
+    pub const fn new(operation: Operation, id: ConnectionId) -> Self {
         Self { operation, id }
     }
 
     /// Makes the token of an operation of the worker.
-    pub(crate) const fn of_worker(operation: Operation) -> Self {
+    pub const fn of_worker(operation: Operation) -> Self {
         Self::new(operation, ConnectionId::NONE)
     }
 
     /// Returns the 64 bits for the kernel.
-    pub(crate) const fn to_bits(self) -> u64 {
+    pub const fn to_bits(self) -> u64 {
         (self.operation as u64) << 56
             | (self.id.slot as u64 & 0xff_ffff) << 32
             | self.id.generation as u64
     }
 
     /// Decodes what [`Token::to_bits`] returned; `None` for anything else.
-    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+    pub fn from_bits(bits: u64) -> Option<Self> {
         let operation = Operation::from_tag((bits >> 56) as u8)?;
         let slot = (bits >> 32) as u32 & 0xff_ffff;
         let generation = bits as u32;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::*;
-use crate::test_process;
 
 #[test]
 fn names_are_unique_and_lower_case() {
@@ -53,7 +52,7 @@ fn results_are_consistent() {
 
 #[test]
 fn probes_close_all_descriptors() {
-    if !test_process::is_own_process("capabilities::tests::probes_close_all_descriptors") {
+    if !common::is_own_process("capabilities::tests::probes_close_all_descriptors") {
         return;
     }
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 use crate::backend::EngineOptions;
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
@@ -31,15 +32,15 @@ enum ListenerInterest {
     NeedsRearm,
 }
 
-pub(crate) struct Edge<P: Protocol> {
-    syscalls: Syscalls,
+pub(crate) struct Edge<K: Kernel, P: Protocol> {
+    syscalls: Syscalls<K>,
     worker: Worker<P>,
     listener_interest: ListenerInterest,
     /// Shared by all connections: a handler consumes what it receives before it returns.
     receive_buffer: Box<[u8]>,
 }
 
-impl<P: Protocol> Edge<P> {
+impl<K: Kernel, P: Protocol> Edge<K, P> {
     pub(crate) fn new(worker: Worker<P>, options: &EngineOptions) -> Result<Self, BackendError> {
         let receive_buffer = vec![0; worker.limits().receive_bytes()].into_boxed_slice();
         worker.make_listener_nonblocking(true)?;
@@ -216,7 +217,7 @@ impl<P: Protocol> Edge<P> {
     }
 }
 
-impl<P: Protocol> Lifecycle<P> for Edge<P> {
+impl<K: Kernel, P: Protocol> Lifecycle<P> for Edge<K, P> {
     fn worker(&mut self) -> &mut Worker<P> {
         &mut self.worker
     }

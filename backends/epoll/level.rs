@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use crate::backend::EngineOptions;
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
@@ -31,15 +32,15 @@ enum ListenerInterest {
     Disabled,
 }
 
-pub(crate) struct Level<P: Protocol> {
-    syscalls: Syscalls,
+pub(crate) struct Level<K: Kernel, P: Protocol> {
+    syscalls: Syscalls<K>,
     worker: Worker<P>,
     listener_interest: ListenerInterest,
     /// Shared by all connections: a handler consumes what it receives before it returns.
     receive_buffer: Box<[u8]>,
 }
 
-impl<P: Protocol> Level<P> {
+impl<K: Kernel, P: Protocol> Level<K, P> {
     pub(crate) fn new(worker: Worker<P>, options: &EngineOptions) -> Result<Self, BackendError> {
         let receive_buffer = vec![0; worker.limits().receive_bytes()].into_boxed_slice();
         worker.make_listener_nonblocking(true)?;
@@ -185,7 +186,7 @@ impl<P: Protocol> Level<P> {
     }
 }
 
-impl<P: Protocol> Lifecycle<P> for Level<P> {
+impl<K: Kernel, P: Protocol> Lifecycle<P> for Level<K, P> {
     fn worker(&mut self) -> &mut Worker<P> {
         &mut self.worker
     }

@@ -5,9 +5,11 @@ mod level;
 mod syscalls;
 mod tuned;
 
+use std::marker::PhantomData;
+
 use crate::backend::{Backend, EngineOptions};
-use crate::clock::coarse_clock_ms;
 use crate::error::BackendError;
+use crate::kernel::Kernel;
 use crate::protocol::Protocol;
 use crate::worker::{Report, Worker, WorkerOptions};
 
@@ -22,18 +24,19 @@ pub(crate) enum EpollEngine {
     Tuned,
 }
 
-pub(crate) struct EpollBackend {
+pub(crate) struct EpollBackend<K: Kernel> {
+    _kernel: PhantomData<K>,
     engine: EpollEngine,
     options: EngineOptions,
 }
 
-impl EpollBackend {
+impl<K: Kernel> EpollBackend<K> {
     pub(crate) fn new(engine: EpollEngine, options: &EngineOptions) -> Self {
-        Self { engine, options: options.clone() }
+        Self { engine, options: options.clone(), _kernel: PhantomData }
     }
 }
 
-impl Backend for EpollBackend {
+impl<K: Kernel> Backend for EpollBackend<K> {
     fn name(&self) -> &'static str {
         match self.engine {
             EpollEngine::Level => "epoll, level-triggered",
@@ -47,11 +50,11 @@ impl Backend for EpollBackend {
         options: WorkerOptions,
         protocol: P,
     ) -> Result<Report, BackendError> {
-        let worker = Worker::new(options, protocol, coarse_clock_ms());
+        let worker = Worker::new(options, protocol, K::coarse_clock_ms());
         match self.engine {
-            EpollEngine::Level => level::Level::new(worker, &self.options)?.run(),
-            EpollEngine::Edge => edge::Edge::new(worker, &self.options)?.run(),
-            EpollEngine::Tuned => tuned::Tuned::new(worker, &self.options)?.run(),
+            EpollEngine::Level => level::Level::<K, P>::new(worker, &self.options)?.run(),
+            EpollEngine::Edge => edge::Edge::<K, P>::new(worker, &self.options)?.run(),
+            EpollEngine::Tuned => tuned::Tuned::<K, P>::new(worker, &self.options)?.run(),
         }
     }
 }

@@ -8,11 +8,12 @@
 //! its read budget is deferred to the next iteration, so that others are not starved.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::{EngineOptions, ShutdownBy};
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
@@ -54,8 +55,8 @@ enum ListenerInterest {
     Disabled,
 }
 
-pub(crate) struct Tuned<P: Protocol> {
-    syscalls: Syscalls,
+pub(crate) struct Tuned<K: Kernel, P: Protocol> {
+    syscalls: Syscalls<K>,
     worker: Worker<P>,
     listener_interest: ListenerInterest,
     accepted: usize,
@@ -70,7 +71,7 @@ pub(crate) struct Tuned<P: Protocol> {
     busy_poll: Duration,
 }
 
-impl<P: Protocol> Tuned<P> {
+impl<K: Kernel, P: Protocol> Tuned<K, P> {
     pub(crate) fn new(worker: Worker<P>, options: &EngineOptions) -> Result<Self, BackendError> {
         let receive_buffer = vec![0; worker.limits().receive_bytes()].into_boxed_slice();
         let slots = worker.limits().connections;
@@ -125,8 +126,8 @@ impl<P: Protocol> Tuned<P> {
             return self.syscalls.wait_for(Duration::ZERO);
         }
         if !self.busy_poll.is_zero() {
-            let began = Instant::now();
-            while began.elapsed() < self.busy_poll {
+            let end = K::clock() + self.busy_poll;
+            while K::clock() < end {
                 let events = self.syscalls.wait_for(Duration::ZERO)?;
                 if events > 0 {
                     return Ok(events);
@@ -359,7 +360,7 @@ impl<P: Protocol> Tuned<P> {
     }
 }
 
-impl<P: Protocol> Lifecycle<P> for Tuned<P> {
+impl<K: Kernel, P: Protocol> Lifecycle<P> for Tuned<K, P> {
     fn worker(&mut self) -> &mut Worker<P> {
         &mut self.worker
     }

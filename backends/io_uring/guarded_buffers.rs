@@ -114,11 +114,11 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use crate::backend::EngineOptions;
-    use crate::io_uring::faults;
     use crate::io_uring::recv_slab::RecvSlab;
     use crate::io_uring::ring::Ring;
+    use crate::io_uring::single_shot_options;
+    use crate::kernel::RealKernel;
     use crate::slab::ConnectionId;
-    use crate::test_process;
     use crate::token::{Operation, Token};
 
     /// Returns true if the byte is readable. write(2) finds out: it returns EFAULT where a read by
@@ -159,13 +159,14 @@ mod tests {
     #[test]
     fn late_kernel_write_fails_with_efault() {
         let name = "io_uring::guarded_buffers::tests::late_kernel_write_fails_with_efault";
-        if faults::tests::skip_if_refused(name) {
+        if !common::io_uring_is_available(name) {
             return;
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let mut ring = Ring::new(&EngineOptions::default()).unwrap();
+        let options = single_shot_options(&EngineOptions::default());
+        let (mut ring, _) = Ring::<RealKernel>::open(&options).unwrap();
         let mut slab = RecvSlab::new(1, 16);
         let token = Token::new(Operation::Recv, ConnectionId::NONE);
         for taken_back_early in [false, true] {
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn too_many_mappings_disable_only_guarding() {
         let name = "io_uring::guarded_buffers::tests::too_many_mappings_disable_only_guarding";
-        if !test_process::is_own_process(name) {
+        if !common::is_own_process(name) {
             return;
         }
         let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();

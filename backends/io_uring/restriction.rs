@@ -4,9 +4,7 @@
 use ::io_uring::{IoUring, Probe, opcode, register::Restriction};
 
 use crate::error::BackendError;
-#[cfg(any(test, feature = "simulation"))]
-use crate::io_uring::faults::plan;
-use crate::kernel;
+use crate::refusal;
 
 /// Required operations. The ring is restricted to them and [`SHUTDOWN`].
 pub(crate) const OPERATIONS: &[(u8, &str)] = &[
@@ -32,19 +30,15 @@ pub(crate) fn probe_and_restrict(
     operations: &[(u8, &str)],
     additional: Vec<Restriction>,
 ) -> Result<bool, BackendError> {
-    let refused = |error| kernel::refusal("io_uring_register", error);
+    let refused = |error| refusal::error("io_uring_register", error);
     let submitter = ring.submitter();
     let mut probe = Probe::new();
     submitter.register_probe(&mut probe).map_err(refused)?;
-    for &(code, name) in operations {
-        if !supports(&probe, code) {
-            return Err(kernel::operation_missing(name));
-        }
-    }
+    check_supported(operations, |code| probe.is_supported(code))?;
     if !ring.params().is_feature_nodrop() || !ring.params().is_feature_fast_poll() {
-        return Err(kernel::operation_missing("IORING_FEAT_NODROP or IORING_FEAT_FAST_POLL"));
+        return Err(refusal::operation_missing("IORING_FEAT_NODROP or IORING_FEAT_FAST_POLL"));
     }
-    let has_shutdown = supports(&probe, SHUTDOWN);
+    let has_shutdown = probe.is_supported(SHUTDOWN);
     let mut allowed: Vec<_> =
         operations.iter().map(|&(code, _)| Restriction::sqe_op(code)).collect();
     if has_shutdown {
@@ -56,13 +50,15 @@ pub(crate) fn probe_and_restrict(
     Ok(has_shutdown)
 }
 
-/// Returns true if the kernel supports the operation and no test hides it.
-fn supports(probe: &Probe, code: u8) -> bool {
-    #[cfg(any(test, feature = "simulation"))]
-    if plan().missing.contains(&code) {
-        return false;
+/// Refuses the ring if it lacks an operation.
+fn check_supported(
+    operations: &[(u8, &str)],
+    is_supported: impl Fn(u8) -> bool,
+) -> Result<(), BackendError> {
+    match operations.iter().find(|&&(code, _)| !is_supported(code)) {
+        Some((_, name)) => Err(refusal::operation_missing(name)),
+        None => Ok(()),
     }
-    probe.is_supported(code)
 }
 
 #[cfg(test)]
@@ -72,11 +68,14 @@ mod tests {
     use super::*;
     use crate::backend::EngineOptions;
     use crate::io_uring::ring::Ring;
+    use crate::io_uring::single_shot_options;
+    use crate::kernel::RealKernel;
     use crate::token::{Operation, Token};
 
     #[test]
     fn unneeded_operation_is_denied() {
-        let mut ring = Ring::new(&EngineOptions::default()).unwrap();
+        let options = single_shot_options(&EngineOptions::default());
+        let (mut ring, _) = Ring::<RealKernel>::open(&options).unwrap();
         let path = c"/etc/passwd";
         let sqe = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build();
         // SAFETY: the path is a static.
@@ -85,5 +84,13 @@ mod tests {
         let (_, completion) = ring.next().unwrap();
         assert_eq!(completion.result().unwrap_err().raw_os_error(), Some(libc::EACCES));
         assert_eq!(ring.in_flight(), 0);
+    }
+
+    #[test]
+    fn missing_operation_is_refused_by_name() {
+        assert!(check_supported(OPERATIONS, |_| true).is_ok());
+        let refused = check_supported(OPERATIONS, |code| code != opcode::Send::CODE);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("IORING_OP_SEND") && refused.contains("5.10"), "{refused}");
     }
 }

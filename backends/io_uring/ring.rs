@@ -8,40 +8,39 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-// Tests put their own queues between the server and the kernel, to fail, delay and reorder
-// completions.
-#[cfg(any(test, feature = "simulation"))]
-pub(crate) use crate::io_uring::faults::Queues;
-#[cfg(not(any(test, feature = "simulation")))]
-pub(crate) use ::io_uring::IoUring as Queues;
-use ::io_uring::{IoUring, opcode, squeue, types};
+use ::io_uring::{opcode, squeue, types};
 
 use crate::backend::EngineOptions;
-use crate::clock::coarse_clock_ms;
 pub(crate) use crate::completion::Completion;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::descriptor::Descriptor;
 use crate::io_uring::recv_slab::Loan;
-use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
 use crate::io_uring::techniques::WaitPolicy;
-use crate::kernel;
-// Tests replace the system calls by a simulated kernel.
+use crate::kernel::{Kernel, KernelRing};
 use crate::pending_output::PendingOutput;
-#[cfg(any(test, feature = "simulation"))]
-use crate::simulation::calls as libc;
-use crate::socket::check;
 use crate::token::{Operation, Token};
 use crate::worker::TICK;
 
 /// A static, since the kernel reads it when the TIMEOUT is submitted, not when it is pushed.
 static TICK_INTERVAL: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
 
-pub(crate) struct Ring {
-    /// Declared before the ring, so that it is dropped first: it may have the ring's descriptor
-    /// registered.
+/// A ring that is set up, restricted to the operations that the server needs, and enabled.
+#[derive(Debug)]
+pub struct RingSetup<R> {
+    /// The ring.
+    pub ring: R,
+    /// The requested options without what this kernel does not support.
+    pub options: EngineOptions,
+    /// The kernel has no IORING_OP_SHUTDOWN, so that shutdown(2) is called.
+    pub shutdown_by_call: bool,
+    /// The index of the ring if its descriptor is registered.
+    pub registered: Option<RawFd>,
+}
+
+pub(crate) struct Ring<K: Kernel> {
+    ring: K::Ring,
     wait_policy: WaitPolicy,
-    ring: Queues,
     /// Completions taken out of the completion queue and not yet dispatched. The queue is emptied
     /// before the first of them is dispatched, so that a handler may push and submit.
     reaped: VecDeque<(Token, Completion)>,
@@ -61,68 +60,26 @@ pub(crate) struct Ring {
     _not_send: PhantomData<*const ()>,
 }
 
-impl Ring {
-    /// Sets up a ring, checks that it supports every operation the server needs, and restricts it
-    /// to these.
-    pub(crate) fn new(options: &EngineOptions) -> Result<Self, BackendError> {
-        let refused = |call| move |error| kernel::refusal(call, error);
-        let mut builder = IoUring::builder();
-        builder.dontfork().setup_r_disabled().setup_cqsize(options.completions());
-        let entries = options.submission_queue_entries;
-        let ring = match builder.clone().setup_submit_all().build(entries) {
-            // IORING_SETUP_SUBMIT_ALL is missing before Linux 5.18. Without it an invalid SQE ends
-            // the submission, and the SQEs after it stay queued until the next one.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(entries),
-            result => result,
-        }
-        .map_err(refused("io_uring_setup"))?;
-        let shutdown_by_call = !probe_and_restrict(&ring, OPERATIONS, Vec::new())?;
-        // A sandbox may allow io_uring_setup and refuse io_uring_enter. This call, with nothing to
-        // submit and nothing to wait for, finds out at startup.
-        ring.submit().map_err(refused("io_uring_enter"))?;
-        Ok(Self::on_kernel(ring, WaitPolicy::default(), shutdown_by_call))
-    }
-
-    /// Wraps a ring that is set up, restricted and enabled.
-    pub(crate) fn on_kernel(
-        ring: IoUring,
-        wait_policy: WaitPolicy,
-        shutdown_by_call: bool,
-    ) -> Self {
-        let completions = ring.params().cq_entries() as usize;
-        #[cfg(any(test, feature = "simulation"))]
-        let ring = Queues::from(ring);
-        Self { wait_policy, shutdown_by_call, ..Self::on_queues(ring, completions) }
-    }
-
-    /// Wraps queues that support every operation; `completions` is the length of the completion
-    /// queue.
-    pub(crate) fn on_queues(ring: Queues, completions: usize) -> Self {
-        Self {
+impl<K: Kernel> Ring<K> {
+    /// Sets up a ring, and returns it with the options in effect.
+    pub(crate) fn open(requested: &EngineOptions) -> Result<(Self, EngineOptions), BackendError> {
+        let RingSetup { ring, options, shutdown_by_call, registered } = K::set_up_ring(requested)?;
+        let ring = Self {
+            reaped: VecDeque::with_capacity(ring.cq_entries()),
             ring,
-            reaped: VecDeque::with_capacity(completions),
+            wait_policy: WaitPolicy::new(&options, registered),
             backlog: VecDeque::new(),
-            wait_policy: WaitPolicy::default(),
-            accepts_direct: false,
+            accepts_direct: options.techniques.direct_descriptors,
             in_flight: 0,
-            shutdown_by_call: false,
+            shutdown_by_call,
             counts: SystemCalls::default(),
             overflows: 0,
             submission_queue_full: 0,
             enters_retried: 0,
             cancels: 0,
             _not_send: PhantomData,
-        }
-    }
-
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn with_shutdown_by_call(self, shutdown_by_call: bool) -> Self {
-        Self { shutdown_by_call, ..self }
-    }
-
-    /// Returns the milliseconds since boot, with the resolution of the kernel's timer tick.
-    pub(crate) fn now_ms(&self) -> u64 {
-        coarse_clock_ms()
+        };
+        Ok((ring, options))
     }
 
     pub(crate) fn shutdown_by_call(&self) -> bool {
@@ -174,8 +131,11 @@ impl Ring {
     /// shutdown(2) and queues a completion with the result.
     pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32, token: Token) {
         if self.shutdown_by_call {
-            let completion = Completion::with_result(self.shutdown_now(fd, how));
-            self.reaped.push_back((token, completion));
+            let result = match self.shutdown_now(fd, how) {
+                Ok(()) => 0,
+                Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+            };
+            self.reaped.push_back((token, Completion::with_result(result)));
             return;
         }
         let sqe = opcode::Shutdown::new(types::Fd(fd), how).build();
@@ -183,14 +143,16 @@ impl Ring {
         unsafe { self.push(sqe, token) };
     }
 
-    /// Calls shutdown(2), which never blocks. Returns the result as a CQE has it: -errno on error.
-    pub(crate) fn shutdown_now(&mut self, fd: RawFd, how: i32) -> i32 {
+    /// Calls shutdown(2), which never blocks.
+    pub(crate) fn shutdown_now(&mut self, fd: RawFd, how: i32) -> io::Result<()> {
         self.counts.count(SystemCall::Shutdown);
-        // SAFETY: shutdown takes no pointers.
-        match check(unsafe { libc::shutdown(fd, how) }) {
-            Ok(result) => result,
-            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
-        }
+        K::shutdown(fd, how)
+    }
+
+    /// Calls accept4(2) on a nonblocking listener, to empty its queue during a stop.
+    pub(crate) fn accept_now(&mut self, listener: RawFd) -> io::Result<OwnedFd> {
+        self.counts.count(SystemCall::Accept4);
+        K::accept4(listener, libc::SOCK_CLOEXEC)
     }
 
     pub(crate) fn close(&mut self, fd: OwnedFd, token: Token) {
@@ -248,48 +210,13 @@ impl Ring {
         if self.backlog.is_empty() {
             return;
         }
-        let mut queue = self.ring.submission();
-        while let Some(sqe) = self.backlog.front() {
-            // SAFETY: each SQE was passed to `push`, whose callers promise it.
-            if unsafe { queue.push(sqe) }.is_err() {
-                return;
-            }
-            self.backlog.pop_front();
-        }
+        // SAFETY: each SQE was passed to `push`, whose callers promise it.
+        unsafe { self.ring.push(&mut self.backlog) };
     }
 
-    /// Registers a resource with the ring (io_uring_register(2)).
-    pub(crate) fn register<T>(
-        &mut self,
-        registration: impl FnOnce(&::io_uring::Submitter<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        registration(&self.ring.submitter())
-    }
-
-    /// Registers a provided buffer ring (io_uring_register_buf_ring(3)).
-    ///
-    /// # Safety
-    /// The memory must stay valid until the buffer ring is unregistered.
-    pub(crate) unsafe fn register_buffer_ring(
-        &mut self,
-        address: u64,
-        entries: u16,
-        group: u16,
-    ) -> io::Result<()> {
-        #[cfg(any(test, feature = "simulation"))]
-        if self.ring.register_simulated_buffers(address, entries) {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.ring.submitter().register_buf_ring_with_flags(address, entries, group, 0) }
-    }
-
-    pub(crate) fn unregister_buffer_ring(&mut self, group: u16) -> io::Result<()> {
-        #[cfg(any(test, feature = "simulation"))]
-        if self.ring.register_simulated_buffers(0, 0) {
-            return Ok(());
-        }
-        self.ring.submitter().unregister_buf_ring(group)
+    /// Returns the ring, to register resources.
+    pub(crate) fn kernel_ring(&mut self) -> &mut K::Ring {
+        &mut self.ring
     }
 
     // ── Completion ───────────────────────────────────────────────────────────────────────────
@@ -299,7 +226,7 @@ impl Ring {
     pub(crate) fn wait(&mut self) -> Result<usize, BackendError> {
         self.flush_backlog();
         let is_idle = self.backlog.is_empty() && self.reaped.is_empty();
-        self.enter(usize::from(is_idle))?;
+        self.enter(u32::from(is_idle))?;
         self.reap();
         Ok(self.reaped.len())
     }
@@ -309,15 +236,21 @@ impl Ring {
         self.reaped.pop_front()
     }
 
-    fn enter(&mut self, want: usize) -> Result<(), BackendError> {
-        if want > 0 && self.wait_policy.busy_poll(&mut self.ring) {
+    /// Returns the milliseconds since boot; not a system call.
+    pub(crate) fn now_ms(&self) -> u64 {
+        K::coarse_clock_ms()
+    }
+
+    fn enter(&mut self, want: u32) -> Result<(), BackendError> {
+        if want > 0 && self.wait_policy.busy_poll::<K>(&mut self.ring) {
             return self.enter_kernel(0, false);
         }
         self.enter_kernel(want, true)
     }
 
-    fn enter_kernel(&mut self, want: usize, may_sleep: bool) -> Result<(), BackendError> {
-        let entered = self.wait_policy.enter(&mut self.ring, want, may_sleep, &mut self.counts);
+    fn enter_kernel(&mut self, want: u32, may_sleep: bool) -> Result<(), BackendError> {
+        let (policy, counts) = (&self.wait_policy, &mut self.counts);
+        let entered = policy.enter::<K>(&mut self.ring, want, may_sleep, counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // A signal ends the wait, with or without SA_RESTART (EINTR), and so does the minimum
@@ -327,8 +260,8 @@ impl Ring {
             // is short of memory (EAGAIN). The SQEs stay queued, and the next enter retries them.
             Some(libc::EAGAIN | libc::EBUSY) => {
                 self.enters_retried += 1;
-                if self.ring.completion().is_empty() {
-                    std::thread::sleep(Duration::from_millis(1));
+                if !self.ring.has_completions() {
+                    K::sleep(Duration::from_millis(1));
                 }
             }
             // The completion queue overflowed and the kernel had no memory to keep the CQE
@@ -346,10 +279,10 @@ impl Ring {
     }
 
     fn reap(&mut self) {
-        if self.ring.submission().cq_overflow() {
+        if self.ring.submission_status().cq_overflow {
             self.overflows += 1;
         }
-        for cqe in self.ring.completion() {
+        for cqe in self.ring.completions() {
             let completion = Completion::new(cqe.result(), cqe.flags());
             let token = Token::from_bits(cqe.user_data());
             let token = token.expect("the kernel returns user_data unchanged");
@@ -371,11 +304,6 @@ impl Ring {
         &self.counts
     }
 
-    /// Returns the counts, to add a system call that is made outside the ring.
-    pub(crate) fn counts_mut(&mut self) -> &mut SystemCalls {
-        &mut self.counts
-    }
-
     /// Writes the queue statistics to the counters.
     pub(crate) fn report_to(&self, counters: &mut Counters) {
         counters.completion_queue_overflows = self.overflows;
@@ -385,9 +313,19 @@ impl Ring {
     }
 }
 
+impl<K: Kernel> Drop for Ring<K> {
+    fn drop(&mut self) {
+        if let Some(index) = self.wait_policy.registered() {
+            self.ring.unregister_ring_fd(index);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io_uring::single_shot_options;
+    use crate::kernel::RealKernel;
 
     /// Submits far more operations than either queue has room for: each gets its completion.
     #[test]
@@ -397,7 +335,7 @@ mod tests {
             completion_queue_entries: Some(4),
             ..EngineOptions::default()
         };
-        let mut ring = Ring::new(&options).unwrap();
+        let mut ring = Ring::<RealKernel>::open(&single_shot_options(&options)).unwrap().0;
         for _ in 0..1000 {
             ring.cancel(Token::of_worker(Operation::Accept));
         }

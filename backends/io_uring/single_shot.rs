@@ -4,26 +4,29 @@
 //! return, whatever an operation uses belongs to the kernel from submission to completion: the
 //! buffer, the bytes to send, the descriptor.
 
+use std::thread;
+
 use crate::error::BackendError;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::teardown;
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 use crate::worker::{Report, Worker};
 
-pub(crate) struct SingleShot<P: Protocol> {
-    ring: Ring,
+pub(crate) struct SingleShot<K: Kernel, P: Protocol> {
+    ring: Ring<K>,
     worker: Worker<P>,
     accept_in_flight: bool,
     /// One for each connection: from submission to completion it belongs to the kernel.
     receive_buffers: RecvSlab,
 }
 
-impl<P: Protocol> SingleShot<P> {
-    pub(crate) fn new(worker: Worker<P>, ring: Ring) -> Result<Self, BackendError> {
+impl<K: Kernel, P: Protocol> SingleShot<K, P> {
+    pub(crate) fn new(worker: Worker<P>, ring: Ring<K>) -> Result<Self, BackendError> {
         let limits = worker.limits();
         let receive_buffers = RecvSlab::new(limits.connections, limits.receive_bytes());
         // A blocking listener: ACCEPT waits in the kernel, and never fails with EAGAIN.
@@ -167,7 +170,7 @@ impl<P: Protocol> SingleShot<P> {
     }
 }
 
-impl<P: Protocol> Lifecycle<P> for SingleShot<P> {
+impl<K: Kernel, P: Protocol> Lifecycle<P> for SingleShot<K, P> {
     fn worker(&mut self) -> &mut Worker<P> {
         &mut self.worker
     }
@@ -194,7 +197,7 @@ impl<P: Protocol> Lifecycle<P> for SingleShot<P> {
     fn accept_queued(&mut self) {
         // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
         while !self.accept_in_flight && self.worker.can_accept() {
-            match teardown::accept4(self.worker.listener_fd(), self.ring.counts_mut()) {
+            match self.ring.accept_now(self.worker.listener_fd()) {
                 Ok(fd) => {
                     let (id, next) = self.worker.on_accepted(fd);
                     self.start_next(id, next);
@@ -210,11 +213,15 @@ impl<P: Protocol> Lifecycle<P> for SingleShot<P> {
     }
 }
 
-impl<P: Protocol> Drop for SingleShot<P> {
+impl<K: Kernel, P: Protocol> Drop for SingleShot<K, P> {
     /// Leaks the output, instead of freeing it, while the kernel may still read it.
     fn drop(&mut self) {
         if self.ring.in_flight() > 0 {
             self.worker.leak_output();
         }
+        let connections = &self.worker.connections;
+        let pending = connections.ids().filter_map(|id| connections.get(id)?.pending);
+        let receiving = pending.filter(|&it| it == Operation::Recv).count();
+        debug_assert!(thread::panicking() || self.receive_buffers.lent() == receiving);
     }
 }

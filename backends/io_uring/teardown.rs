@@ -1,16 +1,8 @@
 //! Ring teardown: cancels what is in flight and reaps the completions, so that the ring can be
 //! closed and the memory that the kernel used can be freed.
 
-use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::ptr;
-
-use crate::counters::{SystemCall, SystemCalls};
 use crate::io_uring::ring::Ring;
-// Tests replace the system calls by a simulated kernel.
-#[cfg(any(test, feature = "simulation"))]
-use crate::simulation::calls as libc;
-use crate::socket::check;
+use crate::kernel::Kernel;
 use crate::token::{Operation, Token};
 
 /// Limits the wait for cancelled operations, in ticks. The kernel usually cancels at once.
@@ -22,7 +14,7 @@ const MAX_TICKS: usize = 5;
 /// Operations of connections have completed before, except those of `abandoned` connections, which
 /// the stop no longer waits for. If anything is in flight afterwards, the owners of the memory
 /// leak it instead of freeing it.
-pub(crate) fn cancel_and_reap(ring: &mut Ring, abandoned: usize) {
+pub(crate) fn cancel_and_reap<K: Kernel>(ring: &mut Ring<K>, abandoned: usize) {
     ring.cancel(Token::of_worker(Operation::Accept));
     ring.cancel(Token::of_worker(Operation::Stop));
     // The tick is cancelled last, since it ends a wait in which nothing else completes.
@@ -47,7 +39,7 @@ pub(crate) fn cancel_and_reap(ring: &mut Ring, abandoned: usize) {
 }
 
 /// Discards the reaped completions. Returns true if a tick was among them.
-fn discard_completions(ring: &mut Ring) -> bool {
+fn discard_completions<K: Kernel>(ring: &mut Ring<K>) -> bool {
     let mut ticked = false;
     while let Some((token, completion)) = ring.next() {
         match token.operation {
@@ -63,13 +55,34 @@ fn discard_completions(ring: &mut Ring) -> bool {
     ticked
 }
 
-/// Calls accept4(2) on a nonblocking listener, to empty its queue during a stop.
-pub(crate) fn accept4(listener: RawFd, counts: &mut SystemCalls) -> io::Result<OwnedFd> {
-    counts.count(SystemCall::Accept4);
-    // SAFETY: both pointers are null: the peer's address is not requested.
-    let fd = check(unsafe {
-        libc::accept4(listener, ptr::null_mut(), ptr::null_mut(), libc::SOCK_CLOEXEC)
-    })?;
-    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::EngineOptions;
+    use crate::io_uring::single_shot_options;
+    use crate::kernel::RealKernel;
+
+    /// An ACCEPT that completes before its cancel returns a descriptor, which must be closed.
+    #[test]
+    fn connection_accepted_during_teardown_is_closed() {
+        if !common::io_uring_is_available("teardown::connection_accepted_during_teardown_is_closed")
+        {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let options = single_shot_options(&EngineOptions::default());
+        let (mut ring, _) = Ring::<RealKernel>::open(&options).unwrap();
+        ring.accept(listener.as_raw_fd(), Token::of_worker(Operation::Accept));
+        ring.tick();
+        cancel_and_reap(&mut ring, 0);
+        assert_eq!(ring.in_flight(), 0);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the client gets the end of the stream");
+    }
 }

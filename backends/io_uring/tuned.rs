@@ -20,6 +20,7 @@ use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::teardown;
 use crate::io_uring::techniques::send_zc::{self, ZeroCopyOutput};
 use crate::io_uring::techniques::{Techniques, shutdown};
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
@@ -29,8 +30,8 @@ use accept_control::AcceptControl;
 use in_flight::{Completed, InFlight, Operations};
 use receiving::ReceiveBuffers;
 
-pub(crate) struct Tuned<P: Protocol> {
-    ring: Ring,
+pub(crate) struct Tuned<K: Kernel, P: Protocol> {
+    ring: Ring<K>,
     worker: Worker<P>,
     techniques: Techniques,
     shutdown_by: ShutdownBy,
@@ -43,11 +44,11 @@ pub(crate) struct Tuned<P: Protocol> {
     iteration: u32,
 }
 
-impl<P: Protocol> Tuned<P> {
+impl<K: Kernel, P: Protocol> Tuned<K, P> {
     /// `options` are those that this kernel supports, as returned with the ring.
     pub(crate) fn new(
         worker: Worker<P>,
-        mut ring: Ring,
+        mut ring: Ring<K>,
         options: &EngineOptions,
     ) -> Result<Self, BackendError> {
         let (slots, bytes) = (worker.limits().connections, worker.limits().receive_bytes());
@@ -111,7 +112,11 @@ impl<P: Protocol> Tuned<P> {
             Completed::Recv => self.on_recv(id, completion),
             Completed::Send => self.on_send(id, completion),
             Completed::Shutdown => self.on_shutdown(id),
-            Completed::Close | Completed::Notification => return self.on_close(id),
+            Completed::Notification => return self.on_close(id),
+            Completed::Close => {
+                self.on_descriptor_closed(id);
+                return self.on_close(id);
+            }
             Completed::HalfClose => return self.on_half_close(id),
         };
         self.end_step(token, next);
@@ -199,7 +204,7 @@ impl<P: Protocol> Tuned<P> {
         let sqe = if is_zero_copy {
             send_zc::sqe(descriptor, output)
         } else {
-            Ring::send_sqe(descriptor, output)
+            Ring::<K>::send_sqe(descriptor, output)
         };
         // SAFETY: pending output neither moves nor changes, and the connection keeps it until its
         // close, which waits for this completion. Where that fails, `drop` leaks it.
@@ -223,7 +228,8 @@ impl<P: Protocol> Tuned<P> {
             _ if in_flight.is_pending(Operations::SHUTDOWN.or(Operations::HALF_CLOSE)) => return,
             _ if is_left_to_close => {}
             (ShutdownBy::Call | ShutdownBy::Close, Some(fd)) => {
-                shutdown::call(fd, how, self.ring.counts_mut());
+                // It fails only if the connection has ended already.
+                let _ = self.ring.shutdown_now(fd, how);
             }
             _ => {
                 self.in_flight(id).submitted(Operations::SHUTDOWN);
@@ -266,7 +272,7 @@ impl<P: Protocol> Tuned<P> {
     }
 }
 
-impl<P: Protocol> Lifecycle<P> for Tuned<P> {
+impl<K: Kernel, P: Protocol> Lifecycle<P> for Tuned<K, P> {
     fn worker(&mut self) -> &mut Worker<P> {
         &mut self.worker
     }
@@ -294,7 +300,7 @@ impl<P: Protocol> Lifecycle<P> for Tuned<P> {
         self.admit_queued();
         // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
         while !self.accept_control.is_in_flight() && self.worker.can_accept() {
-            match teardown::accept4(self.worker.listener_fd(), self.ring.counts_mut()) {
+            match self.ring.accept_now(self.worker.listener_fd()) {
                 Ok(fd) => self.admit(AcceptedSocket::Fd(fd)),
                 Err(error) => self.worker.on_accept_error(&error),
             }
@@ -303,19 +309,23 @@ impl<P: Protocol> Lifecycle<P> for Tuned<P> {
 
     fn half_close_receive(&mut self, id: ConnectionId) {
         match self.in_flight(id).descriptor.fd() {
-            Some(_) => shutdown::call(self.worker.fd(id), libc::SHUT_RD, self.ring.counts_mut()),
+            // An error means that the connection has ended already.
+            Some(fd) => _ = self.ring.shutdown_now(fd, libc::SHUT_RD),
             None => self.half_close_direct(id),
         }
     }
 }
 
-impl<P: Protocol> Drop for Tuned<P> {
+impl<K: Kernel, P: Protocol> Drop for Tuned<K, P> {
     /// Leaks the output, instead of freeing it, while the kernel may still read it.
     fn drop(&mut self) {
         if self.ring.in_flight() > 0 {
             self.worker.leak_output();
             self.zero_copy_output.leak();
         }
-        self.buffers.release(&mut self.ring);
+        let is_receiving =
+            |id: &ConnectionId| self.in_flight[id.slot as usize].is_pending(Operations::RECV);
+        let receiving = self.worker.connections.ids().filter(is_receiving).count();
+        self.buffers.release(&mut self.ring, receiving);
     }
 }

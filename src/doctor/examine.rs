@@ -4,7 +4,7 @@ use std::fs;
 use std::str::FromStr;
 
 use ringpoll_backends::capabilities::Capabilities;
-use ringpoll_backends::{Backend, BackendError, EngineOptions, ErrorKind, kernel, open};
+use ringpoll_backends::{Backend, BackendError, EngineOptions, ErrorKind, open, refusal};
 use rustix::process::{Resource, getrlimit};
 
 use super::diagnosis::{AutoChoice, Diagnosis, Limits, MissingReason, Obstruction, SCHEMA_VERSION};
@@ -83,9 +83,9 @@ fn limits() -> Limits {
         locked_memory_hard_limit_bytes: memory.maximum,
         somaxconn: sysctl_value("net/core/somaxconn"),
         tcp_max_syn_backlog: sysctl_value("net/ipv4/tcp_max_syn_backlog"),
-        io_uring_disabled: kernel::io_uring_disabled(),
+        io_uring_disabled: refusal::io_uring_disabled(),
         io_uring_group: sysctl_value("kernel/io_uring_group"),
-        seccomp_filter: kernel::seccomp_filter(),
+        seccomp_filter: refusal::seccomp_filter(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reason why io_uring is unavailable. The errno alone is ambiguous.
 
 use ringpoll_backends::BackendError;
-use ringpoll_backends::kernel::Obstacle;
+use ringpoll_backends::refusal::Obstacle;
 
 use super::diagnosis::{Obstruction, ObstructionKind};
 use super::kernel_build;

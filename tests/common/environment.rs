@@ -59,3 +59,11 @@ pub fn engine_is_available(test: &str, variant: Variant) -> bool {
     println!("skipped: {test}: {variant}: {refusal:#}");
     false
 }
+
+/// Returns whether the kernel allows io_uring. If not, reports that `test` is skipped.
+///
+/// # Panics
+/// If the kernel refuses io_uring under `CI=true`.
+pub fn io_uring_is_available(test: &str) -> bool {
+    engine_is_available(test, Variant::IoUringSingleShot)
+}

@@ -6,6 +6,7 @@ mod descriptors;
 mod environment;
 mod lifecycle_watch;
 pub mod namespace;
+mod own_process;
 mod server_process;
 mod server_thread;
 pub mod strace;
@@ -20,8 +21,9 @@ pub use descriptors::{
     Descriptors, descriptors_of, established_connections, open_connections, raise_descriptor_limit,
     sockets_bound_to, unique_loopback_address, wait_for_open_connections,
 };
-pub use environment::{engine_is_available, find_tool, is_full, is_root};
+pub use environment::{engine_is_available, find_tool, io_uring_is_available, is_full, is_root};
 pub use lifecycle_watch::{LifecycleWatch, PausedLoop, RecordedEvent};
+pub use own_process::is_own_process;
 pub use server_process::{ServerOutput, ServerProcess};
 pub use server_thread::ServerThread;
 pub use test_worker::{TestProtocol, TestWorker};

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
-use ringpoll_backends::simulation::bytes_of_seed;
+use simulation::bytes_of_seed;
 
 /// Mutated inputs per target.
 const MUTATIONS: u64 = 20_000;

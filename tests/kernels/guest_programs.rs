@@ -15,6 +15,7 @@ pub(crate) struct GuestPrograms {
     pub(crate) ringpoll: PathBuf,
     pub(crate) conformance: PathBuf,
     pub(crate) backends: PathBuf,
+    pub(crate) io_uring_faults: PathBuf,
     /// This program, which executes the work in a guest.
     pub(crate) agent: PathBuf,
 }
@@ -22,10 +23,9 @@ pub(crate) struct GuestPrograms {
 /// Builds all programs.
 pub(crate) fn build(directory: &Path) -> Result<GuestPrograms, String> {
     let release = cargo(directory, &["build", "--release", "-p", "ringpoll", "--bin", "ringpoll"])?;
-    let tests = cargo(
-        directory,
-        &["test", "--no-run", "-p", "ringpoll", "--test", "conformance", "--test", "kernels"],
-    )?;
+    let suites = ["conformance", "io_uring_faults", "kernels"].map(|suite| ["--test", suite]);
+    let arguments = ["test", "--no-run", "-p", "ringpoll"];
+    let tests = cargo(directory, &[&arguments[..], suites.as_flattened()].concat())?;
     let backends = cargo(directory, &["test", "--no-run", "-p", "ringpoll-backends", "--lib"])?;
     let find = |artifacts: &[Artifact], name: &str, is_test: bool| {
         let mut found = artifacts.iter().filter(|it| it.name == name && it.is_test == is_test);
@@ -36,6 +36,7 @@ pub(crate) fn build(directory: &Path) -> Result<GuestPrograms, String> {
         ringpoll: find(&release, "ringpoll", false)?,
         conformance: find(&tests, "conformance", true)?,
         backends: find(&backends, "ringpoll_backends", true)?,
+        io_uring_faults: find(&tests, "io_uring_faults", true)?,
         agent: find(&tests, "kernels", true)?,
     })
 }

@@ -28,6 +28,7 @@ pub(crate) fn programs(directory: &Path, programs: &GuestPrograms) -> Result<Pat
     put(&programs.ringpoll, &root.join("programs/ringpoll"))?;
     put(&programs.conformance, &root.join("programs/conformance"))?;
     put(&programs.backends, &root.join("programs/backends"))?;
+    put(&programs.io_uring_faults, &root.join("programs/io_uring_faults"))?;
     put(&programs.agent, &root.join("programs/agent"))?;
     let init = root.join("init");
     fs::write(&init, include_str!("guest/init")).map_err(problem(&init))?;

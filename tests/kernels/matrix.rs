@@ -22,19 +22,23 @@ const FULL_TIMEOUT: Duration = Duration::from_secs(3000);
 const BOUNDED_SCENARIOS: &str = "in_process::lingering";
 
 /// Unit tests of the backends on a real ring that the bounded form runs.
-const BOUNDED_TESTS: &[&str] = &[
+const BOUNDED_UNIT_TESTS: &[&str] = &[
     "io_uring::ring::",
     "io_uring::recv_slab::",
     "io_uring::guarded_buffers::",
-    "io_uring::tests::",
-    "io_uring::faults::tests::connection_accepted_during_teardown",
-    "io_uring::faults::tests::forced_stop_",
-    "io_uring::faults::tests::failed_enter_",
-    "io_uring::faults::tests::several_",
-    "io_uring::faults::tests::result_of_cancel_",
-    "io_uring::faults::tests::operation_without_f_more_",
-    "io_uring::faults::tests::uncancellable_operations_",
-    "io_uring::faults::tests::missing_shutdown_operation_",
+    "io_uring::teardown::",
+];
+
+/// Tests with injected faults that the bounded form runs.
+const BOUNDED_FAULTS: &[&str] = &[
+    "fallback_to_shutdown_call_",
+    "forced_stop_",
+    "failed_enter_",
+    "several_",
+    "result_of_cancel_",
+    "operation_without_f_more_",
+    "uncancellable_operations_",
+    "missing_shutdown_operation_",
 ];
 
 /// Returns the work of every guest.
@@ -50,14 +54,23 @@ pub(crate) fn work(all: bool) -> Work {
         arguments: vec![arm(variant), "--test-threads=8".to_owned()],
         limit_s,
     });
-    let tests = if all { &[][..] } else { BOUNDED_TESTS };
-    let engines = Suite {
-        name: "engines".to_owned(),
-        program: "/programs/backends".to_owned(),
-        arguments: ["--test-threads=4"].iter().chain(tests).map(|&it| it.to_owned()).collect(),
+    let suite = |name: &str, program: &str, tests: &[&str]| Suite {
+        name: name.to_owned(),
+        program: format!("/programs/{program}"),
+        arguments: ["--test-threads=4"]
+            .iter()
+            .chain(if all { &[] } else { tests })
+            .map(|&it| it.to_owned())
+            .collect(),
         limit_s,
     };
-    Work { observe: true, suites: conformance.chain([engines]).collect(), ..Work::default() }
+    let engines = suite("engines", "backends", BOUNDED_UNIT_TESTS);
+    let faults = suite("faults", "io_uring_faults", BOUNDED_FAULTS);
+    Work {
+        observe: true,
+        suites: conformance.chain([engines, faults]).collect(),
+        ..Work::default()
+    }
 }
 
 /// Boots all kernels and summarizes the results of each.

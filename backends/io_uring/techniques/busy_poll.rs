@@ -9,18 +9,18 @@
 //! Helps latency with few requests in flight: an idle CPU may take longer to wake than a request
 //! takes to serve. Hurts where another task needs the CPU. Off by default.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::io_uring::ring::Queues;
+use crate::kernel::{Kernel, KernelRing};
 
 /// Polls for at most `time`. Returns true if there is a completion or task work.
-pub(super) fn spin(time: Duration, ring: &mut Queues) -> bool {
-    if time.is_zero() || !ring.submission().is_empty() {
+pub(super) fn spin<K: Kernel>(time: Duration, ring: &mut K::Ring) -> bool {
+    if time.is_zero() || ring.submission_status().queued > 0 {
         return false;
     }
-    let began = Instant::now();
-    while began.elapsed() < time {
-        if !ring.completion().is_empty() || ring.submission().taskrun() {
+    let end = K::clock() + time;
+    while K::clock() < end {
+        if ring.has_completions() || ring.submission_status().taskrun {
             return true;
         }
         std::hint::spin_loop();

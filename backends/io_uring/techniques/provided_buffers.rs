@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use ::io_uring::types::BufRingEntry;
 
-use crate::io_uring::ring::Ring;
+use crate::kernel::KernelRing;
 
 /// The buffer group ID; there is one group.
 pub(crate) const GROUP: u16 = 0;
@@ -46,7 +46,11 @@ impl ProvidedBuffers {
     ///
     /// # Errors
     /// EINVAL if the kernel does not support it, ENOMEM if memory is short.
-    pub(crate) fn register(ring: &mut Ring, entries: u16, buffer_bytes: usize) -> io::Result<Self> {
+    pub(crate) fn register(
+        ring: &mut impl KernelRing,
+        entries: u16,
+        buffer_bytes: usize,
+    ) -> io::Result<Self> {
         let ring_bytes = usize::from(entries) * size_of::<BufRingEntry>();
         let memory_bytes = ring_bytes + usize::from(entries) * buffer_bytes;
         let (access, kind) =
@@ -127,7 +131,6 @@ impl ProvidedBuffers {
     }
 
     /// Returns the number of buffers that the server owns.
-    #[cfg(test)]
     pub(crate) fn taken(&self) -> usize {
         self.lent.iter().filter(|is_lent| !**is_lent).count()
     }

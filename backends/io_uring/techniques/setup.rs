@@ -1,20 +1,18 @@
-//! Sets up the ring of `io_uring:tuned` with the requested techniques that the kernel supports,
-//! restricts it to what these need, and enables it.
-
-use std::time::Duration;
+//! Sets up a ring with the requested techniques that the kernel supports, restricts it to what
+//! these need, and enables it.
 
 use ::io_uring::register::Restriction;
 use ::io_uring::{Builder, IoUring, opcode, squeue};
 
-use super::experimental::no_sqarray;
-use super::experimental::registered_ring::RegisteredRing;
-use super::{Techniques, WaitPolicy, defer_taskrun, sqpoll};
+use super::experimental::{no_sqarray, registered_ring};
+use super::{Techniques, defer_taskrun, sqpoll};
 use crate::backend::{EngineOptions, ShutdownBy};
 use crate::capabilities::accept;
 use crate::error::BackendError;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
-use crate::io_uring::ring::Ring;
-use crate::kernel;
+use crate::io_uring::ring::RingSetup;
+use crate::kernel::KernelRing;
+use crate::refusal;
 
 // enum io_uring_register_op
 const REGISTER_FILES2: u8 = 13;
@@ -22,40 +20,44 @@ const UNREGISTER_RING_FDS: u8 = 21;
 const REGISTER_PBUF_RING: u8 = 22;
 const UNREGISTER_PBUF_RING: u8 = 23;
 
-/// Returns the ring and the options that are in force with it.
-pub(crate) fn set_up(requested: &EngineOptions) -> Result<(Ring, EngineOptions), BackendError> {
-    let refused = |call| move |error| kernel::refusal(call, error);
+/// Sets up a ring, with the options that are in force with it.
+pub(crate) fn set_up(requested: &EngineOptions) -> Result<RingSetup<IoUring>, BackendError> {
     let mut options = requested.clone();
     options.techniques.disable_conflicting();
-    let ring = build(requested, &mut options).map_err(refused("io_uring_setup"))?;
+    let mut ring =
+        build(requested, &mut options).map_err(|error| refusal::error("io_uring_setup", error))?;
     disable_unsupported(&mut options.techniques);
     if options.techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
         // shutdown(2) takes no direct descriptor.
         options.shutdown = ShutdownBy::Ring;
     }
     let techniques = &mut options.techniques;
-    let registered = techniques.registered_ring.then(|| RegisteredRing::new(&ring).ok()).flatten();
-    techniques.registered_ring = registered.is_some();
+    let registered = registered_ring::register(&mut ring, techniques);
+    let restricted = restrict(&ring, &mut options);
+    if let (Err(_), Some(index)) = (&restricted, registered) {
+        ring.unregister_ring_fd(index);
+    }
+    let shutdown_by_call = restricted?;
+    Ok(RingSetup { ring, options, shutdown_by_call, registered })
+}
+
+/// Restricts the ring to what the options need, and enables it. Returns true if shutdown(2) must be
+/// called, since the kernel has no IORING_OP_SHUTDOWN.
+fn restrict(ring: &IoUring, options: &mut EngineOptions) -> Result<bool, BackendError> {
+    let techniques = &options.techniques;
     let mut operations = OPERATIONS.to_vec();
     if techniques.send_zc_min_bytes > 0 {
         operations.push((opcode::SendZc::CODE, "IORING_OP_SEND_ZC"));
     }
-    let has_shutdown = probe_and_restrict(&ring, &operations, restrictions(techniques))?;
+    let has_shutdown = probe_and_restrict(ring, &operations, restrictions(techniques))?;
     let shutdown_by_call = !has_shutdown && options.shutdown == ShutdownBy::Ring;
     if shutdown_by_call {
         options.shutdown = ShutdownBy::Call;
     }
-    let techniques = &options.techniques;
-    ring.submit().map_err(refused("io_uring_enter"))?;
-    let wait_policy = WaitPolicy {
-        busy_poll: Duration::from_micros(options.busy_poll_us.into()),
-        min_wait_us: techniques.min_wait_us,
-        registered,
-        is_sqpoll: techniques.sqpoll,
-    };
-    let mut ring = Ring::on_kernel(ring, wait_policy, shutdown_by_call);
-    ring.accepts_direct = techniques.direct_descriptors;
-    Ok((ring, options))
+    // A sandbox may allow io_uring_setup and refuse io_uring_enter. This call, with nothing to
+    // submit and nothing to wait for, finds out at startup.
+    ring.submit().map_err(|error| refusal::error("io_uring_enter", error))?;
+    Ok(shutdown_by_call)
 }
 
 /// Starts again from the requested options, since `sqpoll` disabled other techniques.
@@ -73,6 +75,8 @@ fn build(requested: &EngineOptions, options: &mut EngineOptions) -> std::io::Res
         let mut builder: Builder = IoUring::builder();
         builder.dontfork().setup_r_disabled().setup_cqsize(options.completions());
         if submit_all {
+            // Missing before Linux 5.18. Without it an invalid SQE ends the submission, and the
+            // SQEs after it stay queued until the next one.
             builder.setup_submit_all();
         }
         let techniques = &mut options.techniques;

@@ -11,23 +11,10 @@
 //!
 //! A lingering close must send the FIN before the close, so `close` means `call` there.
 
-use std::os::fd::RawFd;
-
 use ::io_uring::{opcode, squeue};
 
-use crate::counters::{SystemCall, SystemCalls};
 use crate::io_uring::descriptor::Descriptor;
-// Tests replace the system calls by a simulated kernel.
-#[cfg(any(test, feature = "simulation"))]
-use crate::simulation::calls as libc;
 
 pub(crate) fn sqe(descriptor: Descriptor, how: i32) -> squeue::Entry {
     descriptor.set_fixed_flag(opcode::Shutdown::new(descriptor.number(), how).build())
-}
-
-/// Calls shutdown(2). It fails only if the connection has ended already, which is ignored.
-pub(crate) fn call(fd: RawFd, how: i32, counts: &mut SystemCalls) {
-    counts.count(SystemCall::Shutdown);
-    // SAFETY: shutdown takes no pointers.
-    unsafe { libc::shutdown(fd, how) };
 }

@@ -2,79 +2,97 @@
 //! [`super::experimental::min_wait`] and [`super::experimental::registered_ring`].
 
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::busy_poll;
 use super::experimental::min_wait;
-use super::experimental::registered_ring::RegisteredRing;
+use crate::backend::EngineOptions;
 use crate::counters::{SystemCall, SystemCalls};
-use crate::io_uring::ring::Queues;
+use crate::kernel::{Kernel, KernelRing};
 
 /// Sleep while the SQPOLL thread makes room in a full submission queue.
 const SQPOLL_WAIT: Duration = Duration::from_micros(100);
 
-/// By default one completion ends the wait, and there is no busy polling.
-#[derive(Default)]
+// Flags of io_uring_enter(2).
+const GETEVENTS: u32 = 1;
+const SQ_WAKEUP: u32 = 2;
+const EXT_ARG: u32 = 8;
+const REGISTERED_RING: u32 = 16;
+
+/// Without techniques one completion ends the wait, and there is no busy polling.
 pub(crate) struct WaitPolicy {
-    pub(super) busy_poll: Duration,
-    pub(super) min_wait_us: u32,
-    pub(super) registered: Option<RegisteredRing>,
-    pub(super) is_sqpoll: bool,
+    busy_poll: Duration,
+    min_wait_us: u32,
+    registered: Option<RawFd>,
+    is_sqpoll: bool,
 }
 
 impl WaitPolicy {
+    /// `registered` is the index of the ring if its descriptor is registered.
+    pub(crate) fn new(options: &EngineOptions, registered: Option<RawFd>) -> Self {
+        Self {
+            busy_poll: Duration::from_micros(options.busy_poll_us.into()),
+            min_wait_us: options.techniques.min_wait_us,
+            registered,
+            is_sqpoll: options.techniques.sqpoll,
+        }
+    }
+
+    pub(crate) fn registered(&self) -> Option<RawFd> {
+        self.registered
+    }
+
     /// Busy-polls. Returns true if there is a completion or task work.
-    pub(crate) fn busy_poll(&self, ring: &mut Queues) -> bool {
-        busy_poll::spin(self.busy_poll, ring)
+    pub(crate) fn busy_poll<K: Kernel>(&self, ring: &mut K::Ring) -> bool {
+        busy_poll::spin::<K>(self.busy_poll, ring)
     }
 
     /// Submits the SQEs in the queue and waits for `want` completions. If the SQPOLL thread must
     /// make room in the queue first and `may_sleep` is set, sleeps a moment.
-    pub(crate) fn enter(
+    pub(crate) fn enter<K: Kernel>(
         &self,
-        ring: &mut Queues,
-        mut want: usize,
+        ring: &mut K::Ring,
+        mut want: u32,
         may_sleep: bool,
         counts: &mut SystemCalls,
     ) -> io::Result<usize> {
+        let status = ring.submission_status();
+        let mut flags = 0;
         if self.is_sqpoll {
-            let no_completions = ring.completion().is_empty();
-            want = want.min(usize::from(no_completions));
-            #[allow(unused_mut, reason = "the queues of tests need it")]
-            let mut queue = ring.submission();
-            let is_awake = !queue.need_wakeup() && !queue.cq_overflow();
-            if want == 0 && is_awake {
+            let no_completions = !ring.has_completions();
+            want = want.min(u32::from(no_completions));
+            // Read after the last push: the thread looks at the queue again before it sleeps.
+            if ring.need_wakeup() {
+                flags |= SQ_WAKEUP;
+            } else if want == 0 && !status.cq_overflow {
                 if may_sleep && no_completions {
-                    // An SQE waits for room in the queue. Spinning here could take the
-                    // CPU that the SQPOLL thread needs.
-                    std::thread::sleep(SQPOLL_WAIT);
+                    // An SQE waits for room in the queue. Spinning here could take the CPU that the
+                    // SQPOLL thread needs.
+                    K::sleep(SQPOLL_WAIT);
                 }
                 return Ok(0);
             }
         }
-        counts.count(SystemCall::IoUringEnter);
-        if want > 0 && self.min_wait_us > 0 {
+        // Without this flag the kernel neither moves completions that had no room nor runs task
+        // work that is deferred.
+        if want > 0 || status.cq_overflow || status.taskrun {
+            flags |= GETEVENTS;
+        }
+        let argument = (want > 0 && self.min_wait_us > 0).then(|| {
             want = min_wait::BATCH;
-        }
-        self.enter_counted(ring, want)
-    }
-
-    #[cfg(not(any(test, feature = "simulation")))]
-    fn enter_counted(&self, ring: &mut Queues, want: usize) -> io::Result<usize> {
-        let min_wait_us = if want > 0 { self.min_wait_us } else { 0 };
-        match &self.registered {
-            Some(registered) => registered.enter(ring, want, min_wait_us),
-            None if min_wait_us > 0 => {
-                ring.submitter().submit_with_args(want, &min_wait::submit_args(min_wait_us))
+            flags |= EXT_ARG;
+            min_wait::argument(self.min_wait_us)
+        });
+        let descriptor = match self.registered {
+            Some(index) => {
+                flags |= REGISTERED_RING;
+                index
             }
-            None => ring.submit_and_wait(want),
-        }
-    }
-
-    /// The queues of tests enter the kernel in one way only.
-    #[cfg(any(test, feature = "simulation"))]
-    fn enter_counted(&self, ring: &mut Queues, want: usize) -> io::Result<usize> {
-        let _ = (&self.registered, min_wait::submit_args(self.min_wait_us));
-        ring.submit_and_wait(want.min(1))
+            None => ring.fd(),
+        };
+        counts.count(SystemCall::IoUringEnter);
+        // SAFETY: the timeout of the argument is a static.
+        unsafe { ring.enter(descriptor, status.queued, want, flags, argument.as_ref()) }
     }
 }

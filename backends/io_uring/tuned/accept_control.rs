@@ -13,6 +13,7 @@ use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::techniques::Techniques;
 use crate::io_uring::techniques::experimental::direct_descriptors::{self, DirectTable};
 use crate::io_uring::techniques::multishot_accept::{self, AcceptedQueue};
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Protocol;
 use crate::slab::ConnectionId;
@@ -37,14 +38,14 @@ pub(super) struct AcceptControl {
 }
 
 impl AcceptControl {
-    pub(super) fn new(
-        ring: &mut Ring,
+    pub(super) fn new<K: Kernel>(
+        ring: &mut Ring<K>,
         techniques: &Techniques,
         slots: usize,
         completions: usize,
     ) -> io::Result<Self> {
         let direct_table = match techniques.direct_descriptors {
-            true => Some(DirectTable::register(ring, slots, completions)?),
+            true => Some(DirectTable::register::<K>(ring.kernel_ring(), slots, completions)?),
             false => None,
         };
         let capacity = if techniques.multishot_accept { completions } else { 0 };
@@ -83,7 +84,7 @@ impl AcceptControl {
     }
 }
 
-impl<P: Protocol> Tuned<P> {
+impl<K: Kernel, P: Protocol> Tuned<K, P> {
     /// Submits an ACCEPT, single-shot or multishot, if connections can be admitted, or cancels a
     /// multishot ACCEPT if few slots are free.
     pub(super) fn submit_accept(&mut self) {
@@ -152,11 +153,18 @@ impl<P: Protocol> Tuned<P> {
 
     /// Passes ownership of the descriptor to the ring, whose CLOSE closes it.
     pub(super) fn release_descriptor(&mut self, id: ConnectionId) {
-        match &mut self.accept_control.direct_table {
-            Some(table) if self.in_flight[id.slot as usize].descriptor.fd().is_none() => {
-                table.on_slot_closed();
-            }
-            _ => _ = self.worker.take_fd(id).into_raw_fd(),
+        if self.accept_control.direct_table.is_none()
+            || self.in_flight(id).descriptor.fd().is_some()
+        {
+            let _ = self.worker.take_fd(id).into_raw_fd();
+        }
+    }
+
+    /// Records that the descriptor is closed.
+    pub(super) fn on_descriptor_closed(&mut self, id: ConnectionId) {
+        let is_direct = self.in_flight(id).descriptor.fd().is_none();
+        if let (true, Some(table)) = (is_direct, &mut self.accept_control.direct_table) {
+            table.on_slot_closed();
         }
     }
 }

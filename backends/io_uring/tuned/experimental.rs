@@ -6,13 +6,14 @@ use super::in_flight::Operations;
 use crate::io_uring::techniques::experimental::bundles;
 use crate::io_uring::techniques::provided_buffers::ProvidedBuffers;
 use crate::io_uring::techniques::shutdown;
+use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
 use crate::worker::Worker;
 
-impl<P: Protocol> Tuned<P> {
+impl<K: Kernel, P: Protocol> Tuned<K, P> {
     /// Half-closes the receive side of a direct descriptor, for which shutdown(2) cannot be called.
     pub(super) fn half_close_direct(&mut self, id: ConnectionId) {
         let in_flight = self.in_flight(id);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::thread;
 
 use super::Tuned;
 use super::experimental::receive_bundle;
@@ -12,6 +13,7 @@ use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::techniques::experimental::bundles;
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
 use crate::io_uring::techniques::{Techniques, multishot_receive};
+use crate::kernel::{Kernel, KernelRing};
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::token::{Operation, Token};
@@ -33,15 +35,15 @@ enum BufferKind {
 }
 
 impl ReceiveBuffers {
-    pub(super) fn new(
-        ring: &mut Ring,
+    pub(super) fn new<K: Kernel>(
+        ring: &mut Ring<K>,
         techniques: &Techniques,
         slots: usize,
         buffer_bytes: usize,
     ) -> io::Result<Self> {
         let count = techniques.provided_buffers;
         let (kind, max_waiting) = if count > 0 {
-            let buffers = ProvidedBuffers::register(ring, count, buffer_bytes)?;
+            let buffers = ProvidedBuffers::register(ring.kernel_ring(), count, buffer_bytes)?;
             (BufferKind::Provided(buffers), slots)
         } else {
             (BufferKind::Own(RecvSlab::new(slots, buffer_bytes)), 0)
@@ -50,22 +52,25 @@ impl ReceiveBuffers {
     }
 
     /// Unregisters the buffer ring. Memory that the kernel may still write to is leaked, not freed.
-    pub(super) fn release(&mut self, ring: &mut Ring) {
+    /// `receiving` connections have a RECV in flight.
+    pub(super) fn release<K: Kernel>(&mut self, ring: &mut Ring<K>, receiving: usize) {
+        let is_unwinding = thread::panicking();
         let in_flight = ring.in_flight();
-        let BufferKind::Provided(buffers) = mem::replace(&mut self.kind, BufferKind::Released)
-        else {
-            return;
-        };
-        #[cfg(test)]
-        crate::io_uring::faults::record_buffers_dropped(buffers.taken());
-        if ring.unregister_buffer_ring(GROUP).is_ok() && in_flight == 0 {
-            // SAFETY: the buffer ring is unregistered, and nothing is in flight.
-            unsafe { buffers.free() };
+        match mem::replace(&mut self.kind, BufferKind::Released) {
+            BufferKind::Own(slab) => debug_assert!(is_unwinding || slab.lent() == receiving),
+            BufferKind::Provided(buffers) => {
+                debug_assert!(is_unwinding || buffers.taken() == 0);
+                if ring.kernel_ring().unregister_buffer_ring(GROUP).is_ok() && in_flight == 0 {
+                    // SAFETY: the buffer ring is unregistered, and nothing is in flight.
+                    unsafe { buffers.free() };
+                }
+            }
+            BufferKind::Released => {}
         }
     }
 }
 
-impl<P: Protocol> Tuned<P> {
+impl<K: Kernel, P: Protocol> Tuned<K, P> {
     /// Submits a RECV. It is multishot only if several receives are likely, and only while the peer
     /// keeps to its read budget.
     pub(super) fn submit_recv(&mut self, id: ConnectionId) {

@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use ringpoll_backends::Variant;
-use ringpoll_backends::simulation::run_history;
+use simulation::run_history;
 
 /// Runs a history. The first byte selects the engine, the others are the history.
 pub fn histories(bytes: &[u8]) {

@@ -9,14 +9,17 @@
 //! descriptor table. Hurts where a system call is needed: shutdown(2) takes no slot, so
 //! IORING_OP_SHUTDOWN is used, which needs an io-wq worker thread. An ACCEPT with a full table
 //! accepts a connection and drops it; so it is submitted only while a slot is free, and multishot
-//! only while more slots are free than the completion queue has entries. Off by default.
+//! only while more slots are free than two completion queues have entries. Off by default.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use ::io_uring::{opcode, squeue, types};
 
-use crate::io_uring::ring::Ring;
+use crate::kernel::{Kernel, KernelRing};
+
+/// Largest direct descriptor table that is registered.
+const MAX_SLOTS: usize = 1 << 20;
 
 /// The direct descriptor table, and the number of its slots in use.
 pub(crate) struct DirectTable {
@@ -27,15 +30,16 @@ pub(crate) struct DirectTable {
 }
 
 impl DirectTable {
-    /// Registers a table with a slot for each connection and each completion, or fewer if
-    /// RLIMIT_NOFILE is lower, above which the kernel returns EMFILE.
-    pub(crate) fn register(
-        ring: &mut Ring,
+    /// Registers a table with a slot for each connection and for each completion of two completion
+    /// queues, or fewer if RLIMIT_NOFILE is lower, above which the kernel returns EMFILE.
+    pub(crate) fn register<K: Kernel>(
+        ring: &mut K::Ring,
         connections: usize,
         completions: usize,
     ) -> io::Result<Self> {
-        let slots = (connections + completions).min(max_descriptors());
-        ring.register(|submitter| submitter.register_files_sparse(slots as u32))?;
+        let wanted = connections + 2 * completions;
+        let slots = wanted.min(K::max_descriptors()).min(MAX_SLOTS);
+        ring.register_direct_descriptors(slots as u32)?;
         Ok(Self { slots, used: 0, completions })
     }
 
@@ -45,10 +49,11 @@ impl DirectTable {
         self.used < self.slots
     }
 
-    /// Returns true if a multishot ACCEPT can be submitted, which may fill the completion queue
-    /// before a cancel reaches the kernel.
+    /// Returns true if a multishot ACCEPT can be submitted. It may fill the completion queue twice
+    /// before a cancel reaches the kernel: once until the completions are reaped, and again while
+    /// they are dispatched.
     pub(crate) fn has_slots_for_batch(&self) -> bool {
-        self.slots - self.used > self.completions
+        self.slots - self.used > 2 * self.completions
     }
 
     /// Records that an ACCEPT has taken a slot.
@@ -56,17 +61,11 @@ impl DirectTable {
         self.used += 1;
     }
 
-    /// Records that the CLOSE of a slot is submitted.
+    /// Records that a slot is closed. Not before the completion of the CLOSE: an ACCEPT may run
+    /// before it, since SQEs are not ordered.
     pub(crate) fn on_slot_closed(&mut self) {
         self.used -= 1;
     }
-}
-
-fn max_descriptors() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a struct that lives through the call.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
-    if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX).min(1 << 20) } else { 1024 }
 }
 
 /// Returns the SQE of a single ACCEPT into any free slot.

@@ -9,22 +9,18 @@
 //! Helps with many requests in flight: fewer wake-ups. Hurts with few, since every request waits
 //! for the batch. Off by default.
 
-use ::io_uring::types::{SubmitArgs, Timespec};
+use ::io_uring::types::Timespec;
 
+use crate::kernel::GeteventsArg;
 use crate::worker::TICK;
 
 /// Completions that end the wait early.
-pub(crate) const BATCH: usize = 16;
+pub(crate) const BATCH: u32 = 16;
 
 /// The kernel needs a timeout too: without one the wait fails with ETIME whenever the minimum
 /// passes without a completion (`io_cqring_min_timer_wakeup`). The tick always ends it earlier.
 static MAX_WAIT: Timespec = Timespec::new().sec(2 * TICK.as_secs());
 
-pub(crate) fn submit_args(min_wait_us: u32) -> SubmitArgs<'static, 'static> {
-    SubmitArgs::new().min_wait_usec(min_wait_us).timespec(&MAX_WAIT)
-}
-
-/// Returns the address of the timeout, for `struct io_uring_getevents_arg`.
-pub(crate) fn max_wait_address() -> u64 {
-    (&raw const MAX_WAIT) as u64
+pub(crate) fn argument(min_wait_us: u32) -> GeteventsArg {
+    GeteventsArg { min_wait_us, timeout: (&raw const MAX_WAIT) as u64, ..GeteventsArg::default() }
 }

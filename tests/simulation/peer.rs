@@ -1,52 +1,51 @@
 //! One peer and its connection to the server.
 
-use std::os::fd::RawFd;
-
-use super::model::ConnectionModel;
-use super::script::{ResponseProgress, Script};
+use crate::descriptor::Descriptor;
+use crate::model::ConnectionModel;
+use crate::script::{ResponseProgress, Script};
 
 /// State of a peer, and of the server's use of its connection.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// All bytes that it will write.
-    pub(super) stream: Vec<u8>,
+    pub(crate) stream: Vec<u8>,
     /// Bytes of `stream` that it has written.
-    pub(super) written: usize,
+    pub(crate) written: usize,
     /// It has shut down its sending side.
-    pub(super) half_closed: bool,
+    pub(crate) half_closed: bool,
     /// It has closed its socket: data sent to it causes a reset.
-    pub(super) has_left: bool,
+    pub(crate) has_left: bool,
     /// Bytes of the response that it has read.
-    pub(super) read: usize,
+    pub(crate) read: usize,
     /// The connection was reset; the server's next call returns `error`.
-    pub(super) is_broken: bool,
-    pub(super) error: Option<i32>,
+    pub(crate) is_broken: bool,
+    pub(crate) error: Option<i32>,
 
     /// The server's descriptor, between accept and close.
-    pub(super) fd: Option<RawFd>,
-    pub(super) was_accepted: bool,
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) was_accepted: bool,
     /// Bytes of `stream` that the server has received.
-    pub(super) delivered: usize,
+    pub(crate) delivered: usize,
     /// Bytes that the kernel has accepted from the server.
-    pub(super) sent: usize,
+    pub(crate) sent: usize,
     /// With keep-alive: all bytes that the kernel has accepted from the server.
-    pub(super) sent_stream: Vec<u8>,
-    pub(super) script: Option<Script>,
-    pub(super) shut_read: bool,
-    pub(super) shut_write: bool,
+    pub(crate) sent_stream: Vec<u8>,
+    pub(crate) script: Option<Script>,
+    pub(crate) shut_read: bool,
+    pub(crate) shut_write: bool,
     /// The server has shut down its receiving side, because the peer was idle at the stop.
-    pub(super) receive_closed: bool,
+    pub(crate) receive_closed: bool,
     /// The server closed with unread bytes, so its kernel reset the connection and the peer lost
     /// what it had not read.
-    pub(super) was_reset_by_server: bool,
+    pub(crate) was_reset_by_server: bool,
 
     /// Reason why it may get no response.
-    pub(super) exemption: Option<&'static str>,
+    pub(crate) exemption: Option<&'static str>,
     /// Model of the connection, advanced by the lifecycle events that the server reports.
-    pub(super) model: ConnectionModel,
+    pub(crate) model: ConnectionModel,
 }
 
 impl Peer {
-    pub(super) fn new(stream: Vec<u8>, script: Option<Script>) -> Self {
+    pub(crate) fn new(stream: Vec<u8>, script: Option<Script>) -> Self {
         Self {
             stream,
             written: 0,
@@ -55,7 +54,7 @@ impl Peer {
             read: 0,
             is_broken: false,
             error: None,
-            fd: None,
+            descriptor: None,
             was_accepted: false,
             delivered: 0,
             sent: 0,
@@ -71,57 +70,59 @@ impl Peer {
     }
 
     /// With keep-alive: parses the first `bytes` bytes from the server.
-    pub(super) fn response_progress(&self, bytes: usize) -> Option<ResponseProgress> {
+    pub(crate) fn response_progress(&self, bytes: usize) -> Option<ResponseProgress> {
         Some(self.script.as_ref()?.response_progress(&self.sent_stream[..bytes]))
     }
 
     /// With keep-alive: the number of responses due after `bytes` bytes of its stream.
-    pub(super) fn responses_due(&self, bytes: usize) -> usize {
+    pub(crate) fn responses_due(&self, bytes: usize) -> usize {
         self.script.as_ref().map_or(0, |script| script.responses_due(bytes))
     }
 
-    pub(super) fn exempt(&mut self, why: &'static str) {
+    pub(crate) fn exempt(&mut self, why: &'static str) {
         self.exemption.get_or_insert(why);
     }
 
     /// Returns the number of bytes that the server has not received yet.
-    pub(super) fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> usize {
         self.written - self.delivered
     }
 
-    pub(super) fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.unread() > 0 || self.half_closed || self.is_broken || self.shut_read
     }
 
     /// Returns the number of bytes that a send can take.
-    pub(super) fn send_room(&self, send_buffer_bytes: usize) -> usize {
+    pub(crate) fn send_room(&self, send_buffer_bytes: usize) -> usize {
         send_buffer_bytes.saturating_sub(self.sent - self.read)
     }
 
-    pub(super) fn is_writable(&self, send_buffer_bytes: usize) -> bool {
+    pub(crate) fn is_writable(&self, send_buffer_bytes: usize) -> bool {
         self.send_room(send_buffer_bytes) > 0 || self.is_broken || self.shut_write
     }
 
     /// Returns true if both directions are shut down, which epoll reports as EPOLLHUP.
-    pub(super) fn is_hung_up(&self) -> bool {
+    pub(crate) fn is_hung_up(&self) -> bool {
         self.is_broken || self.shut_write && (self.shut_read || self.half_closed)
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         !self.has_left && !self.is_broken
     }
 
-    pub(super) fn can_read(&self) -> bool {
+    pub(crate) fn can_read(&self) -> bool {
         self.is_connected() && !self.was_reset_by_server && self.read < self.sent
     }
 
     /// Returns true if it has read everything up to the end of the server's stream.
-    pub(super) fn sees_end(&self) -> bool {
-        self.was_accepted && self.read == self.sent && (self.shut_write || self.fd.is_none())
+    pub(crate) fn sees_end(&self) -> bool {
+        self.was_accepted
+            && self.read == self.sent
+            && (self.shut_write || self.descriptor.is_none())
     }
 
     /// Resets the connection: the server's next call fails with `errno`.
-    pub(super) fn break_connection(&mut self, errno: i32) {
+    pub(crate) fn break_connection(&mut self, errno: i32) {
         self.is_broken = true;
         self.error = Some(errno);
     }

@@ -7,43 +7,42 @@
 //! each lifecycle event of each connection, and at the end every descriptor and operation must be
 //! released, and every peer must have its response unless it gave a reason to go without.
 //!
-//! The engines are the real ones. Only their system calls are redirected, on the thread that
-//! installed a simulated kernel.
+//! The engines are the real ones, with another kernel as their type parameter. The state of that
+//! kernel belongs to the thread.
 
 mod actions;
-pub(crate) mod calls;
 mod checker;
 mod choices;
+mod coverage;
+mod descriptor;
 mod epoll;
-mod kernel;
 mod model;
 mod peer;
+mod queue_entries;
 mod ring;
 mod script;
 mod setup;
-#[cfg(test)]
-mod tests;
+mod simulated_kernel;
+mod simulated_ring;
+mod state;
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
-pub use choices::bytes_of_seed;
-pub use kernel::{Coverage, trace_histories};
-pub(crate) use ring::SimulatedRing;
+use ringpoll_backends::protocols::{Http10, Http11, Responses};
+use ringpoll_backends::testing::open_on;
+use ringpoll_backends::{Backend, EngineOptions, Protocol, Report, Stop, Variant, WorkerOptions};
 
-use crate::backend::{Backend, EngineOptions, Variant, open};
-use crate::io_uring::IoUringBackend;
-use crate::io_uring::faults::Queues;
-use crate::io_uring::ring::Ring;
-use crate::protocol::Protocol;
-use crate::protocols::{Http10, Http11, Responses};
-use crate::stop::Stop;
-use crate::worker::{Report, WorkerOptions};
 use checker::Checker;
 use choices::Choices;
-use kernel::Kernel;
+pub use choices::bytes_of_seed;
+pub use coverage::Coverage;
+pub use queue_entries::{RawCqe, RawSqe};
 use setup::Setup;
+use simulated_kernel::SimulatedKernel;
+use state::State;
+pub use state::trace_histories;
 
 /// Runs the history that these bytes determine, and returns what it covered.
 ///
@@ -67,43 +66,35 @@ pub fn run_history(variant: Variant, bytes: &[u8]) -> Coverage {
     }
     let keep_alive = setup.keep_alive.then(|| {
         let responses = Responses::new(setup.response.clone()).expect("it is a response");
-        let request_head_bytes = setup.request_head_bytes;
-        Http11 { request_head_bytes, ..Http11::new(responses) }
+        let mut http = Http11::new(responses);
+        http.request_head_bytes = setup.request_head_bytes;
+        http
     });
-    let http10 = Http10 {
-        request_head_bytes: setup.request_head_bytes,
-        ..Http10::new(setup.response.clone())
-    };
-    let (options, shutdown_by_call) = (setup.options.clone(), setup.shutdown_by_call);
-    let kernel = Kernel::new(choices, setup, listener_fd, stop);
-    kernel.trace(format_args!("{:#?}", kernel.setup));
-    kernel.install();
+    let mut http10 = Http10::new(setup.response.clone());
+    http10.request_head_bytes = setup.request_head_bytes;
+    let options = setup.options.clone();
+    let state = State::new(choices, setup, listener_fd, stop);
+    state.trace(format_args!("{:#?}", state.setup));
+    state.install();
     let _installed = Installed;
     let report = match keep_alive {
-        Some(http11) => run(variant, &options, shutdown_by_call, worker, http11),
-        None => run(variant, &options, shutdown_by_call, worker, http10),
+        Some(http11) => run(variant, &options, worker, http11),
+        None => run(variant, &options, worker, http10),
     };
-    let mut kernel = Kernel::uninstall();
-    kernel.check_end(&report);
-    kernel.coverage
+    let mut state = State::uninstall();
+    state.check_end(&report);
+    state.coverage
 }
 
 fn run<P: Protocol>(
     variant: Variant,
     options: &EngineOptions,
-    shutdown_by_call: bool,
     worker: WorkerOptions,
     protocol: P,
 ) -> Report {
-    let report = if variant.is_io_uring() {
-        let ring = Ring::on_queues(Queues::Simulated(SimulatedRing::default()), 64);
-        let ring = ring.with_shutdown_by_call(shutdown_by_call);
-        let is_tuned = variant == Variant::IoUringTuned;
-        IoUringBackend::on_ring(ring, is_tuned, options).run(worker, protocol)
-    } else {
-        open(variant, options).expect("epoll is available").run(worker, protocol)
-    };
-    report.expect("only the stop ends a run")
+    let mut backend =
+        open_on::<SimulatedKernel>(variant, options).expect("the simulated kernel refuses none");
+    backend.run(worker, protocol).expect("only the stop ends a run")
 }
 
 /// Removes the simulated kernel from the thread on drop, also after a panic.
@@ -111,6 +102,6 @@ struct Installed;
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        Kernel::remove();
+        State::remove();
     }
 }

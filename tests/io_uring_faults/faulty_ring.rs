@@ -1,17 +1,24 @@
-//! A real ring that injects the faults of a plan.
+//! A real ring that injects the faults of a plan: it passes SQEs to the kernel and returns its
+//! CQEs, but fails, shortens, delays and shuffles them.
+//!
+//! External tools cannot inject faults here, as strace does for system calls: the kernel writes
+//! CQEs to shared memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
-use ::io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use ringpoll_backends::testing::{
+    GeteventsArg, Kernel, KernelRing, Operation, RealKernel, RingSetup, SubmissionStatus, Token,
+};
+use ringpoll_backends::{BackendError, EngineOptions, ShutdownBy};
+use simulation::{RawCqe, RawSqe};
 
-use super::plan::{self, Effect, Plan};
-use super::{Cqe, QueueFull, RawSqe};
-use crate::token::{Operation, Token};
+use crate::plan::{self, Effect, Plan};
 
 /// `user_data` that no SQE has.
 const NO_OPERATION: u64 = u64::MAX;
@@ -23,6 +30,28 @@ const MIN_HOLD: Duration = Duration::from_micros(200);
 
 /// IORING_CQE_F_MORE
 const MORE: u32 = 1 << 1;
+
+/// IORING_ENTER_EXT_ARG
+const EXT_ARG: u32 = 1 << 3;
+
+/// The real kernel, except for its rings.
+pub(crate) struct FaultyKernel;
+
+impl Kernel for FaultyKernel {
+    type Ring = FaultyRing;
+
+    fn set_up_ring(requested: &EngineOptions) -> Result<RingSetup<FaultyRing>, BackendError> {
+        let mut setup = RealKernel::set_up_ring(requested)?;
+        if plan::plan().has_no_shutdown && setup.options.shutdown == ShutdownBy::Ring {
+            // As the setup does on a kernel before 5.11.
+            setup.options.shutdown = ShutdownBy::Call;
+            setup.shutdown_by_call = true;
+        }
+        let RingSetup { ring, options, shutdown_by_call, registered } = setup;
+        let ring = FaultyRing::new(ring);
+        Ok(RingSetup { ring, options, shutdown_by_call, registered })
+    }
+}
 
 struct InFlightOperation {
     token: Token,
@@ -41,13 +70,13 @@ pub(crate) struct FaultyRing {
     in_flight: HashMap<u64, InFlightOperation>,
     next_id: u64,
     /// Delayed CQEs, each with the number of reaps until it is delivered.
-    held: Vec<(u32, Cqe)>,
-    delivered: VecDeque<Cqe>,
+    held: Vec<(u32, RawCqe)>,
+    delivered: VecDeque<RawCqe>,
     random: u64,
 }
 
 impl FaultyRing {
-    pub(super) fn new(ring: IoUring) -> Self {
+    pub(crate) fn new(ring: IoUring) -> Self {
         let plan = plan::plan();
         let random = plan.shuffle_seed.unwrap_or(0) | 1;
         Self {
@@ -63,26 +92,10 @@ impl FaultyRing {
         }
     }
 
-    pub(super) fn submitter(&self) -> ::io_uring::Submitter<'_> {
-        self.ring.submitter()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        // SAFETY: nothing else uses the queue while `self` is borrowed.
-        unsafe { self.ring.submission_shared() }.len()
-    }
-
-    pub(super) fn cq_overflow(&mut self) -> bool {
-        self.ring.submission().cq_overflow()
-    }
-
     /// # Safety
     /// As for [`squeue::SubmissionQueue::push`].
-    pub(super) unsafe fn push(&mut self, sqe: &squeue::Entry) -> Result<(), QueueFull> {
-        if self.ring.submission().is_full() {
-            return Err(QueueFull);
-        }
-        let mut raw = RawSqe::from_entry(sqe);
+    unsafe fn push_one(&mut self, sqe: &squeue::Entry) {
+        let mut raw = RawSqe::from(sqe);
         let token = Token::from_bits(raw.user_data).expect("every SQE of the server has a token");
         let submissions = &mut self.submissions[token.operation as usize];
         *submissions += 1;
@@ -97,7 +110,7 @@ impl FaultyRing {
         match effect {
             // An ASYNC_CANCEL without a target does nothing.
             Some(Effect::Refused(_)) => {
-                raw = RawSqe::from_entry(&opcode::AsyncCancel::new(NO_OPERATION).build());
+                raw = RawSqe::from(&opcode::AsyncCancel::new(NO_OPERATION).build());
             }
             Some(Effect::Short(bytes)) if bytes < raw.length => {
                 raw.length = bytes;
@@ -111,13 +124,12 @@ impl FaultyRing {
         self.in_flight.insert(raw.user_data, operation);
         // SAFETY: the caller's promise; a reduced length is within the buffer.
         unsafe { self.push_raw(raw) };
-        Ok(())
     }
 
     /// # Safety
     /// As for [`squeue::SubmissionQueue::push`].
     unsafe fn push_raw(&mut self, raw: RawSqe) {
-        let sqe = raw.into_entry();
+        let sqe = squeue::Entry::from(raw);
         loop {
             // SAFETY: the caller's promise.
             if unsafe { self.ring.submission().push(&sqe) }.is_ok() {
@@ -136,24 +148,6 @@ impl FaultyRing {
         found.map_or(NO_OPERATION, |(&id, _)| id)
     }
 
-    pub(super) fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
-        self.enters += 1;
-        if let Some((which, errno)) = &self.plan.enter
-            && which.contains(&self.enters)
-        {
-            plan::count_injected();
-            return Err(io::Error::from_raw_os_error(*errno));
-        }
-        if self.delivered.is_empty() && self.held.is_empty() {
-            return self.ring.submit_and_wait(want);
-        }
-        let submitted = self.ring.submit_and_wait(0)?;
-        if want > 0 && self.delivered.is_empty() {
-            self.wait_or_release_held()?;
-        }
-        Ok(submitted)
-    }
-
     /// Waits a short time for a completion. If none arrives, makes the first delayed one due:
     /// a delayed CQE cannot wake a wait, and a wait must not return without a completion.
     fn wait_or_release_held(&mut self) -> io::Result<()> {
@@ -170,13 +164,13 @@ impl FaultyRing {
         Ok(())
     }
 
-    pub(super) fn take_completions(&mut self) -> &mut VecDeque<Cqe> {
+    fn reap(&mut self) {
         for (reaps, _) in &mut self.held {
             *reaps -= 1;
         }
         let (due, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|(reaps, _)| *reaps == 0);
         self.held = held;
-        let mut batch: Vec<Cqe> = due.into_iter().map(|(_, cqe)| cqe).collect();
+        let mut batch: Vec<RawCqe> = due.into_iter().map(|(_, cqe)| cqe).collect();
         let completions: Vec<cqueue::Entry> = self.ring.completion().collect();
         for cqe in completions {
             batch.extend(self.inject(&cqe));
@@ -185,12 +179,11 @@ impl FaultyRing {
             self.shuffle(&mut batch);
         }
         self.delivered.extend(batch);
-        &mut self.delivered
     }
 
     /// Applies the planned fault to a CQE. Returns what the server sees, or `None` if the CQE is
     /// delayed or discarded.
-    fn inject(&mut self, cqe: &cqueue::Entry) -> Option<Cqe> {
+    fn inject(&mut self, cqe: &cqueue::Entry) -> Option<RawCqe> {
         let id = cqe.user_data();
         if id == OWN_CANCEL {
             return None;
@@ -198,7 +191,7 @@ impl FaultyRing {
         let operation = self.in_flight.get_mut(&id).expect("the kernel returns user_data");
         let (token, effect) = (operation.token, operation.effect);
         let was_finished = operation.is_finished;
-        let mut seen = Cqe { user_data: token.to_bits(), result: cqe.result(), flags: cqe.flags() };
+        let mut seen = RawCqe { user_data: token.to_bits(), ..RawCqe::from(cqe) };
         let more = cqueue::more(seen.flags);
         operation.is_finished |= effect == Some(Effect::WithoutMore) && more;
         if !more {
@@ -218,7 +211,7 @@ impl FaultyRing {
                 seen.flags &= !MORE;
                 let cancel = opcode::AsyncCancel::new(id).build().user_data(OWN_CANCEL);
                 // SAFETY: the SQE has no pointers.
-                unsafe { self.push_raw(RawSqe::from_entry(&cancel)) };
+                unsafe { self.push_raw(RawSqe::from(&cancel)) };
             }
             Some(Effect::Delayed(reaps)) => {
                 plan::count_injected();
@@ -231,7 +224,7 @@ impl FaultyRing {
         Some(seen)
     }
 
-    fn shuffle(&mut self, batch: &mut [Cqe]) {
+    fn shuffle(&mut self, batch: &mut [RawCqe]) {
         for end in (1..batch.len()).rev() {
             self.random ^= self.random << 13;
             self.random ^= self.random >> 7;
@@ -242,6 +235,95 @@ impl FaultyRing {
                 plan::count_injected();
             }
         }
+    }
+}
+
+impl KernelRing for FaultyRing {
+    fn fd(&self) -> RawFd {
+        self.ring.fd()
+    }
+
+    fn cq_entries(&self) -> usize {
+        self.ring.cq_entries()
+    }
+
+    unsafe fn push(&mut self, sqes: &mut VecDeque<squeue::Entry>) {
+        while !self.ring.submission().is_full()
+            && let Some(sqe) = sqes.pop_front()
+        {
+            // SAFETY: the caller's promise.
+            unsafe { self.push_one(&sqe) };
+        }
+    }
+
+    fn submission_status(&mut self) -> SubmissionStatus {
+        self.ring.submission_status()
+    }
+
+    fn need_wakeup(&mut self) -> bool {
+        self.ring.need_wakeup()
+    }
+
+    fn has_completions(&mut self) -> bool {
+        !self.delivered.is_empty() || self.ring.has_completions()
+    }
+
+    fn completions(&mut self) -> impl Iterator<Item = cqueue::Entry> {
+        self.reap();
+        self.delivered.drain(..).map(cqueue::Entry::from)
+    }
+
+    unsafe fn enter(
+        &mut self,
+        ring: RawFd,
+        to_submit: u32,
+        min_complete: u32,
+        flags: u32,
+        argument: Option<&GeteventsArg>,
+    ) -> io::Result<usize> {
+        self.enters += 1;
+        if let Some((which, errno)) = &self.plan.enter
+            && which.contains(&self.enters)
+        {
+            plan::count_injected();
+            return Err(io::Error::from_raw_os_error(*errno));
+        }
+        if self.delivered.is_empty() && self.held.is_empty() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.ring.enter(ring, to_submit, min_complete, flags, argument) };
+        }
+        // SAFETY: there is no argument.
+        let submitted = unsafe { self.ring.enter(ring, to_submit, 0, flags & !EXT_ARG, None) }?;
+        if min_complete > 0 && self.delivered.is_empty() {
+            self.wait_or_release_held()?;
+        }
+        Ok(submitted)
+    }
+
+    fn register_ring_fd(&mut self) -> io::Result<RawFd> {
+        self.ring.register_ring_fd()
+    }
+
+    fn unregister_ring_fd(&mut self, index: RawFd) {
+        self.ring.unregister_ring_fd(index);
+    }
+
+    fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {
+        self.ring.register_direct_descriptors(slots)
+    }
+
+    unsafe fn register_buffer_ring(
+        &mut self,
+        address: u64,
+        entries: u16,
+        group: u16,
+    ) -> io::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.ring.register_buffer_ring(address, entries, group) }
+    }
+
+    fn unregister_buffer_ring(&mut self, group: u16) -> io::Result<()> {
+        self.ring.unregister_buffer_ring(group)
     }
 }
 

@@ -3,39 +3,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::choices::Choices;
-use crate::backend::{EngineOptions, ShutdownBy};
-use crate::deadlines::DeadlineLengths;
-use crate::io_uring::Techniques;
-use crate::worker::{Closing, Limits};
+use ringpoll_backends::{Closing, DeadlineLengths, EngineOptions, Limits, ShutdownBy, Techniques};
+
+use crate::choices::Choices;
 
 /// Choices that a history makes before it starts.
 #[derive(Clone, Debug)]
-pub(super) struct Setup {
-    pub(super) limits: Limits,
-    pub(super) request_head_bytes: usize,
-    pub(super) deadlines: DeadlineLengths,
-    pub(super) closing: Closing,
-    pub(super) drain_timeout: Duration,
-    pub(super) options: EngineOptions,
-    pub(super) response: Arc<[u8]>,
-    pub(super) response_body_start: usize,
-    pub(super) keep_alive: bool,
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) request_head_bytes: usize,
+    pub(crate) deadlines: DeadlineLengths,
+    pub(crate) closing: Closing,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) options: EngineOptions,
+    pub(crate) response: Arc<[u8]>,
+    pub(crate) response_body_start: usize,
+    pub(crate) keep_alive: bool,
     /// Bytes that the kernel accepts before the peer reads.
-    pub(super) send_buffer_bytes: usize,
+    pub(crate) send_buffer_bytes: usize,
     /// Maximum number of open connection descriptors; more fail with EMFILE.
-    pub(super) descriptors: usize,
+    pub(crate) descriptors: usize,
     /// Maximum number of peers.
-    pub(super) peers: usize,
+    pub(crate) peers: usize,
     /// One call or operation in this many fails; 1 means never.
-    pub(super) fails_once_in: usize,
-    pub(super) logs_requests: bool,
+    pub(crate) fails_once_in: usize,
+    pub(crate) logs_requests: bool,
+    /// The stop is requested before the peers finish, and they wait for some ticks.
+    pub(crate) stops_early: bool,
     /// The kernel has no IORING_OP_SHUTDOWN.
-    pub(super) shutdown_by_call: bool,
+    pub(crate) shutdown_by_call: bool,
 }
 
 impl Setup {
-    pub(super) fn choose(choices: &mut Choices) -> Self {
+    pub(crate) fn choose(choices: &mut Choices) -> Self {
         let length = |choices: &mut Choices| {
             Duration::from_millis(choices.pick(&[0, 5000, 5000, 10_000, 2500, 1000, 1]))
         };
@@ -77,14 +77,9 @@ impl Setup {
                 events_per_wait: choices.pick(&[64, 1, 2, 5]),
                 submission_queue_entries: submissions,
                 completion_queue_entries: Some(submissions.max(choices.pick(&[64, 1, 2, 8]))),
-                busy_poll_us: 0,
+                busy_poll_us: choices.pick(&[0, 50, 0]),
                 shutdown: choices.pick(&[ShutdownBy::Call, ShutdownBy::Ring, ShutdownBy::Close]),
-                techniques: Techniques {
-                    multishot_accept: choices.below(2) == 1,
-                    provided_buffers: choices.pick(&[0, 2, 1, 16]),
-                    multishot_receive: choices.below(2) == 1,
-                    ..Techniques::NONE
-                },
+                techniques: choose_techniques(choices),
             },
             response_body_start: head.len(),
             response: head.bytes().chain(body).collect(),
@@ -94,12 +89,31 @@ impl Setup {
             peers: choices.pick(&[6, 1, 12, 30]),
             fails_once_in: choices.pick(&[1, 200, 50, 12]),
             logs_requests: choices.below(2) == 1,
+            stops_early: choices.below(2) == 1,
             shutdown_by_call: choices.below(4) == 1,
         }
     }
 
     /// Returns true if deadlines close a peer that sends nothing or an incomplete request.
-    pub(super) fn closes_idle_peers(&self) -> bool {
+    pub(crate) fn closes_idle_peers(&self) -> bool {
         !self.deadlines.idle.is_zero() && !self.deadlines.request_head.is_zero()
+    }
+}
+
+/// Chooses the techniques of `io_uring:tuned`. Zero-copy sends are not simulated.
+fn choose_techniques(choices: &mut Choices) -> Techniques {
+    let mut flag = |once_in| choices.below(once_in) == 1;
+    Techniques {
+        defer_taskrun: flag(2),
+        coop_taskrun: flag(2),
+        multishot_accept: flag(2),
+        multishot_receive: flag(2),
+        bundles: flag(2),
+        direct_descriptors: flag(2),
+        registered_ring: flag(2),
+        sqpoll: flag(4),
+        provided_buffers: choices.pick(&[0, 2, 1, 16]),
+        min_wait_us: choices.pick(&[0, 50]),
+        ..Techniques::NONE
     }
 }

@@ -2,18 +2,22 @@
 //! disconnect, time passes, and the stop is requested. They are random until the bytes of the
 //! history are exhausted. Then every peer finishes, the stop is requested, and the server must end.
 
-use super::kernel::Kernel;
-use super::model::expected_response;
-use super::peer::Peer;
-use super::script::Script;
+use crate::descriptor::Descriptor;
+use crate::model::{expected_response, response_bytes};
+use crate::peer::Peer;
+use crate::script::Script;
+use crate::state::State;
 
 /// Ticks without any action after which nothing more can happen: longer than every deadline and
 /// every drain timeout.
 const MAX_IDLE_TICKS: u32 = 20;
 
-impl Kernel {
+/// Ticks in which the peers do nothing after an early stop.
+const EARLY_TICKS: u32 = 3;
+
+impl State {
     /// Performs up to five random actions.
-    pub(super) fn act_at_random(&mut self) {
+    pub(crate) fn act_at_random(&mut self) {
         for _ in 0..self.choices.below(6) {
             if !self.choices.are_exhausted() {
                 self.random_action();
@@ -23,10 +27,16 @@ impl Kernel {
 
     /// Waits because nothing is ready: performs one action, or advances the clock by `wait_ms`.
     /// Returns true if the wait has timed out.
-    pub(super) fn wait_for_event(&mut self, wait_ms: u64) -> bool {
+    pub(crate) fn wait_for_event(&mut self, wait_ms: u64) -> bool {
         if !self.choices.are_exhausted() {
             self.random_action();
             return false;
+        }
+        if self.setup.stops_early && self.early_ticks < EARLY_TICKS {
+            self.stop.request();
+            self.early_ticks += 1;
+            self.advance_clock(wait_ms);
+            return true;
         }
         if self.finish_one_peer() {
             self.idle_ticks = 0;
@@ -64,13 +74,13 @@ impl Kernel {
             4..=7 => self.with_random_peer(Self::write),
             8..=9 => self.with_random_peer(Self::read),
             10 if self.choices.once_in(4) => {
-                self.with_random_peer(|kernel, index, _| kernel.half_close(index));
+                self.with_random_peer(|state, index, _| state.half_close(index));
             }
             11 if self.choices.once_in(4) => {
-                self.with_random_peer(|kernel, index, _| kernel.leave(index));
+                self.with_random_peer(|state, index, _| state.leave(index));
             }
             12 if self.choices.once_in(4) => {
-                self.with_random_peer(|kernel, index, _| kernel.reset(index));
+                self.with_random_peer(|state, index, _| state.reset(index));
             }
             13 if self.choices.once_in(8) => {
                 self.trace(format_args!("the stop is requested"));
@@ -78,7 +88,7 @@ impl Kernel {
                 self.stop.request();
             }
             14 => self.advance_clock_at_random(),
-            _ => self.with_random_peer(|kernel, index, _| kernel.write(index, usize::MAX)),
+            _ => self.with_random_peer(|state, index, _| state.write(index, usize::MAX)),
         }
     }
 
@@ -90,6 +100,7 @@ impl Kernel {
         }
         let ms = self.choices.pick(&[1, 5, 10, 100, 100, 500, 999, 1000, 1500, 5000]);
         // No kernel delays a possible completion for this long.
+        self.run_sq_thread(true);
         self.complete_all();
         self.advance_clock(ms);
     }
@@ -137,7 +148,7 @@ impl Kernel {
     }
 
     fn mark_changed(&mut self, index: usize) {
-        if let Some(fd) = self.peers[index].fd {
+        if let Some(Descriptor::Fd(fd)) = self.peers[index].descriptor {
             self.epoll.mark_changed(fd);
         }
     }
@@ -148,7 +159,7 @@ impl Kernel {
             return;
         }
         let count = max.min(peer.stream.len() - peer.written);
-        if count > 0 && peer.was_accepted && peer.fd.is_none() {
+        if count > 0 && peer.was_accepted && peer.descriptor.is_none() {
             // The server has closed: its kernel sends a reset.
             peer.was_reset_by_server = true;
             peer.exempt("it wrote after the server had closed");
@@ -206,7 +217,7 @@ impl Kernel {
                 continue;
             }
             let has_more = peer.written < peer.stream.len() && !peer.half_closed;
-            if has_more && !(peer.was_accepted && peer.fd.is_none()) {
+            if has_more && !(peer.was_accepted && peer.descriptor.is_none()) {
                 self.write(index, usize::MAX);
             } else if peer.can_read() {
                 self.read(index, usize::MAX);
@@ -223,14 +234,14 @@ impl Kernel {
 
     /// Returns the bytes (with keep-alive: the responses) due to a peer for all that it has
     /// written.
-    pub(super) fn expected_total(&self, index: usize) -> Option<usize> {
+    pub(crate) fn expected_total(&self, index: usize) -> Option<usize> {
         let peer = &self.peers[index];
         if peer.script.is_some() {
             return Some(peer.responses_due(peer.written)).filter(|&responses| responses > 0);
         }
         let earned =
             expected_response(&peer.stream[..peer.written], self.setup.request_head_bytes)?;
-        Some(super::model::response_bytes(&self.setup, earned).len())
+        Some(response_bytes(&self.setup, earned).len())
     }
 
     /// Returns true if it has all that it can get.
@@ -250,7 +261,7 @@ impl Kernel {
         assert!(self.accept_queue.is_empty(), "a connection stays in the accept queue");
         for (index, peer) in self.peers.iter().enumerate() {
             assert!(
-                peer.fd.is_none(),
+                peer.descriptor.is_none(),
                 "peer {index}: its connection stays open, next {:?}",
                 peer.model.last_next
             );

@@ -2,12 +2,16 @@
 //! at each lifecycle event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::setup::Setup;
-use crate::deadlines::{Deadline, DeadlineLengths};
-use crate::protocol::Next;
-use crate::slab::ConnectionId;
-use crate::worker::{Closing, LifecycleEvent};
+use ringpoll_backends::{Closing, ConnectionId, LifecycleEvent, Next};
+
+use crate::setup::Setup;
+
+/// Response to a request head that is longer than the limit.
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
+    Content-Type: text/plain\r\nContent-Length: 36\r\n\r\n\
+    The request head exceeds the limit.\n";
 
 /// Returns the end of the request head, by the literal definition: after the first empty line.
 fn end_of_head(stream: &[u8]) -> Option<usize> {
@@ -17,12 +21,12 @@ fn end_of_head(stream: &[u8]) -> Option<usize> {
 
 /// Response that is due to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ExpectedResponse {
+pub(crate) enum ExpectedResponse {
     Response,
     HeadTooLarge,
 }
 
-pub(super) fn expected_response(
+pub(crate) fn expected_response(
     stream: &[u8],
     request_head_bytes: usize,
 ) -> Option<ExpectedResponse> {
@@ -33,36 +37,32 @@ pub(super) fn expected_response(
     }
 }
 
-const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.0 431 Request Header Fields Too Large\r\n\
-    Content-Type: text/plain\r\nContent-Length: 36\r\n\r\n\
-    The request head exceeds the limit.\n";
-
 /// Returns the whole response of this kind.
-pub(super) fn response_bytes(setup: &Setup, expected: ExpectedResponse) -> Arc<[u8]> {
+pub(crate) fn response_bytes(setup: &Setup, expected: ExpectedResponse) -> Arc<[u8]> {
     match expected {
         ExpectedResponse::Response => Arc::clone(&setup.response),
-        ExpectedResponse::HeadTooLarge => (*HEAD_TOO_LARGE).into(),
+        ExpectedResponse::HeadTooLarge => HEAD_TOO_LARGE.into(),
     }
 }
 
 /// State of the connection, from the lifecycle events that the server reports.
 #[derive(Default)]
-pub(super) struct ConnectionModel {
-    pub(super) id: Option<ConnectionId>,
-    pub(super) is_closed: bool,
+pub(crate) struct ConnectionModel {
+    pub(crate) id: Option<ConnectionId>,
+    pub(crate) is_closed: bool,
     accepted_ms: u64,
     /// The next step after the last event.
-    pub(super) last_next: Option<Next>,
-    pub(super) received: usize,
-    pub(super) expected_response: Option<ExpectedResponse>,
-    pub(super) sent: usize,
-    pub(super) shut: bool,
+    pub(crate) last_next: Option<Next>,
+    pub(crate) received: usize,
+    pub(crate) expected_response: Option<ExpectedResponse>,
+    pub(crate) sent: usize,
+    pub(crate) shut: bool,
     lingered_bytes: usize,
-    pub(super) has_expired: bool,
-    pub(super) has_failed: bool,
-    pub(super) has_responded: bool,
+    pub(crate) has_expired: bool,
+    pub(crate) has_failed: bool,
+    pub(crate) has_responded: bool,
     /// The stream ended before the request was complete.
-    pub(super) premature_eof: bool,
+    pub(crate) premature_eof: bool,
     /// Deadline of the current phase.
     phase_deadline_ms: Option<u64>,
     /// Deadline of the whole connection.
@@ -70,25 +70,25 @@ pub(super) struct ConnectionModel {
 }
 
 impl ConnectionModel {
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.id.is_some() && !self.is_closed
     }
 
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.last_next == Some(Next::Close)
     }
 
     /// Returns true if it was accepted before `then_ms` and has sent nothing.
-    pub(super) fn is_idle_since(&self, then_ms: u64) -> bool {
+    pub(crate) fn is_idle_since(&self, then_ms: u64) -> bool {
         self.received == 0 && self.accepted_ms <= then_ms
     }
 
-    pub(super) fn response_length(&self, setup: &Setup) -> usize {
+    pub(crate) fn response_length(&self, setup: &Setup) -> usize {
         self.expected_response.map_or(0, |expected| response_bytes(setup, expected).len())
     }
 
     /// Returns true if a deadline has passed.
-    pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_overdue(&self, now_ms: u64) -> bool {
         [self.phase_deadline_ms, self.lifetime_deadline_ms]
             .into_iter()
             .flatten()
@@ -97,7 +97,7 @@ impl ConnectionModel {
 
     /// Applies an event with keep-alive. The next step is the server's own: the script checks each
     /// byte that is sent.
-    pub(super) fn keep_alive_event(
+    pub(crate) fn keep_alive_event(
         &mut self,
         event: LifecycleEvent,
         next: Option<Next>,
@@ -111,7 +111,7 @@ impl ConnectionModel {
             }
             LifecycleEvent::Sent(count) => self.sent += count,
             LifecycleEvent::Shutdown => self.shut = true,
-            LifecycleEvent::Failed(_) | LifecycleEvent::Expired | LifecycleEvent::Closed => {
+            _ => {
                 assert!(matches!(next, None | Some(Next::Close)), "{event:?} and then {next:?}");
             }
         }
@@ -120,7 +120,7 @@ impl ConnectionModel {
 
     /// Applies an event, and returns the expected next step. `stream` is all that the server has
     /// received.
-    pub(super) fn on_event(
+    pub(crate) fn on_event(
         &mut self,
         event: LifecycleEvent,
         stream: &[u8],
@@ -130,16 +130,14 @@ impl ConnectionModel {
         let next = match event {
             LifecycleEvent::Accepted => {
                 self.accepted_ms = now_ms;
-                self.start_deadline(Deadline::Idle, setup, now_ms);
-                self.start_deadline(Deadline::Lifetime, setup, now_ms);
+                self.phase_deadline_ms = deadline(setup.deadlines.idle, now_ms);
+                self.lifetime_deadline_ms = deadline(setup.deadlines.lifetime, now_ms);
                 Next::Recv
             }
             LifecycleEvent::Received(count) => self.on_received(count, stream, setup, now_ms),
             LifecycleEvent::Sent(count) => self.on_sent(count, setup, now_ms),
             LifecycleEvent::Shutdown => self.on_shutdown(setup, now_ms),
-            LifecycleEvent::Failed(_) | LifecycleEvent::Expired | LifecycleEvent::Closed => {
-                Next::Close
-            }
+            _ => Next::Close,
         };
         self.last_next = Some(next);
         next
@@ -157,11 +155,11 @@ impl ConnectionModel {
             None => {
                 self.expected_response = expected_response(stream, setup.request_head_bytes);
                 if self.expected_response.is_some() {
-                    self.start_deadline(Deadline::Send, setup, now_ms);
+                    self.phase_deadline_ms = deadline(setup.deadlines.send, now_ms);
                     return Next::Send;
                 }
                 if first {
-                    self.start_deadline(Deadline::RequestHead, setup, now_ms);
+                    self.phase_deadline_ms = deadline(setup.deadlines.request_head, now_ms);
                 }
                 Next::Recv
             }
@@ -180,14 +178,14 @@ impl ConnectionModel {
     }
 
     /// Returns true if the lingering close has read its limit of bytes.
-    pub(super) fn has_lingered_enough(&self, setup: &Setup) -> bool {
+    pub(crate) fn has_lingered_enough(&self, setup: &Setup) -> bool {
         matches!(setup.closing, Closing::Lingering { bytes } if self.lingered_bytes >= bytes)
     }
 
     fn on_sent(&mut self, count: usize, setup: &Setup, now_ms: u64) -> Next {
         self.sent += count;
         if self.sent < self.response_length(setup) {
-            self.start_deadline(Deadline::Send, setup, now_ms);
+            self.phase_deadline_ms = deadline(setup.deadlines.send, now_ms);
             return Next::Send;
         }
         self.has_responded = true;
@@ -202,34 +200,15 @@ impl ConnectionModel {
         );
         assert!(!self.shut, "shut down twice");
         self.shut = true;
-        match setup.closing {
-            Closing::AtOnce => Next::Close,
-            Closing::Lingering { .. } => {
-                self.start_deadline(Deadline::Linger, setup, now_ms);
-                Next::Recv
-            }
+        if setup.closing == Closing::AtOnce {
+            return Next::Close;
         }
+        self.phase_deadline_ms = deadline(setup.deadlines.linger, now_ms);
+        Next::Recv
     }
+}
 
-    fn start_deadline(&mut self, deadline: Deadline, setup: &Setup, now_ms: u64) {
-        let DeadlineLengths {
-            idle,
-            request_head,
-            send,
-            linger,
-            keep_alive,
-            request_body,
-            lifetime,
-        } = setup.deadlines;
-        let (ends_ms, length) = match deadline {
-            Deadline::Idle => (&mut self.phase_deadline_ms, idle),
-            Deadline::RequestHead => (&mut self.phase_deadline_ms, request_head),
-            Deadline::Send => (&mut self.phase_deadline_ms, send),
-            Deadline::Linger => (&mut self.phase_deadline_ms, linger),
-            Deadline::KeepAlive => (&mut self.phase_deadline_ms, keep_alive),
-            Deadline::RequestBody => (&mut self.phase_deadline_ms, request_body),
-            Deadline::Lifetime => (&mut self.lifetime_deadline_ms, lifetime),
-        };
-        *ends_ms = (!length.is_zero()).then(|| now_ms + length.as_millis() as u64);
-    }
+/// Returns the end of a phase that begins now; `None` if its deadline is disabled.
+fn deadline(length: Duration, now_ms: u64) -> Option<u64> {
+    (!length.is_zero()).then(|| now_ms + length.as_millis() as u64)
 }

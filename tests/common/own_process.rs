@@ -1,19 +1,17 @@
-//! The form of the tests, and a process of its own for a test that counts the descriptors or
-//! mappings of the process, or that damages it.
+//! A process of its own for a test that counts the descriptors or mappings of the process, or that
+//! damages it.
 
 use std::env;
 use std::process::Command;
 
 const OWN_PROCESS: &str = "RINGPOLL_TEST_OWN_PROCESS";
 
-/// Returns true if the full form of the tests runs, `RINGPOLL_TESTS=full`. The default one samples.
-pub(crate) fn is_full() -> bool {
-    env::var_os("RINGPOLL_TESTS").is_some_and(|form| form == "full")
-}
-
-/// Returns true in that process. Otherwise runs the test in one, prints its output, and panics if
-/// it fails. `name` is the test's path in this crate, such as `slab::tests::generations_wrap`.
-pub(crate) fn is_own_process(name: &str) -> bool {
+/// Returns true in that process. Otherwise runs the test in one and prints its output. `name` is
+/// the test's path in its crate, such as `slab::tests::generations_wrap`.
+///
+/// # Panics
+/// If the test fails there.
+pub fn is_own_process(name: &str) -> bool {
     if env::var_os(OWN_PROCESS).is_some_and(|inside| inside == name) {
         return true;
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
-use super::kernel::Kernel;
-use crate::token::Token;
+use libc::epoll_event;
+use ringpoll_backends::testing::Token;
+
+use crate::descriptor::Descriptor;
+use crate::state::State;
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
@@ -20,33 +23,33 @@ struct Registration {
 }
 
 #[derive(Default)]
-pub(super) struct Epoll {
+pub(crate) struct Epoll {
     registrations: BTreeMap<RawFd, Registration>,
     /// User data of removed registrations.
     removed: Vec<u64>,
 }
 
 impl Epoll {
-    pub(super) fn mark_changed(&mut self, fd: RawFd) {
+    pub(crate) fn mark_changed(&mut self, fd: RawFd) {
         if let Some(registration) = self.registrations.get_mut(&fd) {
             registration.changed = true;
         }
     }
 
     /// Removes a registration, as closing the descriptor does.
-    pub(super) fn forget(&mut self, fd: RawFd) {
+    pub(crate) fn forget(&mut self, fd: RawFd) {
         self.removed.extend(self.registrations.remove(&fd).map(|it| it.data));
     }
 }
 
-impl Kernel {
-    pub(super) fn epoll_ctl(
+impl State {
+    pub(crate) fn epoll_ctl(
         &mut self,
         what: i32,
         fd: RawFd,
-        event: Option<(u32, u64)>,
+        event: epoll_event,
     ) -> Result<(), i32> {
-        let is_connection = self.descriptors.contains_key(&fd);
+        let is_connection = self.descriptors.contains_key(&Descriptor::Fd(fd));
         let stop = self.stop.fd();
         assert!(
             is_connection || fd == self.listener || fd == stop,
@@ -65,17 +68,17 @@ impl Kernel {
         // Adding the worker's own descriptors does not fail: without them it does not start.
         let may_fail = is_connection || what == libc::EPOLL_CTL_MOD;
         if may_fail && let Some(errno) = self.inject_fault(&[libc::ENOMEM, libc::ENOSPC]) {
-            if let Some(&peer) = self.descriptors.get(&fd) {
+            if let Some(&peer) = self.descriptors.get(&Descriptor::Fd(fd)) {
                 self.peers[peer].exempt("registering it failed");
             }
             return Err(errno);
         }
-        let (events, data) = event.expect("a registration has an event");
+        let epoll_event { events, u64: data } = event;
         self.epoll.registrations.insert(fd, Registration { events, data, changed: true });
         Ok(())
     }
 
-    pub(super) fn epoll_wait(
+    pub(crate) fn epoll_wait(
         &mut self,
         max: usize,
         timeout_ms: u64,
@@ -122,6 +125,8 @@ impl Kernel {
             let registration =
                 self.epoll.registrations.get_mut(&fd).expect("it has just been looked up");
             registration.changed = false;
+            // An edge is reported once, so that its events cannot spin.
+            self.progress += u64::from(registration.events & EDGE != 0);
             events.push((happened, registration.data));
         }
         self.add_stale_event(&mut events, max);
@@ -145,7 +150,7 @@ impl Kernel {
         if fd == self.listener {
             return if self.accept_queue.is_empty() { 0 } else { IN };
         }
-        let Some(&index) = self.descriptors.get(&fd) else {
+        let Some(&index) = self.descriptors.get(&Descriptor::Fd(fd)) else {
             return if self.stop.is_requested() { IN } else { 0 };
         };
         let peer = &self.peers[index];

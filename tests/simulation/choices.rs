@@ -2,41 +2,40 @@
 //! history. After the last byte every choice is the first option, which is always the harmless one,
 //! so a shorter string gives a simpler history.
 
-pub(super) struct Choices {
+pub(crate) struct Choices {
     bytes: Vec<u8>,
     position: usize,
 }
 
 impl Choices {
-    pub(super) fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), position: 0 }
     }
 
     /// Returns true if no bytes are left.
-    pub(super) fn are_exhausted(&self) -> bool {
+    pub(crate) fn are_exhausted(&self) -> bool {
         self.position >= self.bytes.len()
     }
 
     /// Returns a number below `bound`; 0 if no bytes are left.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let byte = self.bytes.get(self.position).copied().unwrap_or(0);
         self.position += 1;
         if bound == 0 { 0 } else { usize::from(byte) % bound }
     }
 
-    pub(super) fn pick<T: Copy>(&mut self, options: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, options: &[T]) -> T {
         options[self.below(options.len())]
     }
 
     /// Returns true once in `count` times; never if `count` is 1 or no bytes are left.
-    pub(super) fn once_in(&mut self, count: usize) -> bool {
+    pub(crate) fn once_in(&mut self, count: usize) -> bool {
         self.below(count) == count - 1 && count > 1
     }
 }
 
 /// Returns `length` pseudorandom bytes for a seed (xorshift64*). A longer string has a shorter one
 /// as its prefix.
-#[must_use]
 pub fn bytes_of_seed(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {

@@ -1,20 +1,23 @@
 //! The simulated kernel: an accept queue, connections and their descriptors, and a clock. Both
-//! interfaces, [`super::calls`] and [`super::ring`], use the few functions here, which check that
-//! the server uses them correctly.
+//! interfaces, [`crate::simulated_kernel`] and [`crate::ring`], use the few functions here, which
+//! check that the server uses them correctly.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Arguments;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
-use super::choices::Choices;
-use super::epoll::Epoll;
-use super::model::response_bytes;
-use super::peer::Peer;
-use super::ring::Operations;
-use super::setup::Setup;
-use crate::stop::Stop;
-use crate::worker::Closing;
+use ringpoll_backends::{Closing, Stop};
+
+use crate::choices::Choices;
+use crate::coverage::Coverage;
+use crate::descriptor::{Descriptor, inode};
+use crate::epoll::Epoll;
+use crate::model::response_bytes;
+use crate::peer::Peer;
+use crate::ring::{Ring, SQ_THREAD_IDLE_MS};
+use crate::setup::Setup;
 
 /// Time at which the server starts.
 const START_MS: u64 = 1_000_000;
@@ -44,91 +47,49 @@ const RECV_ERRORS: &[i32] =
 const SEND_ERRORS: &[i32] =
     &[libc::EINTR, libc::EPIPE, libc::ECONNRESET, libc::ENOBUFS, libc::ENOMEM, libc::ETIMEDOUT];
 
-/// Counts of what histories covered, so that a test can check that they covered enough.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Coverage {
-    /// Histories.
-    pub histories: u64,
-    /// Waits of the server for events or completions.
-    pub waits: u64,
-    /// Actions of peers, and advances of the clock.
-    pub actions: u64,
-    /// Connections that the server accepted.
-    pub accepted: u64,
-    /// Peers that have read their whole response.
-    pub responses: u64,
-    /// Injected failures of calls and operations.
-    pub faults: u64,
-    /// Connections that a deadline or the drain timeout closed.
-    pub expired: u64,
-    /// epoll events for closed connections.
-    pub stale_events: u64,
-    /// Stops that were requested at random.
-    pub stops: u64,
-}
-
-impl Coverage {
-    pub(super) fn fields(&mut self) -> [&mut u64; 9] {
-        let Self {
-            histories,
-            waits,
-            actions,
-            accepted,
-            responses,
-            faults,
-            expired,
-            stale_events,
-            stops,
-        } = self;
-        [histories, waits, actions, accepted, responses, faults, expired, stale_events, stops]
-    }
-}
-
-impl std::ops::AddAssign for Coverage {
-    fn add_assign(&mut self, mut other: Self) {
-        for (sum, more) in self.fields().into_iter().zip(other.fields()) {
-            *sum += *more;
-        }
-    }
-}
-
-pub(super) struct Kernel {
-    pub(super) choices: Choices,
-    pub(super) setup: Setup,
-    pub(super) now_ms: u64,
+pub(crate) struct State {
+    pub(crate) choices: Choices,
+    pub(crate) setup: Setup,
+    pub(crate) now_ms: u64,
+    /// Microseconds after `now_ms`.
+    now_us: u64,
     /// Time of the server's loop iteration.
-    pub(super) iteration_ms: u64,
-    pub(super) peers: Vec<Peer>,
-    pub(super) accept_queue: VecDeque<usize>,
-    pub(super) descriptors: BTreeMap<RawFd, usize>,
+    pub(crate) iteration_ms: u64,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) accept_queue: VecDeque<usize>,
+    pub(crate) descriptors: BTreeMap<Descriptor, usize>,
     /// Accepted by the kernel, and not reported by the server yet.
-    pub(super) unreported: VecDeque<usize>,
-    pub(super) listener: RawFd,
-    pub(super) stop: Stop,
+    pub(crate) unreported: VecDeque<usize>,
+    pub(crate) listener: RawFd,
+    pub(crate) listener_inode: u64,
+    pub(crate) stop: Stop,
     /// Time at which the server learned of the stop.
-    pub(super) stop_seen_ms: Option<u64>,
-    pub(super) epoll: Epoll,
-    pub(super) operations: Operations,
+    pub(crate) stop_seen_ms: Option<u64>,
+    pub(crate) epoll: Epoll,
+    pub(crate) ring: Ring,
     /// Increases with every change.
-    pub(super) progress: u64,
-    pub(super) progress_at_wait: u64,
+    pub(crate) progress: u64,
+    pub(crate) progress_at_wait: u64,
+    /// The server has read the clock since the last wait.
+    is_busy_polling: bool,
     idle_waits: u32,
     /// Number of calls, by name.
-    pub(super) calls: BTreeMap<&'static str, u64>,
+    pub(crate) calls: BTreeMap<&'static str, u64>,
     /// Number of epoll events returned to the server.
-    pub(super) events: u64,
+    pub(crate) events: u64,
     progress_at_call: u64,
     idle_calls: u32,
     /// Ticks since the last action, after the random part of the history.
-    pub(super) idle_ticks: u32,
+    pub(crate) idle_ticks: u32,
+    /// Ticks since the random part of a history that stops early.
+    pub(crate) early_ticks: u32,
     /// Ticks without connections after the stop was seen.
-    pub(super) empty_ticks: u32,
-    pub(super) coverage: Coverage,
+    pub(crate) empty_ticks: u32,
+    pub(crate) coverage: Coverage,
 }
 
 thread_local! {
-    static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) };
+    static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
     static IS_TRACED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -137,76 +98,86 @@ pub fn trace_histories() {
     IS_TRACED.set(true);
 }
 
-impl Kernel {
-    pub(super) fn new(choices: Choices, setup: Setup, listener: RawFd, stop: Stop) -> Self {
+impl State {
+    pub(crate) fn new(choices: Choices, setup: Setup, listener: RawFd, stop: Stop) -> Self {
         Self {
             choices,
             now_ms: START_MS,
+            now_us: 0,
             iteration_ms: START_MS,
             peers: Vec::with_capacity(setup.peers),
             accept_queue: VecDeque::new(),
             descriptors: BTreeMap::new(),
             unreported: VecDeque::new(),
             listener,
+            listener_inode: inode(listener).expect("it is open"),
             stop,
             stop_seen_ms: None,
             epoll: Epoll::default(),
-            operations: Operations::new(&setup.options),
+            ring: Ring::new(&setup.options),
             progress: 0,
             progress_at_wait: u64::MAX,
+            is_busy_polling: false,
             idle_waits: 0,
             calls: BTreeMap::new(),
             events: 0,
             progress_at_call: 0,
             idle_calls: 0,
             idle_ticks: 0,
+            early_ticks: 0,
             empty_ticks: 0,
             coverage: Coverage { histories: 1, ..Coverage::default() },
             setup,
         }
     }
 
-    /// Redirects this thread's calls to this kernel.
-    pub(super) fn install(self) {
-        KERNEL.set(Some(self));
+    /// Makes this the kernel of the thread.
+    pub(crate) fn install(self) {
+        STATE.set(Some(self));
     }
 
-    /// Redirects this thread's calls to the real kernel again.
-    pub(super) fn uninstall() -> Self {
-        KERNEL.take().expect("a simulated kernel was installed")
+    /// Takes the kernel from the thread.
+    pub(crate) fn uninstall() -> Self {
+        STATE.take().expect("a simulated kernel was installed")
     }
 
-    /// As [`Kernel::uninstall`], if one is installed.
-    pub(super) fn remove() {
-        KERNEL.take();
+    /// As [`State::uninstall`], if one is installed.
+    pub(crate) fn remove() {
+        STATE.take();
     }
 
-    /// Calls this thread's simulated kernel, if it has one.
-    pub(super) fn with<T>(call: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        KERNEL.with_borrow_mut(|kernel| kernel.as_mut().map(call))
+    /// Calls this thread's simulated kernel.
+    pub(crate) fn with<T>(call: impl FnOnce(&mut Self) -> T) -> T {
+        STATE.with_borrow_mut(|state| call(state.as_mut().expect("the thread has a kernel")))
     }
 
     /// Prints one line of the history if histories are traced.
-    pub(super) fn trace(&self, what: Arguments<'_>) {
+    pub(crate) fn trace(&self, what: Arguments<'_>) {
         if IS_TRACED.get() {
             eprintln!("{:>8} {what}", self.now_ms - START_MS);
         }
     }
 
-    pub(super) fn coarse_ms(&self) -> u64 {
+    pub(crate) fn coarse_ms(&self) -> u64 {
         self.now_ms - self.now_ms % COARSE_CLOCK_MS
     }
 
-    pub(super) fn advance_clock(&mut self, ms: u64) {
+    pub(crate) fn advance_clock(&mut self, ms: u64) {
         self.now_ms += ms;
         self.progress += 1;
+        if ms >= SQ_THREAD_IDLE_MS {
+            self.idle_sq_thread();
+        }
     }
 
     /// Checks, when the server waits, that it has made progress and that no connection is past its
     /// deadline.
-    pub(super) fn end_iteration(&mut self) {
+    pub(crate) fn end_iteration(&mut self) {
         self.coverage.waits += 1;
-        if std::mem::replace(&mut self.progress_at_wait, self.progress) == self.progress {
+        if std::mem::take(&mut self.is_busy_polling) {
+            // Several waits without progress are normal.
+            self.idle_waits = 0;
+        } else if std::mem::replace(&mut self.progress_at_wait, self.progress) == self.progress {
             self.idle_waits += 1;
         } else {
             self.idle_waits = 0;
@@ -221,8 +192,43 @@ impl Kernel {
         }
     }
 
-    pub(super) fn count_call(&mut self, name: &'static str) {
+    /// Counts a system call.
+    pub(crate) fn count_call(&mut self, name: &'static str) {
         *self.calls.entry(name).or_default() += 1;
+        self.check_progress();
+    }
+
+    /// Notes the time of a loop iteration: the server reads its clock after each wait.
+    pub(crate) fn begin_iteration(&mut self) -> u64 {
+        self.check_progress();
+        self.iteration_ms = self.coarse_ms();
+        self.iteration_ms
+    }
+
+    /// Lets some microseconds pass while the server busy-polls, in which anything may happen.
+    pub(crate) fn busy_poll_clock(&mut self) -> Duration {
+        self.coverage.busy_polls += 1;
+        self.is_busy_polling = true;
+        self.check_progress();
+        self.now_us += 10;
+        if self.now_us >= 1000 {
+            self.now_us = 0;
+            self.now_ms += 1;
+        }
+        if self.choices.once_in(4) {
+            self.act_at_random();
+        }
+        Duration::from_micros(self.now_ms * 1000 + self.now_us)
+    }
+
+    /// Sleeps for a time that is too short for the clock.
+    pub(crate) fn sleep(&mut self, _time: Duration) {
+        self.check_progress();
+        self.act_at_random();
+        self.run_sq_thread(true);
+    }
+
+    fn check_progress(&mut self) {
         if std::mem::replace(&mut self.progress_at_call, self.progress) != self.progress {
             self.idle_calls = 0;
         }
@@ -231,7 +237,7 @@ impl Kernel {
     }
 
     /// Returns an errno if this call is to fail.
-    pub(super) fn inject_fault(&mut self, errors: &[i32]) -> Option<i32> {
+    pub(crate) fn inject_fault(&mut self, errors: &[i32]) -> Option<i32> {
         if !self.choices.once_in(self.setup.fails_once_in) {
             return None;
         }
@@ -241,12 +247,13 @@ impl Kernel {
     }
 
     /// Returns the peer that a descriptor of the server is connected to.
-    pub(super) fn peer_at(&self, fd: RawFd) -> usize {
-        let peer = self.descriptors.get(&fd);
+    pub(crate) fn peer_at(&self, descriptor: Descriptor) -> usize {
+        let peer = self.descriptors.get(&descriptor);
         *peer.expect("uses a closed descriptor")
     }
 
-    pub(super) fn accept(&mut self, listener: RawFd) -> Result<RawFd, i32> {
+    /// Accepts, and returns a descriptor or, if `is_direct`, a slot of the direct descriptor table.
+    pub(crate) fn accept(&mut self, listener: RawFd, is_direct: bool) -> Result<i32, i32> {
         assert_eq!(listener, self.listener, "accepts from another descriptor than the listener");
         if let Some(errno) = self.inject_fault(ACCEPT_ERRORS) {
             if matches!(errno, libc::ECONNABORTED | libc::EPROTO)
@@ -260,25 +267,39 @@ impl Kernel {
         if self.accept_queue.is_empty() {
             return Err(libc::EAGAIN);
         }
-        if self.descriptors.len() >= self.setup.descriptors {
-            return Err(libc::EMFILE);
-        }
+        let descriptor = if is_direct {
+            Descriptor::Fixed(self.free_slot())
+        } else {
+            let is_fd = |it: &&Descriptor| matches!(it, Descriptor::Fd(_));
+            if self.descriptors.keys().filter(is_fd).count() >= self.setup.descriptors {
+                return Err(libc::EMFILE);
+            }
+            // A real descriptor, since its owner may check that it is open.
+            // SAFETY: dup takes no pointers.
+            let fd = unsafe { libc::dup(listener) };
+            assert!(fd >= 0, "no descriptors are left");
+            Descriptor::Fd(fd)
+        };
         let index = self.accept_queue.pop_front().expect("the queue is not empty");
-        // A real descriptor, since its owner may check that it is open.
-        // SAFETY: dup takes no pointers.
-        let fd = unsafe { libc::dup(listener) };
-        assert!(fd >= 0, "no descriptors are left");
-        self.descriptors.insert(fd, index);
-        self.peers[index].fd = Some(fd);
+        self.descriptors.insert(descriptor, index);
+        self.peers[index].descriptor = Some(descriptor);
         self.peers[index].was_accepted = true;
         self.unreported.push_back(index);
         self.progress += 1;
         self.coverage.accepted += 1;
-        Ok(fd)
+        self.coverage.direct_accepts += u64::from(is_direct);
+        Ok(match descriptor {
+            Descriptor::Fd(fd) => fd,
+            Descriptor::Fixed(slot) => slot as i32,
+        })
     }
 
-    pub(super) fn receive(&mut self, fd: RawFd, buffer: &mut [u8]) -> Result<usize, i32> {
-        let index = self.peer_at(fd);
+    pub(crate) fn receive(
+        &mut self,
+        descriptor: Descriptor,
+        buffer: &mut [u8],
+    ) -> Result<usize, i32> {
+        let index = self.peer_at(descriptor);
         let fault = self.inject_fault(RECV_ERRORS);
         let peer = &mut self.peers[index];
         if let Some(errno) = fault {
@@ -300,14 +321,16 @@ impl Kernel {
         peer.delivered += count;
         if count < max {
             // A receive that does not fill the buffer has taken all data, so the rest is new data.
-            self.epoll.mark_changed(fd);
+            if let Descriptor::Fd(fd) = descriptor {
+                self.epoll.mark_changed(fd);
+            }
         }
         self.progress += 1;
         Ok(count)
     }
 
-    pub(super) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> Result<usize, i32> {
-        let index = self.peer_at(fd);
+    pub(crate) fn send(&mut self, descriptor: Descriptor, bytes: &[u8]) -> Result<usize, i32> {
+        let index = self.peer_at(descriptor);
         let fault = self.inject_fault(SEND_ERRORS);
         let peer = &mut self.peers[index];
         assert!(!peer.shut_write, "sends after it shut down");
@@ -352,10 +375,19 @@ impl Kernel {
         Ok(count)
     }
 
-    pub(super) fn shutdown(&mut self, fd: RawFd, how: i32) -> Result<(), i32> {
-        let index = self.peer_at(fd);
+    pub(crate) fn shutdown(&mut self, descriptor: Descriptor, how: i32) -> Result<(), i32> {
+        let index = self.peer_at(descriptor);
         if how == libc::SHUT_RD {
-            self.close_receive_side(index);
+            if let Descriptor::Fd(_) = descriptor {
+                self.check_half_close(index);
+            }
+            let peer = &mut self.peers[index];
+            peer.shut_read = true;
+            peer.receive_closed = true;
+            self.progress += 1;
+            self.coverage.half_closes += 1;
+            let is_direct = matches!(descriptor, Descriptor::Fixed(_));
+            self.coverage.direct_half_closes += u64::from(is_direct);
             return Ok(());
         }
         let peer = &mut self.peers[index];
@@ -377,10 +409,10 @@ impl Kernel {
         Ok(())
     }
 
-    /// Half-closes the receive side (SHUT_RD). At the stop the server does so for connections that
-    /// have been idle for a tick. Data that has arrived before stays readable.
-    fn close_receive_side(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
+    /// Checks that the receive side may be half-closed (SHUT_RD): at the stop the server does so
+    /// for connections that are idle. Data that has arrived before stays readable.
+    pub(crate) fn check_half_close(&self, index: usize) {
+        let peer = &self.peers[index];
         assert!(self.stop_seen_ms.is_some(), "peer {index}: SHUT_RD before the stop");
         let is_idle = match &peer.script {
             None => peer.model.is_idle_since(self.iteration_ms - 1000),
@@ -388,20 +420,19 @@ impl Kernel {
         };
         assert!(is_idle, "peer {index}: SHUT_RD within a request");
         assert!(!peer.shut_read, "peer {index}: SHUT_RD twice");
-        peer.shut_read = true;
-        peer.receive_closed = true;
-        self.progress += 1;
     }
 
     /// Closes. The descriptor is released even if the call fails (close(2)).
-    pub(super) fn close(&mut self, fd: RawFd) -> Result<(), i32> {
-        let index = self.peer_at(fd);
-        self.descriptors.remove(&fd);
-        // SAFETY: `accept` opened it, and its owner has released it.
-        unsafe { libc::close(fd) };
+    pub(crate) fn close(&mut self, descriptor: Descriptor) -> Result<(), i32> {
+        let index = self.peer_at(descriptor);
+        self.descriptors.remove(&descriptor);
+        if let Descriptor::Fd(fd) = descriptor {
+            // SAFETY: `accept` opened it, and its owner has released it.
+            unsafe { libc::close(fd) };
+        }
         self.progress += 1;
         let peer = &mut self.peers[index];
-        peer.fd = None;
+        peer.descriptor = None;
         if peer.unread() > 0 && !peer.is_broken {
             // Closing with unread data resets the connection, and the peer loses what it has not
             // read.

@@ -1,10 +1,10 @@
-//! The faults to inject on this thread's rings, and what its rings and buffers left behind.
+//! The faults to inject on this thread's rings, and what its rings left behind.
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::token::Operation;
+use ringpoll_backends::testing::Operation;
 
 /// The fault of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +41,18 @@ pub(crate) struct Plan {
     pub(crate) min_hold: Duration,
     /// Shuffles the completions that are reaped together.
     pub(crate) shuffle_seed: Option<u64>,
-    /// Opcodes that the probe reports as unsupported.
-    pub(crate) missing: Vec<u8>,
+    /// The kernel has no IORING_OP_SHUTDOWN.
+    pub(crate) has_no_shutdown: bool,
 }
 
-/// The faults injected on this thread, and what was outstanding when its rings and buffers were
-/// dropped.
+/// The faults injected on this thread, and what was outstanding when its rings were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) injected: u64,
-    /// Rings and slabs dropped.
+    /// Rings dropped.
     pub(crate) rings: u64,
-    pub(crate) slabs: u64,
     /// Operations still in flight.
     pub(crate) operations_left: usize,
-    /// Buffers still owned by the kernel.
-    pub(crate) buffers_left: usize,
 }
 
 thread_local! {
@@ -69,13 +65,11 @@ pub(crate) fn plan() -> Plan {
 }
 
 /// Sets the faults of the rings that this thread creates from now on.
-#[cfg(test)]
 pub(crate) fn set_plan(plan: Plan) {
     PLAN.set(plan);
 }
 
 /// Returns the outcome and resets it.
-#[cfg(test)]
 pub(crate) fn take_outcome() -> Outcome {
     OUTCOME.take()
 }
@@ -89,13 +83,5 @@ pub(crate) fn record_ring_dropped(left: usize) {
     OUTCOME.with_borrow_mut(|outcome| {
         outcome.rings += 1;
         outcome.operations_left += left;
-    });
-}
-
-/// Records a dropped slab and its number of lent buffers.
-pub(crate) fn record_buffers_dropped(left: usize) {
-    OUTCOME.with_borrow_mut(|outcome| {
-        outcome.slabs += 1;
-        outcome.buffers_left += left;
     });
 }

@@ -1,8 +1,13 @@
 //! Requests of a peer on a keep-alive connection, and the responses that are due: a naive
 //! implementation on the whole stream, which is compared with every byte that the server sends.
 
-use super::choices::Choices;
-use super::setup::Setup;
+use crate::choices::Choices;
+use crate::setup::Setup;
+
+/// Response to a request head that is longer than the limit, and its body.
+const HEAD_TOO_LARGE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\n\
+    Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 36\r\n\r\n";
+const HEAD_TOO_LARGE_BODY: &str = "431 Request Header Fields Too Large\n";
 
 struct ScriptedRequest {
     /// Offset in the stream at which the response is decided.
@@ -14,19 +19,19 @@ struct ScriptedRequest {
 }
 
 /// All requests of a peer and their responses.
-pub(super) struct Script {
+pub(crate) struct Script {
     requests: Vec<ScriptedRequest>,
 }
 
 /// Responses contained in the bytes that the server has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ResponseProgress {
+pub(crate) struct ResponseProgress {
     /// Number of complete responses.
-    pub(super) complete: usize,
+    pub(crate) complete: usize,
     /// An incomplete response follows.
-    pub(super) has_partial: bool,
+    pub(crate) has_partial: bool,
     /// The last complete response closes the connection.
-    pub(super) is_last: bool,
+    pub(crate) is_last: bool,
 }
 
 const REQUESTS: [&[u8]; 5] = [
@@ -39,7 +44,7 @@ const REQUESTS: [&[u8]; 5] = [
 
 impl Script {
     /// Returns a random stream and its script.
-    pub(super) fn choose(choices: &mut Choices, setup: &Setup) -> (Vec<u8>, Self) {
+    pub(crate) fn choose(choices: &mut Choices, setup: &Setup) -> (Vec<u8>, Self) {
         let (mut stream, mut requests) = (Vec::new(), Vec::new());
         for _ in 0..choices.below(6) {
             let which = choices.below(REQUESTS.len());
@@ -59,12 +64,12 @@ impl Script {
     }
 
     /// Returns the number of responses due after `written` bytes of the stream.
-    pub(super) fn responses_due(&self, written: usize) -> usize {
+    pub(crate) fn responses_due(&self, written: usize) -> usize {
         self.requests.iter().filter(|it| it.end <= written).count()
     }
 
     /// Returns true if `delivered` bytes of the stream end between two requests.
-    pub(super) fn is_between_requests(&self, delivered: usize) -> bool {
+    pub(crate) fn is_between_requests(&self, delivered: usize) -> bool {
         delivered == 0 || self.requests.iter().any(|it| it.end == delivered)
     }
 
@@ -72,7 +77,7 @@ impl Script {
     ///
     /// # Panics
     /// If a byte differs from the responses that are due.
-    pub(super) fn response_progress(&self, mut sent: &[u8]) -> ResponseProgress {
+    pub(crate) fn response_progress(&self, mut sent: &[u8]) -> ResponseProgress {
         let mut progress = ResponseProgress { complete: 0, has_partial: false, is_last: false };
         for ScriptedRequest { responses, is_last, .. } in &self.requests {
             if sent.is_empty() || progress.is_last {
@@ -120,10 +125,8 @@ fn scripted_request(start: usize, which: usize, setup: &Setup) -> ScriptedReques
 }
 
 fn refusal(start: usize, has_body: bool, setup: &Setup) -> ScriptedRequest {
-    let head = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\n\
-                Connection: close\r\nContent-Length: 36\r\n\r\n";
-    let body = if has_body { "431 Request Header Fields Too Large\n" } else { "" };
-    let response = [head, body].concat().into_bytes();
+    let body = if has_body { HEAD_TOO_LARGE_BODY } else { "" };
+    let response = [HEAD_TOO_LARGE, body].concat().into_bytes();
     let end = start + setup.request_head_bytes;
     ScriptedRequest { end, responses: [response.clone(), response], is_last: true }
 }

@@ -1,23 +1,18 @@
 //! The faults to inject, and a runner that runs many cases concurrently.
 
-use std::env;
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::thread;
 
-use super::load::{self, Case, Totals};
-use crate::backend::{EngineOptions, ShutdownBy, Variant};
-use crate::error::ErrorKind;
-use crate::io_uring::Techniques;
-use crate::io_uring::faults::plan::{Effect, Fault, Plan};
-use crate::io_uring::ring::Ring;
-use crate::test_process;
-use crate::token::Operation;
-use crate::worker::Closing;
+use ringpoll_backends::testing::Operation;
+use ringpoll_backends::{Closing, ShutdownBy, Techniques, Variant};
+
+use crate::load::{self, Case, Totals};
+use crate::plan::{Effect, Fault, Plan};
 
 /// Errnos that the man pages list for these operations and the system calls of the same name, and
 /// some that they do not list.
-pub(super) const ERRNOS: [i32; 19] = [
+pub(crate) const ERRNOS: [i32; 19] = [
     libc::EPERM,
     libc::EINTR,
     libc::EIO,
@@ -41,43 +36,29 @@ pub(super) const ERRNOS: [i32; 19] = [
 
 /// Faults are injected in each of these submissions in turn. The load submits each operation more
 /// often than that.
-pub(super) const PLACES: RangeInclusive<u32> = 1..=20;
+pub(crate) const PLACES: RangeInclusive<u32> = 1..=20;
 
 /// Returns the places of this run: all in the full form, otherwise the first ones, where a
 /// connection begins, and some of the later ones, where connections are in different states.
-pub(super) fn sampled_places() -> impl Iterator<Item = u32> {
-    PLACES.filter(|place| test_process::is_full() || [1, 2, 5, 12, 20].contains(place))
+pub(crate) fn sampled_places() -> impl Iterator<Item = u32> {
+    PLACES.filter(|place| common::is_full() || [1, 2, 5, 12, 20].contains(place))
 }
 
 /// Cases mostly wait for the tick, so that many can run at once.
 const CONCURRENT_CASES: usize = 32;
 
-/// Returns true if the test runs in this process; see [`own_process`].
-pub(super) fn should_run(name: &str) -> bool {
-    !skip_if_refused(name) && test_process::is_own_process(name)
-}
-
-/// Returns true if the kernel refuses io_uring, and prints that the test is skipped.
-///
-/// # Panics
-/// With `CI=true`, where a skipped test is a failure.
-pub(crate) fn skip_if_refused(test: &str) -> bool {
-    let refusal = match Ring::new(&EngineOptions::default()) {
-        Err(error) if error.kind == ErrorKind::BackendRefused => error,
-        _ => return false,
-    };
-    assert_ne!(env::var("CI").as_deref(), Ok("true"), "{test}: {refusal}");
-    println!("skipped: {test}: {refusal}");
-    true
+/// Returns true if the test runs in this process: it has one of its own.
+pub(crate) fn should_run(name: &str) -> bool {
+    common::io_uring_is_available(name) && common::is_own_process(name)
 }
 
 /// Runs all cases on both engines and prints the totals.
-pub(super) fn run_on_both_engines(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
+pub(crate) fn run_on_both_engines(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
     run_all(title, cases.into_iter().flat_map(on_both_engines))
 }
 
 /// Runs all cases, each on its own variant, and prints the totals.
-pub(super) fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
+pub(crate) fn run_all(title: &str, cases: impl IntoIterator<Item = Case>) -> Totals {
     let before = load::descriptors();
     let queue = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
     let totals = Mutex::new(Totals::default());
@@ -110,7 +91,7 @@ fn on_both_engines(case: Case) -> [Case; 2] {
 }
 
 /// Runs the case on `io_uring:tuned` with a multishot ACCEPT.
-pub(super) fn with_multishot_accept(case: Case) -> Case {
+pub(crate) fn with_multishot_accept(case: Case) -> Case {
     let [_, mut multishot] = on_both_engines(case);
     multishot.options.techniques.multishot_accept = true;
     multishot
@@ -118,7 +99,7 @@ pub(super) fn with_multishot_accept(case: Case) -> Case {
 
 /// Runs the case on `io_uring:tuned` with provided buffers; with keep-alive, also with multishot
 /// receives.
-pub(super) fn with_provided_buffers(buffers: u16, keep_alive: bool, case: &Case) -> Case {
+pub(crate) fn with_provided_buffers(buffers: u16, keep_alive: bool, case: &Case) -> Case {
     let mut shared = on_both_engines(case.clone())[1].clone();
     shared.name = format!("{buffers} buffers, keep-alive {keep_alive}, {}", shared.name);
     shared.options.techniques.provided_buffers = buffers;
@@ -128,10 +109,19 @@ pub(super) fn with_provided_buffers(buffers: u16, keep_alive: bool, case: &Case)
 }
 
 /// Runs the case on `io_uring:tuned` with zero-copy sends.
-pub(super) fn with_send_zc(case: Case) -> Case {
+pub(crate) fn with_send_zc(case: Case) -> Case {
     let mut sends = on_both_engines(case)[1].clone();
     sends.options.techniques.send_zc_min_bytes = 1;
     sends
+}
+
+/// Runs the case on `io_uring:tuned` with a registered ring, `min_wait` and busy polling.
+pub(crate) fn with_wait_techniques(case: Case) -> Case {
+    let [_, mut waits] = on_both_engines(case);
+    waits.options.busy_poll_us = 20;
+    waits.options.techniques.registered_ring = true;
+    waits.options.techniques.min_wait_us = 100;
+    waits
 }
 
 /// Returns the submissions of an operation that a fault can be injected in.
@@ -145,7 +135,7 @@ fn places(operation: Operation) -> Vec<RangeInclusive<u32>> {
     }
 }
 
-pub(super) fn fault(operation: Operation, which: RangeInclusive<u32>, effect: Effect) -> Case {
+pub(crate) fn fault(operation: Operation, which: RangeInclusive<u32>, effect: Effect) -> Case {
     let name = format!("{operation:?} {which:?} {effect:?}");
     let plan = Plan { faults: vec![Fault { operation, which, effect }], ..Plan::default() };
     let may_fail = match (operation, effect) {
@@ -158,16 +148,16 @@ pub(super) fn fault(operation: Operation, which: RangeInclusive<u32>, effect: Ef
     Case { may_fail, ..Case::new(name, plan) }
 }
 
-pub(super) fn faults(operation: Operation, effect: Effect) -> impl Iterator<Item = Case> {
+pub(crate) fn faults(operation: Operation, effect: Effect) -> impl Iterator<Item = Case> {
     places(operation).into_iter().map(move |which| fault(operation, which, effect))
 }
 
-pub(super) fn with_lingering_close(case: Case) -> Case {
+pub(crate) fn with_lingering_close(case: Case) -> Case {
     Case { closing: Closing::Lingering { bytes: 1 << 16 }, ..case }
 }
 
 /// Chooses a fault by four random bytes.
-pub(super) fn from_seed_bytes(bytes: &[u8]) -> Case {
+pub(crate) fn from_seed_bytes(bytes: &[u8]) -> Case {
     let &[operation, place, effect, how] = bytes else { panic!("four bytes are needed") };
     let operations = [
         Operation::Accept,

@@ -2,35 +2,32 @@
 //! running, lose only the connection concerned, and release everything at the end.
 
 mod cases;
+mod faulty_ring;
 mod load;
+mod plan;
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use ::io_uring::{IoUring, cqueue, opcode, types};
+use io_uring::{IoUring, cqueue, opcode, types};
+use ringpoll_backends::testing::{KernelRing, Operation, Token, open_on};
+use ringpoll_backends::{Backend, DeadlineLengths, EngineOptions, Techniques, Variant};
+use simulation::bytes_of_seed;
 
-use super::Queues;
-use super::plan::{Effect, Fault, Plan, set_plan, take_outcome};
-use crate::backend::{EngineOptions, Variant};
-use crate::deadlines::DeadlineLengths;
-use crate::io_uring::ring::Ring;
-use crate::io_uring::teardown::cancel_and_reap;
-use crate::io_uring::techniques::Techniques;
-use crate::simulation::bytes_of_seed;
-use crate::test_process;
-use crate::token::{Operation, Token};
-pub(crate) use cases::skip_if_refused;
 use cases::{
     ERRNOS, fault, faults, from_seed_bytes, run_all, run_on_both_engines, sampled_places,
     should_run, with_lingering_close, with_multishot_accept, with_provided_buffers, with_send_zc,
+    with_wait_techniques,
 };
+use faulty_ring::{FaultyKernel, FaultyRing};
 use load::{Case, Totals};
+use plan::{Effect, Fault, Plan, set_plan, take_outcome};
 
 #[test]
 fn refused_operation_loses_only_its_connection() {
-    let name = "io_uring::faults::tests::refused_operation_loses_only_its_connection";
+    let name = "refused_operation_loses_only_its_connection";
     if !should_run(name) {
         return;
     }
@@ -54,7 +51,7 @@ fn refused_operation_loses_only_its_connection() {
 
 #[test]
 fn lost_result_loses_only_its_connection() {
-    let name = "io_uring::faults::tests::lost_result_loses_only_its_connection";
+    let name = "lost_result_loses_only_its_connection";
     if !should_run(name) {
         return;
     }
@@ -78,11 +75,11 @@ fn lost_result_loses_only_its_connection() {
 
 #[test]
 fn several_faults_at_once_lose_only_their_connections() {
-    let name = "io_uring::faults::tests::several_faults_at_once_lose_only_their_connections";
+    let name = "several_faults_at_once_lose_only_their_connections";
     if !should_run(name) {
         return;
     }
-    let seeds = if test_process::is_full() { 400 } else { 100 };
+    let seeds = if common::is_full() { 400 } else { 100 };
     let cases = (0..seeds).map(|seed| {
         let mut all = Case::new(format!("several with seed {seed}"), Plan::default());
         all.plan.shuffle_seed = Some(seed);
@@ -99,7 +96,7 @@ fn several_faults_at_once_lose_only_their_connections() {
 /// Repeated ACCEPT failures: connections stay in the queue, and the server does not spin.
 #[test]
 fn clients_are_served_after_accept_outage() {
-    let name = "io_uring::faults::tests::clients_are_served_after_accept_outage";
+    let name = "clients_are_served_after_accept_outage";
     if !should_run(name) {
         return;
     }
@@ -112,7 +109,7 @@ fn clients_are_served_after_accept_outage() {
 
 #[test]
 fn short_delayed_or_reordered_operations_lose_nothing() {
-    let name = "io_uring::faults::tests::short_delayed_or_reordered_operations_lose_nothing";
+    let name = "short_delayed_or_reordered_operations_lose_nothing";
     if !should_run(name) {
         return;
     }
@@ -157,7 +154,7 @@ fn short_delayed_or_reordered_operations_lose_nothing() {
 /// A multishot ACCEPT that fails, ends without a cancel, or is delayed.
 #[test]
 fn multishot_accept_recovers_from_every_end() {
-    let name = "io_uring::faults::tests::multishot_accept_recovers_from_every_end";
+    let name = "multishot_accept_recovers_from_every_end";
     if !should_run(name) {
         return;
     }
@@ -178,7 +175,7 @@ fn multishot_accept_recovers_from_every_end() {
 /// that end early. Each buffer returns to the kernel.
 #[test]
 fn faulty_receives_release_their_provided_buffers() {
-    let name = "io_uring::faults::tests::faulty_receives_release_their_provided_buffers";
+    let name = "faulty_receives_release_their_provided_buffers";
     if !should_run(name) {
         return;
     }
@@ -223,7 +220,7 @@ fn faulty_receives_release_their_provided_buffers() {
 /// A zero-copy send, which posts two CQEs: the result, and the notification (IORING_CQE_F_NOTIF).
 #[test]
 fn faulty_zero_copy_sends_are_recovered() {
-    let name = "io_uring::faults::tests::faulty_zero_copy_sends_are_recovered";
+    let name = "faulty_zero_copy_sends_are_recovered";
     if !should_run(name) {
         return;
     }
@@ -242,7 +239,7 @@ fn faulty_zero_copy_sends_are_recovered() {
 
 #[test]
 fn failed_enter_loses_nothing() {
-    let name = "io_uring::faults::tests::failed_enter_loses_nothing";
+    let name = "failed_enter_loses_nothing";
     if !should_run(name) {
         return;
     }
@@ -253,13 +250,16 @@ fn failed_enter_loses_nothing() {
                 Case::new(name, Plan { enter: Some((which, errno)), ..Plan::default() })
             })
         });
-    run_on_both_engines("io_uring_enter", cases);
+    let cases: Vec<_> = cases.collect();
+    run_on_both_engines("io_uring_enter", cases.iter().cloned());
+    let waits = cases.into_iter().map(with_wait_techniques);
+    run_all("io_uring_enter with other ways to wait", waits);
 }
 
 /// Idle connections are closed by cancelling their RECV, whatever the result of the cancel.
 #[test]
 fn result_of_cancel_is_ignored() {
-    let name = "io_uring::faults::tests::result_of_cancel_is_ignored";
+    let name = "result_of_cancel_is_ignored";
     if !should_run(name) {
         return;
     }
@@ -276,7 +276,7 @@ fn result_of_cancel_is_ignored() {
 /// A stop force-closes all connections at once while completions are delayed.
 #[test]
 fn forced_stop_with_delayed_completions_releases_everything() {
-    let name = "io_uring::faults::tests::forced_stop_with_delayed_completions_releases_everything";
+    let name = "forced_stop_with_delayed_completions_releases_everything";
     if !should_run(name) {
         return;
     }
@@ -302,8 +302,8 @@ fn forced_stop_with_delayed_completions_releases_everything() {
 /// a request, whose RECV completion was not dispatched yet.
 #[test]
 fn request_received_before_shut_rd_gets_response() {
-    let name = "io_uring::faults::tests::request_received_before_shut_rd_gets_response";
-    if skip_if_refused(name) {
+    let name = "request_received_before_shut_rd_gets_response";
+    if !common::io_uring_is_available(name) {
         return;
     }
     let delayed = fault(Operation::Recv, 1..=1, Effect::Delayed(u32::MAX));
@@ -318,7 +318,7 @@ fn request_received_before_shut_rd_gets_response() {
 /// that the kernel still owns is leaked, never freed.
 #[test]
 fn uncancellable_operations_leak_and_do_not_block_stop() {
-    let name = "io_uring::faults::tests::uncancellable_operations_leak_and_do_not_block_stop";
+    let name = "uncancellable_operations_leak_and_do_not_block_stop";
     if !should_run(name) {
         return;
     }
@@ -334,7 +334,7 @@ fn uncancellable_operations_leak_and_do_not_block_stop() {
 
 #[test]
 fn smallest_queues_are_large_enough() {
-    let name = "io_uring::faults::tests::smallest_queues_are_large_enough";
+    let name = "smallest_queues_are_large_enough";
     if !should_run(name) {
         return;
     }
@@ -359,7 +359,7 @@ fn smallest_queues_are_large_enough() {
 /// occur.
 #[test]
 fn missing_shutdown_operation_falls_back_to_call() {
-    let name = "io_uring::faults::tests::missing_shutdown_operation_falls_back_to_call";
+    let name = "missing_shutdown_operation_falls_back_to_call";
     if !should_run(name) {
         return;
     }
@@ -372,7 +372,7 @@ fn missing_shutdown_operation_falls_back_to_call() {
         faults(operation, effect).chain([always])
     });
     let without = |mut case: Case| {
-        case.plan.missing = vec![opcode::Shutdown::CODE];
+        case.plan.has_no_shutdown = true;
         case
     };
     let cases: Vec<_> = cases.map(without).collect();
@@ -384,51 +384,54 @@ fn missing_shutdown_operation_falls_back_to_call() {
     );
 }
 
-/// An ACCEPT that completes before its cancel returns a descriptor, which the teardown must close.
+/// The start line says that shutdown(2) is called.
 #[test]
-fn connection_accepted_during_teardown_is_closed() {
-    if skip_if_refused("io_uring::faults::tests::connection_accepted_during_teardown_is_closed") {
+fn fallback_to_shutdown_call_is_in_the_name() {
+    if !common::io_uring_is_available("fallback_to_shutdown_call_is_in_the_name") {
         return;
     }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut ring = Ring::new(&EngineOptions::default()).unwrap();
-    ring.accept(listener.as_raw_fd(), Token::of_worker(Operation::Accept));
-    ring.tick();
-    cancel_and_reap(&mut ring, 0);
-    assert_eq!(ring.in_flight(), 0);
-    assert_eq!(client.read(&mut [0]).unwrap(), 0, "the client gets the end of the stream");
+    set_plan(Plan { has_no_shutdown: true, ..Plan::default() });
+    let options = EngineOptions::default();
+    let backend = open_on::<FaultyKernel>(Variant::IoUringSingleShot, &options).unwrap();
+    assert!(backend.name().ends_with("shutdown(2) instead of IORING_OP_SHUTDOWN"));
 }
 
 /// A multishot operation whose CQE has no IORING_CQE_F_MORE has ended, and its later CQEs are not
 /// taken for those of its successor. Tests the queues directly.
 #[test]
 fn operation_without_f_more_has_ended() {
-    if skip_if_refused("io_uring::faults::tests::operation_without_f_more_has_ended") {
+    if !common::io_uring_is_available("operation_without_f_more_has_ended") {
         return;
     }
     let faults =
         vec![Fault { operation: Operation::Stop, which: 1..=1, effect: Effect::WithoutMore }];
     set_plan(Plan { faults, ..Plan::default() });
     let (mut reader, mut writer) = io::pipe().unwrap();
-    let mut queues = Queues::from(IoUring::new(8).unwrap());
+    let mut ring = FaultyRing::new(IoUring::new(8).unwrap());
     let mut seen = Vec::new();
     for _ in 0..2 {
         let token = Token::of_worker(Operation::Stop).to_bits();
         let watch = opcode::PollAdd::new(types::Fd(reader.as_raw_fd()), libc::POLLIN as u32);
         let watch = watch.multi(true).build().user_data(token);
         // SAFETY: the SQE has no pointers.
-        unsafe { queues.submission().push(&watch) }.unwrap();
+        unsafe { ring.push(&mut VecDeque::from([watch])) };
         for _ in 0..2 {
-            queues.submit_and_wait(0).unwrap();
+            enter(&mut ring, 0);
             writer.write_all(b"x").unwrap();
-            queues.submit_and_wait(1).unwrap();
-            seen.extend(queues.completion().map(|it| (it.result() > 0, cqueue::more(it.flags()))));
+            enter(&mut ring, 1);
+            seen.extend(ring.completions().map(|it| (it.result() > 0, cqueue::more(it.flags()))));
             reader.read_exact(&mut [0]).unwrap();
         }
     }
     assert_eq!(seen, [(true, false), (true, true), (true, true)]);
-    drop(queues);
+    drop(ring);
     assert_eq!(take_outcome().operations_left, 1, "the second is still in flight");
+}
+
+/// Submits everything, and waits for `want` completions.
+fn enter(ring: &mut FaultyRing, want: u32) {
+    const GETEVENTS: u32 = 1;
+    let (fd, queued) = (ring.fd(), ring.submission_status().queued);
+    // SAFETY: there is no argument.
+    unsafe { ring.enter(fd, queued, want, GETEVENTS, None) }.unwrap();
 }

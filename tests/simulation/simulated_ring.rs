@@ -1,0 +1,138 @@
+//! The server's side of the simulated ring.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+
+use io_uring::{cqueue, squeue};
+use ringpoll_backends::testing::{GeteventsArg, KernelRing, RingSetup, SubmissionStatus};
+use ringpoll_backends::{EngineOptions, ShutdownBy};
+
+use crate::queue_entries::RawSqe;
+use crate::ring::{RING_FD, Ring};
+use crate::state::State;
+
+/// A ring of the thread's kernel, which has one.
+pub(crate) struct SimulatedRing(());
+
+impl State {
+    /// Sets up a ring with the options that are in effect, as the setup of a real one does.
+    pub(crate) fn set_up_ring(&mut self, requested: &EngineOptions) -> RingSetup<SimulatedRing> {
+        let mut options = requested.clone();
+        let techniques = &mut options.techniques;
+        techniques.defer_taskrun &= !techniques.sqpoll;
+        techniques.coop_taskrun &= !techniques.sqpoll && !techniques.defer_taskrun;
+        techniques.multishot_receive &= techniques.provided_buffers > 0;
+        techniques.bundles &= techniques.multishot_receive;
+        if techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
+            options.shutdown = ShutdownBy::Ring;
+        }
+        self.ring = Ring::new(&options);
+        let register = options.techniques.registered_ring;
+        let registered = register.then(|| self.register_ring().ok()).flatten();
+        let shutdown_by_call = self.setup.shutdown_by_call;
+        RingSetup { ring: SimulatedRing(()), options, shutdown_by_call, registered }
+    }
+}
+
+impl KernelRing for SimulatedRing {
+    fn fd(&self) -> RawFd {
+        RING_FD
+    }
+
+    fn cq_entries(&self) -> usize {
+        State::with(|state| state.ring.cq_entries())
+    }
+
+    unsafe fn push(&mut self, sqes: &mut VecDeque<squeue::Entry>) {
+        State::with(|state| {
+            while sqes.front().is_some_and(|sqe| state.ring.push(RawSqe::from(sqe))) {
+                sqes.pop_front();
+            }
+        });
+    }
+
+    fn submission_status(&mut self) -> SubmissionStatus {
+        State::with(|state| {
+            state.run_asynchronously();
+            SubmissionStatus {
+                queued: state.ring.queued() as u32,
+                cq_overflow: state.ring.cq_overflow(),
+                taskrun: state.has_task_work(),
+            }
+        })
+    }
+
+    fn need_wakeup(&mut self) -> bool {
+        State::with(|state| {
+            state.run_asynchronously();
+            state.ring.is_sq_thread_asleep()
+        })
+    }
+
+    fn has_completions(&mut self) -> bool {
+        State::with(|state| {
+            state.run_asynchronously();
+            state.ring.has_completions()
+        })
+    }
+
+    fn completions(&mut self) -> impl Iterator<Item = cqueue::Entry> {
+        State::with(State::take_completions).into_iter().map(cqueue::Entry::from)
+    }
+
+    unsafe fn enter(
+        &mut self,
+        ring: RawFd,
+        to_submit: u32,
+        min_complete: u32,
+        flags: u32,
+        argument: Option<&GeteventsArg>,
+    ) -> io::Result<usize> {
+        State::with(|state| {
+            let result = state.enter(ring, to_submit, min_complete, flags, argument);
+            state.trace(format_args!("io_uring_enter({to_submit}, {min_complete}) = {result:?}"));
+            result
+        })
+        .map_err(io::Error::from_raw_os_error)
+    }
+
+    fn register_ring_fd(&mut self) -> io::Result<RawFd> {
+        State::with(State::register_ring).map_err(io::Error::from_raw_os_error)
+    }
+
+    fn unregister_ring_fd(&mut self, index: RawFd) {
+        State::with(|state| state.ring.unregister(index));
+    }
+
+    fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {
+        State::with(|state| state.ring.register_direct_descriptors(slots));
+        Ok(())
+    }
+
+    unsafe fn register_buffer_ring(
+        &mut self,
+        address: u64,
+        entries: u16,
+        _group: u16,
+    ) -> io::Result<()> {
+        State::with(|state| state.ring.lend_buffers(address, entries));
+        Ok(())
+    }
+
+    fn unregister_buffer_ring(&mut self, _group: u16) -> io::Result<()> {
+        State::with(|state| state.ring.take_buffers_back());
+        Ok(())
+    }
+}
+
+impl Drop for SimulatedRing {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            State::with(|state| {
+                state.ring.check_dropped();
+                state.close_direct_descriptors();
+            });
+        }
+    }
+}
