@@ -1,7 +1,7 @@
-//! The kernel as a type parameter of the engines. [`RealKernel`] is the one that ships; tests run
+//! The kernel as a type parameter of the engines. `real_kernel.rs` is the one that ships; tests run
 //! the same engines on a simulated kernel, or on a ring that injects faults.
 //!
-//! Everything is dispatched statically, so that an engine on [`RealKernel`] makes its system calls
+//! Everything is dispatched statically, so that an engine on the real one makes its system calls
 //! directly.
 
 use std::collections::VecDeque;
@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use ::io_uring::{IoUring, cqueue, squeue};
 
-use crate::backend::EngineOptions;
+use crate::engine_options::EngineOptions;
 use crate::error::BackendError;
-use crate::io_uring::{RingSetup, set_up};
 use crate::socket::check;
 
 /// The system calls that the engines make once they run, except those on the listener. A function
@@ -145,24 +144,25 @@ pub trait Kernel: 'static {
     }
 }
 
-/// The kernel that ships.
-#[derive(Debug)]
-pub struct RealKernel;
-
-impl Kernel for RealKernel {
-    type Ring = IoUring;
-
-    fn set_up_ring(requested: &EngineOptions) -> Result<RingSetup<IoUring>, BackendError> {
-        set_up(requested)
-    }
-}
-
 #[inline]
 fn clock(id: libc::clockid_t) -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the timespec lives through the call.
     unsafe { libc::clock_gettime(id, &raw mut now) };
     now
+}
+
+/// A ring that is set up, restricted to the operations that the server needs, and enabled.
+#[derive(Debug)]
+pub struct RingSetup<R> {
+    /// The ring.
+    pub ring: R,
+    /// The requested options without what this kernel does not support.
+    pub options: EngineOptions,
+    /// The kernel has no IORING_OP_SHUTDOWN, so that shutdown(2) is called.
+    pub shutdown_by_call: bool,
+    /// The index of the ring if its descriptor is registered.
+    pub registered: Option<RawFd>,
 }
 
 /// The state that the kernel reports in the submission queue.

@@ -75,7 +75,9 @@
 //!    `io_uring/teardown.rs`: cancels and reaps what is in flight.
 //! 8. `kernel.rs`: the kernel as a type parameter of the engines, which the packages of the
 //!    simulated kernel and of injected faults replace.
-//! 9. `backend.rs`: the engines by name, [`open`]; `counters.rs`, `deadlines.rs`, `error.rs`,
+//!    `real_kernel.rs`: the one that ships.
+//! 9. `open.rs`: the engines by name, [`open`]; `backend.rs`: their trait; `engine_options.rs`,
+//!    `techniques.rs`: their options; `counters.rs`, `deadlines.rs`, `error.rs`,
 //!    `pending_output.rs`, `refusal.rs`: reasons why io_uring is refused; `request_copies.rs`,
 //!    `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
 //! 10. `capabilities.rs`, `capabilities/`: the probes of [`capabilities`], which use no engine.
@@ -88,42 +90,46 @@ pub mod capabilities;
 mod completion;
 mod counters;
 mod deadlines;
+mod engine_options;
 mod epoll;
 mod error;
 mod io_uring;
 mod kernel;
 mod lifecycle;
+mod open;
 mod output;
 mod pending_output;
 mod protocol;
 pub mod protocols;
+mod real_kernel;
 pub mod refusal;
 mod request_copies;
 mod slab;
 mod socket;
 mod stop;
+mod techniques;
 mod token;
 mod worker;
 
 /// The parts of the engines that the test packages need, to run them on other kernels.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::backend::open_on;
-    pub use crate::io_uring::RingSetup;
-    pub use crate::kernel::{GeteventsArg, Kernel, KernelRing, RealKernel, SubmissionStatus};
+    pub use crate::kernel::{GeteventsArg, Kernel, KernelRing, RingSetup, SubmissionStatus};
+    pub use crate::open::open_on;
+    pub use crate::real_kernel::RealKernel;
     pub use crate::token::{Operation, Token};
 }
 
-pub use backend::{
-    AnyBackend, Backend, EngineOptions, ParseVariantError, ShutdownBy, Variant, open,
-};
+pub use backend::Backend;
 pub use counters::{BatchSizes, Counters, SystemCall, SystemCalls};
 pub use deadlines::DeadlineLengths;
+pub use engine_options::{EngineOptions, ShutdownBy};
 pub use error::{BackendError, ErrorKind};
-pub use io_uring::{Technique, TechniqueValues, Techniques};
+pub use open::{AnyBackend, ParseVariantError, Variant, open};
 pub use output::Output;
 pub use protocol::{Awaits, Next, Protocol};
 pub use slab::ConnectionId;
 pub use socket::{ListenOptions, Listener};
 pub use stop::Stop;
+pub use techniques::{Technique, TechniqueValues, Techniques};
 pub use worker::{Closing, LifecycleEvent, Limits, Recorder, Report, RequestLog, WorkerOptions};

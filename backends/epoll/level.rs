@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::backend::EngineOptions;
+use crate::engine_options::EngineOptions;
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::kernel::Kernel;

@@ -7,7 +7,8 @@ mod tuned;
 
 use std::marker::PhantomData;
 
-use crate::backend::{Backend, EngineOptions};
+use crate::backend::Backend;
+use crate::engine_options::EngineOptions;
 use crate::error::BackendError;
 use crate::kernel::Kernel;
 use crate::protocol::Protocol;

@@ -10,7 +10,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::backend::{EngineOptions, ShutdownBy};
+use crate::engine_options::{EngineOptions, ShutdownBy};
 use crate::epoll::syscalls::Syscalls;
 use crate::error::BackendError;
 use crate::kernel::Kernel;

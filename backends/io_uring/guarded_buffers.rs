@@ -113,11 +113,11 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
-    use crate::backend::EngineOptions;
+    use crate::engine_options::EngineOptions;
     use crate::io_uring::recv_slab::RecvSlab;
     use crate::io_uring::ring::Ring;
     use crate::io_uring::single_shot_options;
-    use crate::kernel::RealKernel;
+    use crate::real_kernel::RealKernel;
     use crate::slab::ConnectionId;
     use crate::token::{Operation, Token};
 

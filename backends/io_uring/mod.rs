@@ -11,15 +11,15 @@ mod teardown;
 mod techniques;
 mod tuned;
 
-use crate::backend::{Backend, EngineOptions, ShutdownBy};
+use crate::backend::Backend;
+use crate::engine_options::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
 use crate::kernel::Kernel;
 use crate::protocol::Protocol;
+use crate::techniques::Techniques;
 use crate::worker::{Report, Worker, WorkerOptions};
 use ring::Ring;
-pub use ring::RingSetup;
 pub(crate) use techniques::set_up;
-pub use techniques::{Technique, TechniqueValues, Techniques};
 
 #[derive(Clone, Copy)]
 pub(crate) enum IoUringEngine {

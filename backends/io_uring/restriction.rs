@@ -66,10 +66,10 @@ mod tests {
     use ::io_uring::types;
 
     use super::*;
-    use crate::backend::EngineOptions;
+    use crate::engine_options::EngineOptions;
     use crate::io_uring::ring::Ring;
     use crate::io_uring::single_shot_options;
-    use crate::kernel::RealKernel;
+    use crate::real_kernel::RealKernel;
     use crate::token::{Operation, Token};
 
     #[test]

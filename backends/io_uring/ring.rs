@@ -10,33 +10,20 @@ use std::time::Duration;
 
 use ::io_uring::{opcode, squeue, types};
 
-use crate::backend::EngineOptions;
 pub(crate) use crate::completion::Completion;
 use crate::counters::{Counters, SystemCall, SystemCalls};
+use crate::engine_options::EngineOptions;
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::descriptor::Descriptor;
 use crate::io_uring::recv_slab::Loan;
 use crate::io_uring::techniques::WaitPolicy;
-use crate::kernel::{Kernel, KernelRing};
+use crate::kernel::{Kernel, KernelRing, RingSetup};
 use crate::pending_output::PendingOutput;
 use crate::token::{Operation, Token};
 use crate::worker::TICK;
 
 /// A static, since the kernel reads it when the TIMEOUT is submitted, not when it is pushed.
 static TICK_INTERVAL: types::Timespec = types::Timespec::new().sec(TICK.as_secs());
-
-/// A ring that is set up, restricted to the operations that the server needs, and enabled.
-#[derive(Debug)]
-pub struct RingSetup<R> {
-    /// The ring.
-    pub ring: R,
-    /// The requested options without what this kernel does not support.
-    pub options: EngineOptions,
-    /// The kernel has no IORING_OP_SHUTDOWN, so that shutdown(2) is called.
-    pub shutdown_by_call: bool,
-    /// The index of the ring if its descriptor is registered.
-    pub registered: Option<RawFd>,
-}
 
 pub(crate) struct Ring<K: Kernel> {
     ring: K::Ring,
@@ -61,7 +48,7 @@ pub(crate) struct Ring<K: Kernel> {
 }
 
 impl<K: Kernel> Ring<K> {
-    /// Sets up a ring, and returns it with the options in effect.
+    /// Sets up a ring, and returns it with the options in force.
     pub(crate) fn open(requested: &EngineOptions) -> Result<(Self, EngineOptions), BackendError> {
         let RingSetup { ring, options, shutdown_by_call, registered } = K::set_up_ring(requested)?;
         let ring = Self {
@@ -325,7 +312,7 @@ impl<K: Kernel> Drop for Ring<K> {
 mod tests {
     use super::*;
     use crate::io_uring::single_shot_options;
-    use crate::kernel::RealKernel;
+    use crate::real_kernel::RealKernel;
 
     /// Submits far more operations than either queue has room for: each gets its completion.
     #[test]

@@ -63,9 +63,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::backend::EngineOptions;
+    use crate::engine_options::EngineOptions;
     use crate::io_uring::single_shot_options;
-    use crate::kernel::RealKernel;
+    use crate::real_kernel::RealKernel;
 
     /// An ACCEPT that completes before its cancel returns a descriptor, which must be closed.
     #[test]

@@ -14,7 +14,7 @@
 
 use ::io_uring::Builder;
 
-use super::Techniques;
+use crate::techniques::Techniques;
 
 pub(super) fn apply(techniques: &Techniques, builder: &mut Builder) {
     if techniques.sqpoll {

@@ -1,6 +1,6 @@
 //! io_uring features beyond one SQE for each step, one file for each technique. It states what the
-//! technique replaces, which kernel it needs, and when it helps and hurts. `table.rs` declares all
-//! of them; [`Techniques`] turns them on and off.
+//! technique replaces, which kernel it needs, and when it helps and hurts. [`Techniques`]
+//! declares all of them, and turns them on and off.
 //!
 //! Probes ([`crate::capabilities`]), not the version, determine which of them a kernel supports:
 //! distributions backport features, and sandboxes remove them.
@@ -15,9 +15,7 @@ pub(crate) mod send_zc;
 mod setup;
 pub(crate) mod shutdown;
 mod sqpoll;
-mod table;
 mod wait_policy;
 
 pub(crate) use setup::set_up;
-pub use table::{Technique, TechniqueValues, Techniques};
 pub(crate) use wait_policy::WaitPolicy;

@@ -5,14 +5,15 @@ use ::io_uring::register::Restriction;
 use ::io_uring::{Builder, IoUring, opcode, squeue};
 
 use super::experimental::{no_sqarray, registered_ring};
-use super::{Techniques, defer_taskrun, sqpoll};
-use crate::backend::{EngineOptions, ShutdownBy};
+use super::{defer_taskrun, sqpoll};
 use crate::capabilities::accept;
+use crate::engine_options::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
-use crate::io_uring::ring::RingSetup;
-use crate::kernel::KernelRing;
+
+use crate::kernel::{KernelRing, RingSetup};
 use crate::refusal;
+use crate::techniques::Techniques;
 
 // enum io_uring_register_op
 const REGISTER_FILES2: u8 = 13;

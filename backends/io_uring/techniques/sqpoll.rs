@@ -12,7 +12,7 @@
 
 use ::io_uring::Builder;
 
-use super::Techniques;
+use crate::techniques::Techniques;
 
 /// Idle time after which the kernel thread sleeps; then a system call must wake it
 /// (IORING_ENTER_SQ_WAKEUP).

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::busy_poll;
 use super::experimental::min_wait;
-use crate::backend::EngineOptions;
 use crate::counters::{SystemCall, SystemCalls};
+use crate::engine_options::EngineOptions;
 use crate::kernel::{Kernel, KernelRing};
 
 /// Sleep while the SQPOLL thread makes room in a full submission queue.

@@ -10,13 +10,13 @@ use super::Tuned;
 use super::in_flight::InFlight;
 use crate::io_uring::descriptor::AcceptedSocket;
 use crate::io_uring::ring::{Completion, Ring};
-use crate::io_uring::techniques::Techniques;
 use crate::io_uring::techniques::experimental::direct_descriptors::{self, DirectTable};
 use crate::io_uring::techniques::multishot_accept::{self, AcceptedQueue};
 use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Protocol;
 use crate::slab::ConnectionId;
+use crate::techniques::Techniques;
 use crate::token::{Operation, Token};
 
 /// The ACCEPT in flight.

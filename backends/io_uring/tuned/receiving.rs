@@ -11,11 +11,12 @@ use super::in_flight::Operations;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::techniques::experimental::bundles;
+use crate::io_uring::techniques::multishot_receive;
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
-use crate::io_uring::techniques::{Techniques, multishot_receive};
 use crate::kernel::{Kernel, KernelRing};
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
+use crate::techniques::Techniques;
 use crate::token::{Operation, Token};
 
 pub(super) struct ReceiveBuffers {

@@ -10,7 +10,7 @@
 
 use ::io_uring::Builder;
 
-use crate::io_uring::techniques::Techniques;
+use crate::techniques::Techniques;
 
 pub(crate) fn apply(techniques: &Techniques, builder: &mut Builder) {
     if techniques.no_sqarray {

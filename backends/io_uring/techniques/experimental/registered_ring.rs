@@ -10,8 +10,8 @@
 
 use std::os::fd::RawFd;
 
-use super::super::Techniques;
 use crate::kernel::KernelRing;
+use crate::techniques::Techniques;
 
 /// Registers the ring if the technique is on, and returns its index. Turns the technique off if the
 /// kernel does not support it.
@@ -23,8 +23,10 @@ pub(crate) fn register(ring: &mut impl KernelRing, techniques: &mut Techniques) 
 
 #[cfg(test)]
 mod tests {
-    use crate::backend::{Backend, EngineOptions, Variant, open};
-    use crate::io_uring::techniques::Techniques;
+    use crate::backend::Backend;
+    use crate::engine_options::EngineOptions;
+    use crate::open::{Variant, open};
+    use crate::techniques::Techniques;
 
     /// A thread can register sixteen rings (IO_RINGFD_REG_MAX).
     #[test]
