@@ -134,8 +134,9 @@ impl<K: Kernel> Backend for AnyBackend<K> {
 /// Sets up an engine, on the thread that will run it: a ring belongs to its thread.
 ///
 /// # Errors
-/// [`crate::ErrorKind::BackendRefused`] if the kernel or a sandbox refuses it. There is no fallback to
-/// another engine: that is the caller's decision. [`crate::ErrorKind::Usage`] if an option is invalid.
+/// [`crate::ErrorKind::BackendRefused`] if the kernel or a sandbox refuses it. There is no fallback
+/// to another engine: that is the caller's decision. [`crate::ErrorKind::Usage`] if an option is
+/// invalid.
 pub fn open(variant: Variant, options: &EngineOptions) -> Result<AnyBackend, BackendError> {
     open_on(variant, options)
 }

@@ -45,9 +45,9 @@ enum Command {
     /// Serve until SIGINT or SIGTERM; a second signal stops immediately.
     #[command(after_help = EXIT_CODES, after_long_help = config_text::serve_help(EXIT_CODES))]
     Serve(ServeArguments),
-    /// Generate load on any HTTP server, and measure it.
+    /// Generate load on any HTTP, echo, discard or chargen server, and measure it.
     #[command(after_help = load::EXIT_CODES)]
-    Load(LoadArguments),
+    Load(Box<LoadArguments>),
     /// Compare servers: which is better here, by how much, how certain, and why.
     Compare(Box<CompareArguments>),
     /// Show the results of earlier comparisons, or several side by side.

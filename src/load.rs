@@ -1,11 +1,13 @@
-//! The load generator: sends requests to any HTTP server, verifies every response, and measures
-//! latency, throughput and the CPU time that the client itself uses.
+//! The load generator: sends requests to any HTTP server, or messages to an echo, discard or
+//! chargen server, verifies every response, and measures latency, throughput and the CPU time that
+//! the client itself uses.
 //!
 //! # Reading order
 //!
-//! 1. Logic without I/O: `response` (the reference response), `request`, `exchange` (one request
-//!    and its response), `pacing` (open and closed loop); for persistent connections `lifetime`,
-//!    `persistent` and `response_stream`.
+//! 1. Logic without I/O: `response` (the reference response), `request`, `message` (the
+//!    bytes of messages), `payload` (either), `exchange` (one request and its response), `pacing`
+//!    (open and closed loop); for persistent connections `lifetime`, `persistent` and
+//!    `response_stream`.
 //! 2. `sockets`: the system calls of a connection, and the reasons for them.
 //! 3. `event_loop`: one thread with one epoll instance. `event_loop/one_request` handles
 //!    connections that carry one request, `event_loop/persistent` persistent connections.
@@ -41,8 +43,10 @@ mod idle;
 mod json;
 mod kind;
 mod lifetime;
+mod message;
 mod outcome;
 mod pacing;
+mod payload;
 mod persistent;
 mod plan;
 mod pool;
@@ -68,6 +72,7 @@ pub use json::{SCHEMA, document, histogram_text};
 pub use kind::LoadKind;
 pub(crate) use kind::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES};
 pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
+pub use message::{Direction, MAX_MESSAGE_BYTES};
 pub use outcome::{EndedBy, IdleCount, Latencies, Outcome};
 pub use pacing::{Burst, Pace, Rate};
 pub use plan::{Expected, MAX_DURATION, Plan};

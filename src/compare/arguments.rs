@@ -38,9 +38,13 @@ pub struct CompareArguments {
     /// --sweep, --burst or --fragments: churn]
     #[arg(long, value_enum, value_name = "LOAD", value_delimiter = ',')]
     pub load: Vec<LoadKind>,
-    /// With --load pipelined: requests in flight on each connection.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub depth: u32,
+    /// With --load pipelined or rr: requests or messages in flight on each connection [default:
+    /// pipelined 16, rr 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub depth: Option<u32>,
+    /// With --load rr or crr: length of a message. Every byte of its echo is verified [default: 1]
+    #[arg(long, value_name = "N")]
+    pub message_bytes: Option<usize>,
     /// With --load large: length of the response body in bytes.
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
     pub bytes: u64,
@@ -84,12 +88,12 @@ pub struct CompareArguments {
     /// Pause between two pieces of a request, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 10)]
     pub fragment_pause_ms: u64,
-    /// Path of the requests.
-    #[arg(long, value_name = "PATH", default_value = "/")]
-    pub path: String,
+    /// Path of the requests [default: /]
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
     /// Compare at several values and map which arm wins at which: `connections=1,16,64`. KEY is
-    /// connections, idle, depth, bytes, burst, fragments or a configuration key. Requires a single
-    /// load; each value has the whole budget.
+    /// connections, idle, depth, bytes, message_bytes, burst, fragments or a configuration key.
+    /// Requires a single load; each value has the whole budget.
     #[arg(long, value_name = "KEY=V1,V2…")]
     pub sweep: Option<Sweep>,
     /// Exit with 4 if a ratio to the first arm meets this condition, with 5 if it is inconclusive:
@@ -147,6 +151,15 @@ impl CompareArguments {
             if self.sweep.is_none() && self.burst.is_none() && self.fragments == 1 {
                 loads.push(LoadKind::KeepAlive);
             }
+        }
+        if loads.contains(&LoadKind::Stream) {
+            return Err("--load stream can only be used with `ringpoll load`".to_owned());
+        }
+        if self.message_bytes.is_some() && !loads.iter().any(|load| load.has_messages()) {
+            return Err("--message-bytes can only be used with --load rr or crr".to_owned());
+        }
+        if self.path.is_some() && loads.iter().all(|load| load.has_messages()) {
+            return Err("--path cannot be used with messages, only with HTTP requests".to_owned());
         }
         if self.sweep.is_some() && loads.len() > 1 {
             return Err("--sweep requires a single load. Choose it with --load.".to_owned());

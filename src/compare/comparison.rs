@@ -124,7 +124,8 @@ fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
     let servers = arms + 1;
     LoadShape {
         kind,
-        depth: arguments.depth as usize,
+        depth: arguments.depth.map_or(kind.default_depth(), |depth| depth as usize),
+        message_bytes: arguments.message_bytes.unwrap_or(kind.default_message_bytes()),
         bytes: arguments.bytes,
         seed: arguments.seed.unwrap_or(shape.seed),
         connections: arguments.connections as usize,
@@ -133,7 +134,7 @@ fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
         burst_pause: Duration::from_millis(arguments.burst_pause_ms),
         fragments: arguments.fragments as usize,
         fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
-        path: arguments.path.clone(),
+        path: arguments.path.clone().unwrap_or(shape.path),
     }
 }
 

@@ -45,11 +45,16 @@ impl LoadClient {
                  connections"
             ));
         }
-        if shape.kind == LoadKind::Pipelined && !(1..=1024).contains(&shape.depth) {
+        if shape.kind.default_depth() > 0 && !(1..=1024).contains(&shape.depth) {
             return Err("--depth must be between 1 and 1024".to_owned());
         }
-        let get = if is_persistent { Request::get_persistent } else { Request::get };
-        let request = get(&shape.path, "localhost", &[])?;
+        let request = if shape.kind.has_messages() {
+            Request::message(shape.message_bytes)?
+        } else if is_persistent {
+            Request::get_persistent(&shape.path, "localhost", &[])?
+        } else {
+            Request::get(&shape.path, "localhost", &[])?
+        };
         let request = request.in_fragments(shape.fragments, shape.fragment_pause)?;
         if shape.connections == 0 {
             return Err("--connections must be at least 1".to_owned());
@@ -62,6 +67,14 @@ impl LoadClient {
 
     fn of(shape: LoadShape, request: Request) -> Self {
         Self { shape, request, responses: RefCell::default(), pools: RefCell::default() }
+    }
+
+    /// Fails unless the server echoes one message.
+    fn probe_with_message(&self, plan: Plan) -> Result<(), String> {
+        let plan = Plan { connections: 1, requests: Some(1), burst: None, ..plan };
+        let outcome = load::run(&plan, &Control::new()).map_err(|error| error.to_string())?;
+        let failed = FailureKind::ALL.into_iter().find_map(|it| outcome.failures.first(it));
+        failed.map_or(Ok(()), |failure| Err(format!("no echo of the first message: {failure}")))
     }
 
     fn pool(&self, target: SocketAddr) -> Arc<ConnectionPool> {
@@ -119,7 +132,9 @@ impl Client for LoadClient {
         let pool = self.pool(target);
         let outcome = load::run_with_pool(&plan, &Control::new(), &pool);
         let outcome = outcome.map_err(|error| error.to_string())?;
-        self.responses.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(&outcome.reference));
+        if let Some(response) = &outcome.reference {
+            self.responses.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(response));
+        }
         let mut measured = measurement(&outcome);
         measured.used.max_open_connections =
             measured.used.max_open_connections.min(plan.connections as u64);
@@ -128,6 +143,9 @@ impl Client for LoadClient {
 
     fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
         let plan = self.plan(target, LoadModel::ClosedLoop, REQUEST_TIMEOUT)?;
+        if self.shape.kind.has_messages() {
+            return self.probe_with_message(plan);
+        }
         let response =
             load::fetch_reference(&plan, &Control::new()).map_err(|error| error.to_string())?;
         self.responses.borrow_mut().insert(arm, response);
@@ -155,6 +173,9 @@ impl Client for LoadClient {
     }
 
     fn response_of(&self, arm: usize) -> Option<String> {
+        if self.shape.kind.has_messages() {
+            return Some("the bytes of the message".to_owned());
+        }
         let responses = self.responses.borrow();
         let response = responses.get(&arm)?;
         let status = response.status_line().unwrap_or("no HTTP");
@@ -169,8 +190,11 @@ impl Client for LoadClient {
         let mut shape = self.shape.clone();
         let expected = || format!("expected a whole number, not {value}");
         let changed = match key {
-            "depth" if shape.kind != LoadKind::Pipelined => {
-                Err("depth can only be used with --load pipelined".to_owned())
+            "depth" if shape.kind.default_depth() == 0 => {
+                Err("depth can only be used with --load pipelined or rr".to_owned())
+            }
+            "message_bytes" if !shape.kind.has_messages() => {
+                Err("message_bytes can only be used with --load rr or crr".to_owned())
             }
             "bytes" if shape.kind != LoadKind::Large => {
                 Err("bytes can only be used with --load large".to_owned())
@@ -181,6 +205,7 @@ impl Client for LoadClient {
                     "connections" => &mut shape.connections,
                     "idle" => &mut shape.idle,
                     "depth" => &mut shape.depth,
+                    "message_bytes" => &mut shape.message_bytes,
                     "burst" => shape.burst.get_or_insert(0),
                     "fragments" => &mut shape.fragments,
                     _ => return None,
@@ -272,6 +297,23 @@ mod tests {
         assert!(pipelined.with_parameter("depth", "0").unwrap().is_err());
         assert!(pipelined.with_parameter("bytes", "1").unwrap().is_err());
         assert!(pipelined.with_parameter("burst", "5").unwrap().is_err());
+    }
+
+    #[test]
+    fn loads_of_messages_need_an_echo_server() {
+        let described = |client: &dyn Client| client.description().description;
+        for kind in [LoadKind::Rr, LoadKind::Crr] {
+            let client = client(LoadShape { kind, depth: 1, ..LoadShape::default() });
+            assert_eq!(client.server_settings(), [("server.protocol", "echo".to_owned())]);
+            let swept = client.with_parameter("message_bytes", "8192").unwrap().unwrap();
+            assert!(described(&*swept).ends_with("messages of 8192 bytes"), "{kind}");
+            assert!(client.with_parameter("message_bytes", "0").unwrap().is_err());
+            assert!(client.with_parameter("fragments", "2").unwrap().is_err());
+            let deep = client.with_parameter("depth", "9").unwrap();
+            assert_eq!(deep.is_ok(), kind == LoadKind::Rr);
+        }
+        let churn = client(LoadShape::default());
+        assert!(churn.with_parameter("message_bytes", "2").unwrap().is_err());
     }
 
     #[test]

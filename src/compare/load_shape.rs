@@ -12,6 +12,8 @@ pub struct LoadShape {
     pub kind: LoadKind,
     /// Pipelined load: requests in flight on each connection.
     pub depth: usize,
+    /// Messages of the loads rr and crr: their length.
+    pub message_bytes: usize,
     /// Large load: length of the response body.
     pub bytes: u64,
     /// Mixed load: seed of the number of requests on each connection.
@@ -37,6 +39,7 @@ impl Default for LoadShape {
         Self {
             kind: LoadKind::Churn,
             depth: DEFAULT_DEPTH,
+            message_bytes: 1,
             bytes: DEFAULT_LARGE_BYTES,
             seed: 1,
             connections: 64,
@@ -59,6 +62,9 @@ impl LoadShape {
     /// Returns the configuration keys and values that the load requires of ringpoll servers.
     pub fn server_settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
+        if self.kind.has_messages() {
+            return vec![("server.protocol", "echo".to_owned())];
+        }
         if self.lifetime().is_persistent() {
             settings.push(("server.keep_alive", "true".to_owned()));
         }
@@ -93,15 +99,22 @@ impl LoadShape {
             parameter("idle", self.idle.to_string()),
             parameter("burst", self.burst.map_or_else(String::new, |it| it.to_string())),
             parameter("burst_pause_ms", milliseconds(self.burst_pause).to_string()),
-            parameter("fragments", self.fragments.to_string()),
-            parameter("path", self.path.clone()),
-            parameter("fragment_pause_ms", milliseconds(self.fragment_pause).to_string()),
         ];
+        if self.kind.has_messages() {
+            parameters.push(parameter("message_bytes", self.message_bytes.to_string()));
+        } else {
+            let pause = milliseconds(self.fragment_pause);
+            parameters.push(parameter("fragments", self.fragments.to_string()));
+            parameters.push(parameter("path", self.path.clone()));
+            parameters.push(parameter("fragment_pause_ms", pause.to_string()));
+        }
         match self.kind {
-            LoadKind::Pipelined => parameters.push(parameter("depth", self.depth.to_string())),
+            LoadKind::Pipelined | LoadKind::Rr => {
+                parameters.push(parameter("depth", self.depth.to_string()));
+            }
             LoadKind::Large => parameters.push(parameter("bytes", self.bytes.to_string())),
             LoadKind::Mixed => parameters.push(parameter("seed", self.seed.to_string())),
-            LoadKind::Churn | LoadKind::KeepAlive | LoadKind::Idle => {}
+            _ => {}
         }
         let set = |(key, value)| parameter(key, value);
         let server_settings = self.server_settings().into_iter().map(set).collect();
@@ -115,11 +128,20 @@ impl LoadShape {
 }
 
 fn base_text(shape: &LoadShape) -> String {
-    let LoadShape { connections, depth, bytes, .. } = shape;
+    let LoadShape { connections, depth, bytes, message_bytes, .. } = shape;
     match shape.kind {
         LoadKind::Churn | LoadKind::Idle => {
             format!("one connection a request, {connections} at saturation")
         }
+        LoadKind::Crr => format!(
+            "one connection a message, {connections} at saturation, messages of {message_bytes} \
+             bytes"
+        ),
+        LoadKind::Rr => format!(
+            "{connections} persistent connections, {depth} in flight on each, messages of \
+             {message_bytes} bytes"
+        ),
+        LoadKind::Stream => format!("{connections} persistent connections with a stream on each"),
         LoadKind::KeepAlive => {
             format!("{connections} persistent connections, one request in flight on each")
         }

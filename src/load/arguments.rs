@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::kind::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LoadKind};
+use super::kind::{DEFAULT_LARGE_BYTES, LoadKind};
+use super::lifetime::Lifetime;
+use super::message::Direction;
 use super::pacing::{Burst, Pace, Rate};
 use super::plan::{Expected, Plan};
 use super::request::Request;
@@ -31,18 +33,26 @@ pub struct LoadArguments {
     /// Name or address, and port, of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     target: String,
-    /// Path of the requests
-    #[arg(long, value_name = "PATH", default_value = "/")]
-    path: String,
+    /// Path of the requests [default: /]
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
     /// Header of the requests; can be given more than once
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
     /// Kind of load
     #[arg(long, value_enum, value_name = "LOAD", default_value_t = LoadKind::Churn)]
     load: LoadKind,
-    /// With --load pipelined: requests in flight on each connection
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_DEPTH)]
-    depth: usize,
+    /// With --load pipelined, rr or stream: requests or messages in flight on each connection
+    /// [default: 16; rr: 1]
+    #[arg(long, value_name = "N")]
+    depth: Option<usize>,
+    /// With --load rr, crr or stream: length of a message. Every byte received is verified
+    /// [default: 1; stream: 65536]
+    #[arg(long, value_name = "N")]
+    message_bytes: Option<usize>,
+    /// With --load stream: direction of the bytes [default: send]
+    #[arg(long, value_enum, value_name = "DIRECTION")]
+    direction: Option<Direction>,
     /// With --load large: required length of the response body [default: 1048576]
     #[arg(long, value_name = "N")]
     bytes: Option<u64>,
@@ -112,11 +122,16 @@ impl LoadArguments {
         let target = resolve(&self.target)?;
         let pause = Duration::from_millis(self.fragment_pause_ms);
         self.check_load_kind()?;
-        let lifetime = self.load.lifetime(self.depth, self.seed);
-        let request = if lifetime.is_persistent() {
-            Request::get_persistent(&self.path, &self.target, &self.header)?
+        let (lifetime, path) = (self.lifetime(), self.path.as_deref().unwrap_or("/"));
+        let message_bytes = self.message_bytes.unwrap_or(self.load.default_message_bytes());
+        let request = if self.load == LoadKind::Stream {
+            Request::stream(message_bytes, self.direction.unwrap_or(Direction::Send))?
+        } else if self.load.has_messages() {
+            Request::message(message_bytes)?
+        } else if lifetime.is_persistent() {
+            Request::get_persistent(path, &self.target, &self.header)?
         } else {
-            Request::get(&self.path, &self.target, &self.header)?
+            Request::get(path, &self.target, &self.header)?
         };
         let request = request.in_fragments(self.fragments, pause)?;
         let pace = match self.rate {
@@ -156,7 +171,31 @@ impl LoadArguments {
                         require a body length with other loads."
                 .to_owned());
         }
+        let has_messages = self.load.has_messages();
+        let http_only = [
+            ("--path", self.path.is_some()),
+            ("--header", !self.header.is_empty()),
+            ("--expect-body-bytes", self.expect_body_bytes.is_some()),
+            ("--fragments", self.fragments != 1),
+        ];
+        if let Some((flag, _)) = http_only.iter().find(|(_, is_given)| has_messages && *is_given) {
+            return Err(format!(
+                "{flag} cannot be used with --load {}, which has messages instead of HTTP \
+                 requests",
+                self.load
+            ));
+        } else if self.message_bytes.is_some() && !has_messages {
+            return Err("--message-bytes can only be used with --load rr, crr or stream".to_owned());
+        } else if self.depth.is_some() && self.load.default_depth() == 0 {
+            return Err("--depth can only be used with --load pipelined, rr or stream".to_owned());
+        } else if self.direction.is_some() && self.load != LoadKind::Stream {
+            return Err("--direction can only be used with --load stream".to_owned());
+        }
         Ok(())
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        self.load.lifetime(self.depth.unwrap_or(self.load.default_depth()), self.seed)
     }
 
     fn body_bytes(&self) -> Option<u64> {
@@ -165,7 +204,7 @@ impl LoadArguments {
     }
 
     fn connections_or_default(&self) -> usize {
-        if self.load.lifetime(self.depth, self.seed).is_persistent() {
+        if self.lifetime().is_persistent() {
             return self.connections.unwrap_or(64);
         }
         self.connections.unwrap_or(match (self.rate, self.burst) {
@@ -194,7 +233,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::load::lifetime::Lifetime;
 
     #[derive(Parser)]
     struct Line {
@@ -225,6 +263,17 @@ mod tests {
         assert_eq!(lifetime("--load pipelined"), Lifetime::Persistent { depth: 16 });
         assert_eq!(lifetime("--load pipelined --depth 3"), Lifetime::Persistent { depth: 3 });
         assert_eq!(lifetime("--load mixed --seed 7"), Lifetime::Mixed { seed: 7 });
+        assert_eq!(lifetime("--load rr"), Lifetime::Persistent { depth: 1 });
+        assert_eq!(lifetime("--load rr --depth 3"), Lifetime::Persistent { depth: 3 });
+        assert_eq!(lifetime("--load crr"), Lifetime::OneRequest);
+        let message = |arguments| plan(arguments).unwrap().request.message_bytes();
+        assert_eq!((message("--load crr"), message("--load churn")), (Some(1), None));
+        assert_eq!(message("--load rr --message-bytes 70000"), Some(70_000));
+        let direction = |arguments| plan(arguments).unwrap().request.direction();
+        assert_eq!(direction("--load rr"), None);
+        assert_eq!(direction("--load stream"), Some(Direction::Send));
+        assert_eq!(direction("--load stream --direction both"), Some(Direction::Both));
+        assert_eq!(message("--load stream --direction recv"), Some(65_536));
         let body = |arguments| match plan(arguments).unwrap().expected {
             Expected::FirstResponse { body_bytes } => body_bytes,
             Expected::Known(_) => panic!("the response cannot be known"),
@@ -272,6 +321,18 @@ mod tests {
             "--cpus a",
             "--load nonsense",
             "--bytes 5",
+            "--depth 2",
+            "--message-bytes 2",
+            "--load rr --bytes 2",
+            "--load rr --message-bytes 0",
+            "--load rr --path /",
+            "--load rr --header a:b",
+            "--load rr --expect-body-bytes 2",
+            "--load crr --fragments 2",
+            "--load crr --depth 2",
+            "--load rr --direction send",
+            "--load stream --direction up",
+            "--load stream --path /",
         ] {
             assert!(plan(arguments).is_err(), "{arguments}");
         }

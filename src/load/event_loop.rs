@@ -16,12 +16,13 @@ use super::clock::Clock;
 use super::control::Control;
 use super::failures::RequestFailure;
 use super::idle::IdleConnections;
+use super::message::WINDOW_BYTES;
 use super::outcome::{IdleCount, Tally};
 use super::pacing::{Action, Bounds, Burst, Pace, Schedule, Share};
+use super::payload::Payload;
 use super::persistent::PersistentConnections;
 use super::plan::Plan;
 use super::pool::ConnectionPool;
-use super::response::Reference;
 use super::slots::{Awaits, Slots};
 use super::sockets::{self, SourceAddresses};
 use super::timer::Timer;
@@ -32,9 +33,6 @@ const MAX_EVENTS: usize = 256;
 /// The longest response for which the end of the stream (EPOLLRDHUP) is waited for without reading
 /// before: it fits in any receive window, so the FIN can arrive.
 const MAX_UNREAD_BYTES: usize = 16 * 1024;
-
-/// Size of the buffer for one receive.
-const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The longest wait: a stop request is noticed after it.
 const MAX_WAIT: Duration = Duration::from_millis(100);
@@ -75,9 +73,11 @@ pub(super) struct ThreadMeasurement {
 /// The event loop of one thread, which runs its share of a plan.
 pub(super) struct EventLoop<'run> {
     plan: &'run Plan,
-    reference: &'run Reference,
+    payload: Payload<'run>,
     control: &'run Control,
     share: Share,
+    /// Connections opened by all phases of this thread, which determine the bytes of messages.
+    connection_number: u64,
     /// Set for local targets: see `sockets` for the reuse of sockets.
     reuses_sockets: bool,
     epoll: OwnedFd,
@@ -105,7 +105,7 @@ pub(super) struct EventLoop<'run> {
 impl<'run> EventLoop<'run> {
     pub(super) fn new(
         plan: &'run Plan,
-        reference: &'run Reference,
+        payload: Payload<'run>,
         control: &'run Control,
         pool: &'run ConnectionPool,
         share: Share,
@@ -118,14 +118,15 @@ impl<'run> EventLoop<'run> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self {
             plan,
-            reference,
+            payload,
             control,
             share,
+            connection_number: share.index,
             reuses_sockets: sockets::is_local(plan.target),
             timer: Timer::new(&epoll, TIMER_TAG)?,
             epoll,
             events: Vec::with_capacity(MAX_EVENTS),
-            buffer: vec![0; RECEIVE_BUFFER_BYTES],
+            buffer: vec![0; WINDOW_BYTES],
             clock: Clock::start(),
             slots: Slots::new(if is_persistent { 0 } else { connections }),
             persistent,
@@ -248,6 +249,12 @@ impl<'run> EventLoop<'run> {
         (is_open_loop && connections > 1).then_some(Burst { connections, pause: Duration::ZERO })
     }
 
+    /// Returns the number of a new connection: unique among the threads.
+    fn next_connection_number(&mut self) -> u64 {
+        self.connection_number += self.share.count;
+        self.connection_number
+    }
+
     fn in_flight(&self) -> usize {
         self.persistent.as_ref().map_or(self.slots.in_flight(), PersistentConnections::in_flight)
     }
@@ -271,7 +278,12 @@ impl<'run> EventLoop<'run> {
                 action => break action,
             }
         };
+        let completed = self.tally.completed;
         self.flush_started();
+        if action == Action::WaitForConnection && self.tally.completed > completed {
+            // Messages of a stream have ended already: the next ones start after a look at events.
+            return Action::WaitUntil(self.woken_ns);
+        }
         action
     }
 

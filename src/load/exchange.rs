@@ -1,12 +1,14 @@
 //! One request and its response on its own connection: a state machine without I/O. Its input is
 //! events of the connection, its output the next action.
 
-use super::request::Request;
-use super::response::{Mismatch, Reference};
+use super::payload::Payload;
+use super::response::Mismatch;
 
 /// Progress of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Exchange {
+    /// Messages: position in the pattern of the first byte.
+    start: u64,
     /// Bytes of the request that have been sent.
     sent: usize,
     /// Bytes of the response that have been received and are correct.
@@ -23,6 +25,8 @@ pub(super) enum Next {
     Pause,
     /// Wait for bytes or the end of the stream.
     Receive,
+    /// The message was echoed: close the send side, and wait for the end of the stream.
+    CloseSend,
     /// The response is correct and complete.
     Finish,
     /// The response is wrong.
@@ -41,23 +45,28 @@ pub(super) enum Fault {
 }
 
 impl Exchange {
-    pub(super) fn new() -> Self {
-        Self::default()
+    /// `start` is the position of a message in the pattern; it has no effect on HTTP.
+    pub(super) fn new(start: u64) -> Self {
+        Self { start, ..Self::default() }
+    }
+
+    pub(super) fn start(&self) -> u64 {
+        self.start
     }
 
     /// Returns the next fragment to send, once connected and after each pause.
-    pub(super) fn next_send(&self, request: &Request) -> Next {
-        Next::Send { from: self.sent, to: request.end_of_fragment(self.sent) }
+    pub(super) fn next_send(&self, payload: Payload<'_>) -> Next {
+        Next::Send { from: self.sent, to: payload.end_of_fragment(self.sent) }
     }
 
     /// Records that `count` bytes were sent.
-    pub(super) fn on_sent(&mut self, request: &Request, count: usize) -> Next {
-        let end = request.end_of_fragment(self.sent);
+    pub(super) fn on_sent(&mut self, payload: Payload<'_>, count: usize) -> Next {
+        let end = payload.end_of_fragment(self.sent);
         self.sent += count;
         debug_assert!(self.sent <= end, "more was sent than the fragment holds");
         if self.sent < end {
             Next::Send { from: self.sent, to: end }
-        } else if !self.is_sent(request) {
+        } else if !self.is_sent(payload) {
             Next::Pause
         } else {
             Next::Receive
@@ -66,20 +75,21 @@ impl Exchange {
 
     /// Verifies received bytes. If they arrive before the request has been sent, the end of the
     /// stream reports the failure.
-    pub(super) fn on_bytes(&mut self, reference: &Reference, bytes: &[u8]) -> Next {
-        match reference.check(self.matched, bytes) {
+    pub(super) fn on_bytes(&mut self, payload: Payload<'_>, bytes: &[u8]) -> Next {
+        match payload.check(self.start, (self.matched, self.sent), bytes) {
             Ok(matched) => {
                 self.matched = matched;
-                Next::Receive
+                let is_echoed = payload.is_messages() && matched == payload.response_bytes();
+                if is_echoed { Next::CloseSend } else { Next::Receive }
             }
             Err(mismatch) => Next::Fail(Fault::WrongBytes(mismatch)),
         }
     }
 
     /// Handles the end of the peer's stream.
-    pub(super) fn on_end_of_stream(&self, request: &Request, reference: &Reference) -> Next {
-        let length = reference.bytes().len();
-        if self.matched == length && self.is_sent(request) {
+    pub(super) fn on_end_of_stream(&self, payload: Payload<'_>) -> Next {
+        let length = payload.response_bytes();
+        if self.matched == length && self.is_sent(payload) {
             Next::Finish
         } else {
             Next::Fail(Fault::PrematureEof { matched: self.matched, length })
@@ -91,8 +101,8 @@ impl Exchange {
         self.matched
     }
 
-    fn is_sent(&self, request: &Request) -> bool {
-        self.sent == request.bytes().len()
+    fn is_sent(&self, payload: Payload<'_>) -> bool {
+        self.sent == payload.request_bytes()
     }
 }
 
@@ -101,6 +111,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::load::message::{Direction, Pattern};
+    use crate::load::request::Request;
+    use crate::load::response::Reference;
 
     const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
 
@@ -113,22 +126,23 @@ mod tests {
         Reference::new(RESPONSE.to_vec(), None).unwrap()
     }
 
-    fn sent_exchange(request: &Request) -> Exchange {
-        let mut exchange = Exchange::new();
-        assert_eq!(exchange.on_sent(request, request.bytes().len()), Next::Receive);
+    fn sent_exchange(payload: Payload<'_>) -> Exchange {
+        let mut exchange = Exchange::new(0);
+        assert_eq!(exchange.on_sent(payload, payload.request_bytes()), Next::Receive);
         exchange
     }
 
     #[test]
     fn response_split_in_three_anywhere_is_correct() {
         let (request, reference) = (request(1), reference());
+        let payload = Payload::Http { request: &request, reference: &reference };
         for first in 0..=RESPONSE.len() {
             for second in first..=RESPONSE.len() {
-                let mut exchange = sent_exchange(&request);
+                let mut exchange = sent_exchange(payload);
                 for piece in [&RESPONSE[..first], &RESPONSE[first..second], &RESPONSE[second..]] {
-                    assert_eq!(exchange.on_bytes(&reference, piece), Next::Receive);
+                    assert_eq!(exchange.on_bytes(payload, piece), Next::Receive);
                 }
-                assert_eq!(exchange.on_end_of_stream(&request, &reference), Next::Finish);
+                assert_eq!(exchange.on_end_of_stream(payload), Next::Finish);
             }
         }
     }
@@ -136,13 +150,14 @@ mod tests {
     #[test]
     fn response_that_ends_anywhere_too_early_is_wrong() {
         let (request, reference) = (request(1), reference());
+        let payload = Payload::Http { request: &request, reference: &reference };
         for end in 0..RESPONSE.len() {
             for cut in 0..=end {
-                let mut exchange = sent_exchange(&request);
-                assert_eq!(exchange.on_bytes(&reference, &RESPONSE[..cut]), Next::Receive);
-                assert_eq!(exchange.on_bytes(&reference, &RESPONSE[cut..end]), Next::Receive);
+                let mut exchange = sent_exchange(payload);
+                assert_eq!(exchange.on_bytes(payload, &RESPONSE[..cut]), Next::Receive);
+                assert_eq!(exchange.on_bytes(payload, &RESPONSE[cut..end]), Next::Receive);
                 let fault = Fault::PrematureEof { matched: end, length: RESPONSE.len() };
-                assert_eq!(exchange.on_end_of_stream(&request, &reference), Next::Fail(fault));
+                assert_eq!(exchange.on_end_of_stream(payload), Next::Fail(fault));
             }
         }
     }
@@ -150,32 +165,34 @@ mod tests {
     #[test]
     fn wrong_byte_is_reported_with_its_offset_in_the_response() {
         let (request, reference) = (request(1), reference());
+        let payload = Payload::Http { request: &request, reference: &reference };
         for cut in 0..RESPONSE.len() {
-            let mut exchange = sent_exchange(&request);
-            assert_eq!(exchange.on_bytes(&reference, &RESPONSE[..cut]), Next::Receive);
+            let mut exchange = sent_exchange(payload);
+            assert_eq!(exchange.on_bytes(payload, &RESPONSE[..cut]), Next::Receive);
             let mismatch = Mismatch { offset: cut, expected: Some(RESPONSE[cut]), found: 0 };
             let fault = Fault::WrongBytes(mismatch);
-            assert_eq!(exchange.on_bytes(&reference, b"\0"), Next::Fail(fault));
+            assert_eq!(exchange.on_bytes(payload, b"\0"), Next::Fail(fault));
         }
     }
 
     #[test]
     fn fragment_is_sent_completely_before_the_pause() {
         for fragments in 1..=5 {
-            let request = request(fragments);
-            let (mut exchange, mut pauses, mut sent) = (Exchange::new(), 0, Vec::new());
-            let mut next = exchange.next_send(&request);
+            let (request, reference) = (request(fragments), reference());
+            let payload = Payload::Http { request: &request, reference: &reference };
+            let (mut exchange, mut pauses, mut sent) = (Exchange::new(0), 0, Vec::new());
+            let mut next = exchange.next_send(payload);
             loop {
                 next = match next {
                     // Every send is short: one byte.
                     Next::Send { from, to } => {
                         assert!(from < to);
                         sent.push(request.bytes()[from]);
-                        exchange.on_sent(&request, 1)
+                        exchange.on_sent(payload, 1)
                     }
                     Next::Pause => {
                         pauses += 1;
-                        exchange.next_send(&request)
+                        exchange.next_send(payload)
                     }
                     other => break assert_eq!(other, Next::Receive),
                 };
@@ -187,11 +204,35 @@ mod tests {
     #[test]
     fn response_to_half_a_request_is_wrong() {
         let (request, reference) = (request(2), reference());
-        let mut exchange = Exchange::new();
-        let Next::Send { from: 0, to } = exchange.next_send(&request) else { panic!("it sends") };
-        assert_eq!(exchange.on_sent(&request, to), Next::Pause);
-        assert_eq!(exchange.on_bytes(&reference, RESPONSE), Next::Receive);
+        let payload = Payload::Http { request: &request, reference: &reference };
+        let mut exchange = Exchange::new(0);
+        let Next::Send { from: 0, to } = exchange.next_send(payload) else { panic!("it sends") };
+        assert_eq!(exchange.on_sent(payload, to), Next::Pause);
+        assert_eq!(exchange.on_bytes(payload, RESPONSE), Next::Receive);
         let fault = Fault::PrematureEof { matched: RESPONSE.len(), length: RESPONSE.len() };
-        assert_eq!(exchange.on_end_of_stream(&request, &reference), Next::Fail(fault));
+        assert_eq!(exchange.on_end_of_stream(payload), Next::Fail(fault));
+    }
+
+    #[test]
+    fn echoed_message_is_verified_up_to_the_bytes_sent() {
+        let pattern = Pattern::random();
+        let (payload, start) =
+            (Payload::Messages { bytes: 10, direction: Direction::Both, pattern: &pattern }, 5);
+        let message = &pattern.from(start)[..11];
+        let mut exchange = Exchange::new(start);
+        assert_eq!(exchange.on_sent(payload, 4), Next::Send { from: 4, to: 10 });
+        assert_eq!(payload.piece(start, 4, 10), &message[4..10]);
+        assert_eq!(exchange.on_bytes(payload, &message[..3]), Next::Receive);
+        let mismatch = Mismatch { offset: 4, expected: None, found: message[4] };
+        let fault = Next::Fail(Fault::WrongBytes(mismatch));
+        assert_eq!(exchange.clone().on_bytes(payload, &message[3..5]), fault);
+        assert_eq!(exchange.on_sent(payload, 6), Next::Receive);
+        let fault = Fault::PrematureEof { matched: 3, length: 10 };
+        assert_eq!(exchange.on_end_of_stream(payload), Next::Fail(fault));
+        assert_eq!(exchange.on_bytes(payload, &message[3..10]), Next::CloseSend);
+        assert_eq!(exchange.on_end_of_stream(payload), Next::Finish);
+        let mismatch = Mismatch { offset: 10, expected: None, found: message[10] };
+        let fault = Next::Fail(Fault::WrongBytes(mismatch));
+        assert_eq!(exchange.on_bytes(payload, &message[10..]), fault);
     }
 }

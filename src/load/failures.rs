@@ -139,7 +139,7 @@ impl fmt::Display for RequestFailure {
                 formatter.write_str("response before the whole request was sent")
             }
             Self::PrematureEof { matched, length } => {
-                write!(formatter, "the response ended after {matched} of {length} bytes")
+                write!(formatter, "the stream ended after {matched} of {length} bytes")
             }
             Self::Timeout { matched: 0 } => formatter.write_str("no byte of the response in time"),
             Self::Timeout { matched } => {

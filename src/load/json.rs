@@ -24,6 +24,7 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
         "target": plan.target.to_string(),
         "load": load(plan),
         "response": response(outcome),
+        "stream": stream(plan, outcome),
         "ended_by": match outcome.ended_by {
             EndedBy::Plan => "plan",
             EndedBy::Stop => "stop",
@@ -85,7 +86,8 @@ fn load(plan: &Plan) -> Value {
             "pause_ms": burst.pause.as_millis() as u64,
         })),
         "idle": plan.idle,
-        "request_bytes": plan.request.bytes().len(),
+        "request_bytes": plan.request.message_bytes().unwrap_or(plan.request.bytes().len()),
+        "messages": plan.request.message_bytes().is_some(),
         "fragments": plan.request.fragments(),
         "fragment_pause_ms": plan.request.pause().as_millis() as u64,
         "requests": plan.requests,
@@ -95,12 +97,24 @@ fn load(plan: &Plan) -> Value {
     })
 }
 
-fn response(outcome: &Outcome) -> Value {
+fn stream(plan: &Plan, outcome: &Outcome) -> Value {
+    let request = (plan.request.direction(), plan.request.message_bytes());
+    let (Some(direction), Some(length)) = request else { return Value::Null };
     json!({
-        "status_line": outcome.reference.status_line(),
-        "bytes": outcome.reference.bytes().len(),
-        "body_bytes": outcome.reference.body_bytes(),
-        "date_may_differ": outcome.reference.date_may_differ(),
+        "direction": direction.name(),
+        "gigabytes_per_second": outcome.gigabytes_per_second(length),
+        "client_cpu_seconds_per_gib": outcome.client_cpu_seconds_per_gib(length),
+    })
+}
+
+fn response(outcome: &Outcome) -> Value {
+    outcome.reference.as_ref().map_or(Value::Null, |reference| {
+        json!({
+            "status_line": reference.status_line(),
+            "bytes": reference.bytes().len(),
+            "body_bytes": reference.body_bytes(),
+            "date_may_differ": reference.date_may_differ(),
+        })
     })
 }
 

@@ -23,10 +23,24 @@ pub enum LoadKind {
     /// Persistent connections: 4 of 5 carry one request, the fifth 16 in sequence, in a random
     /// order given by --seed
     Mixed,
+    /// Echo server: messages of --message-bytes over persistent connections, --depth in flight on
+    /// each (neper tcp_rr, netperf TCP_RR)
+    Rr,
+    /// Echo server: connect, one message of --message-bytes and its echo, close (neper tcp_crr,
+    /// netperf TCP_CRR)
+    Crr,
+    /// Bytes in the --direction without pause, in messages of --message-bytes: to a discard server,
+    /// from a chargen server, or both with an echo server (neper tcp_stream; netperf TCP_STREAM,
+    /// TCP_MAERTS)
+    Stream,
 }
 
-/// Default number of requests in flight on each connection of [`LoadKind::Pipelined`].
+/// Default number of requests in flight on each connection of [`LoadKind::Pipelined`] and
+/// [`LoadKind::Stream`].
 pub(crate) const DEFAULT_DEPTH: usize = 16;
+
+/// Default length of a message in bytes of [`LoadKind::Stream`]: one receive.
+const DEFAULT_STREAM_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Default length of the response body of [`LoadKind::Large`]: 1 MiB.
 pub(crate) const DEFAULT_LARGE_BYTES: u64 = 1024 * 1024;
@@ -45,15 +59,42 @@ impl LoadKind {
             Self::Large => "large",
             Self::Idle => "idle",
             Self::Mixed => "mixed",
+            Self::Rr => "rr",
+            Self::Crr => "crr",
+            Self::Stream => "stream",
+        }
+    }
+
+    /// Returns true if the load has messages instead of HTTP requests.
+    pub const fn has_messages(self) -> bool {
+        matches!(self, Self::Rr | Self::Crr | Self::Stream)
+    }
+
+    /// Returns the default length of a message in bytes.
+    pub const fn default_message_bytes(self) -> usize {
+        match self {
+            Self::Stream => DEFAULT_STREAM_MESSAGE_BYTES,
+            // As neper and netperf.
+            _ => 1,
+        }
+    }
+
+    /// Returns the default number of requests in flight on each connection; 0 if the load does not
+    /// let the user choose it.
+    pub const fn default_depth(self) -> usize {
+        match self {
+            Self::Pipelined | Self::Stream => DEFAULT_DEPTH,
+            Self::Rr => 1,
+            _ => 0,
         }
     }
 
     /// Returns the number of requests on each connection.
     pub fn lifetime(self, depth: usize, seed: u64) -> Lifetime {
         match self {
-            Self::Churn | Self::Large | Self::Idle => Lifetime::OneRequest,
+            Self::Churn | Self::Large | Self::Idle | Self::Crr => Lifetime::OneRequest,
             Self::KeepAlive => Lifetime::Persistent { depth: 1 },
-            Self::Pipelined => Lifetime::Persistent { depth },
+            Self::Pipelined | Self::Rr | Self::Stream => Lifetime::Persistent { depth },
             Self::Mixed => Lifetime::Mixed { seed },
         }
     }

@@ -43,8 +43,8 @@ pub struct IdleCount {
 /// The result of a run. All fields are about the measured phase unless they name the warm-up.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The response that all others were compared with.
-    pub reference: Arc<Reference>,
+    /// The HTTP response that all others were compared with; `None` for messages.
+    pub reference: Option<Arc<Reference>>,
     /// Time from the first request to the last response, or to the planned end if that is later.
     pub duration: Duration,
     /// The reason for the end.
@@ -95,6 +95,20 @@ impl Outcome {
     /// Returns the client's CPU time per started request.
     pub fn client_cpu_per_request(&self) -> Duration {
         self.client_cpu.total().div_f64(self.started.max(1) as f64)
+    }
+
+    /// Returns 10^9 bytes per second of a stream: of its complete messages of this length. Bytes
+    /// that return from an echo server count once.
+    pub fn gigabytes_per_second(&self, message_bytes: usize) -> f64 {
+        self.requests_per_second() * message_bytes as f64 / 1e9
+    }
+
+    /// Returns the client's CPU time in seconds per GiB of complete messages of this length; 0 if
+    /// there is none.
+    pub fn client_cpu_seconds_per_gib(&self, message_bytes: usize) -> f64 {
+        let bytes = self.completed as f64 * message_bytes as f64;
+        let gibs = bytes / f64::from(1 << 30);
+        if gibs > 0.0 { self.client_cpu.total().as_secs_f64() / gibs } else { 0.0 }
     }
 
     /// Returns true if at least one request completed, none failed, in the warm-up or after it,

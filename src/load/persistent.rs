@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use super::lifetime::{Lifetime, RequestCounts};
+use super::message::MessageStream;
 use super::response_stream::ResponseStream;
 
 /// The times at which a request was due and at which it was started.
@@ -19,6 +20,7 @@ pub(super) struct StartTimes {
 pub(super) struct PersistentConnection {
     pub(super) socket: Option<OwnedFd>,
     pub(super) response_stream: ResponseStream,
+    pub(super) messages: MessageStream,
     /// Index of the oldest request in flight in this connection's ring of start times.
     head: usize,
     /// Requests started that have no complete response.
@@ -62,6 +64,11 @@ impl PersistentConnection {
         self.requests_left
     }
 
+    /// Bytes of the current response that have been received and are correct.
+    pub(super) fn matched(&self) -> usize {
+        self.response_stream.matched() + self.messages.matched()
+    }
+
     /// Records that `requests` whole requests and `bytes` of the next one were sent.
     pub(super) fn on_sent(&mut self, requests: usize, bytes: usize) {
         self.unsent -= requests;
@@ -74,6 +81,7 @@ impl PersistentConnection {
         self.unsent = self.in_flight;
         (self.sent_bytes, self.responses_received) = (0, 0);
         self.response_stream = ResponseStream::default();
+        self.messages = MessageStream::default();
         self.closing_since_ns = None;
         self.socket.take()
     }

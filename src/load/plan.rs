@@ -119,16 +119,20 @@ impl Plan {
 
     fn check_lifetime(&self) -> Option<String> {
         if !self.lifetime.is_persistent() {
-            return None;
+            let is_stream = self.request.direction().is_some();
+            return is_stream.then(|| "a stream needs persistent connections".to_owned());
         }
+        let is_mixed = matches!(self.lifetime, Lifetime::Mixed { .. });
         let problem = if !(1..=MAX_DEPTH).contains(&self.lifetime.depth()) {
             return Some(format!("the pipeline depth must be 1 to {MAX_DEPTH}"));
         } else if self.burst.is_some() {
             "bursts cannot be used with persistent connections"
         } else if self.request.fragments() > 1 {
             "fragments cannot be used with persistent connections"
-        } else if self.request.closing().is_none() {
-            "persistent connections need a request made by Request::get_persistent"
+        } else if self.request.closing().is_none() && self.request.message_bytes().is_none() {
+            "persistent connections need a request made by Request::get_persistent or message"
+        } else if is_mixed && self.request.message_bytes().is_some() {
+            "messages cannot be used with a mixed lifetime of connections"
         } else {
             return None;
         };

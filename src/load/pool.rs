@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::message::MessageStream;
+
 /// A pool of idle persistent connections to one server, shared by consecutive runs. No response is
 /// outstanding on any of them.
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ pub(super) struct PooledConnection {
     /// The number of requests it can still carry, at least one; `None` is unlimited. It is stored
     /// between runs: otherwise a short run would rarely complete a long connection.
     pub(super) requests_left: Option<u32>,
+    pub(super) messages: MessageStream,
 }
 
 impl ConnectionPool {

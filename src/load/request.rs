@@ -1,9 +1,11 @@
-//! Requests and their fragments.
+//! Requests and their fragments; messages.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// A request, sent at once or in fragments.
+use super::message::{Direction, MAX_MESSAGE_BYTES};
+
+/// An HTTP request, sent at once or in fragments; or a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     bytes: Vec<u8>,
@@ -12,6 +14,10 @@ pub struct Request {
     pause: Duration,
     /// This request with `Connection: close`, for persistent connections.
     closing: Option<Vec<u8>>,
+    /// Length of a message, whose bytes each connection determines.
+    message_bytes: Option<usize>,
+    /// The direction of a stream of messages.
+    stream: Option<Direction>,
 }
 
 impl Request {
@@ -24,7 +30,42 @@ impl Request {
             return Err("a request must not be empty".to_owned());
         }
         let ends = vec![bytes.len()];
-        Ok(Self { bytes, ends, pause: Duration::ZERO, closing: None })
+        Ok(Self {
+            bytes,
+            ends,
+            pause: Duration::ZERO,
+            closing: None,
+            message_bytes: None,
+            stream: None,
+        })
+    }
+
+    /// Creates a message of this length, which an echo server (RFC 862) sends back. Its bytes
+    /// depend on its connection and its position on it.
+    ///
+    /// # Errors
+    /// Fails if the length is not 1 to 1 GiB.
+    pub fn message(bytes: usize) -> Result<Self, String> {
+        if !(1..=MAX_MESSAGE_BYTES).contains(&bytes) {
+            return Err(format!("a message must have 1 to {MAX_MESSAGE_BYTES} bytes"));
+        }
+        let (pause, message_bytes) = (Duration::ZERO, Some(bytes));
+        let ends = vec![bytes];
+        Ok(Self { bytes: Vec::new(), ends, pause, closing: None, message_bytes, stream: None })
+    }
+
+    /// Creates a message of this length in a stream of them, for a discard, chargen or echo server
+    /// on persistent connections.
+    ///
+    /// # Errors
+    /// As [`Request::message`].
+    pub fn stream(bytes: usize, direction: Direction) -> Result<Self, String> {
+        Ok(Self { stream: Some(direction), ..Self::message(bytes)? })
+    }
+
+    /// The direction of a stream of messages; `None` for other requests.
+    pub fn direction(&self) -> Option<Direction> {
+        self.stream
     }
 
     /// Creates a GET request in HTTP/1.0, after which the server closes the connection. Each header
@@ -54,8 +95,10 @@ impl Request {
     /// # Errors
     /// Fails if `fragments` is 0 or more than the number of bytes.
     pub fn in_fragments(mut self, fragments: usize, pause: Duration) -> Result<Self, String> {
-        let length = self.bytes.len();
-        if fragments == 0 || fragments > length {
+        let length = self.message_bytes.unwrap_or(self.bytes.len());
+        if self.message_bytes.is_some() && fragments != 1 {
+            return Err("a message cannot be sent in fragments".to_owned());
+        } else if fragments == 0 || fragments > length {
             return Err(format!("a request of {length} bytes can have 1 to {length} fragments"));
         }
         self.ends = (1..=fragments).map(|nth| nth * length / fragments).collect();
@@ -63,7 +106,12 @@ impl Request {
         Ok(self)
     }
 
-    /// The whole request.
+    /// Length of a message, in bytes; `None` for an HTTP request.
+    pub fn message_bytes(&self) -> Option<usize> {
+        self.message_bytes
+    }
+
+    /// The whole HTTP request.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

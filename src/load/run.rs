@@ -11,8 +11,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::control::Control;
 use super::event_loop::{EventLoop, ThreadMeasurement};
+use super::message::{Direction, Pattern};
 use super::outcome::{EndedBy, Outcome};
 use super::pacing::Share;
+use super::payload::Payload;
 use super::plan::{Expected, Plan};
 use super::pool::ConnectionPool;
 use super::probe::{self, ProbeError};
@@ -104,15 +106,26 @@ pub fn run_with_pool(
     plan.check().map_err(LoadError::Plan)?;
     reserve_descriptors(plan)?;
     pool.start_run();
+    if let Some(bytes) = plan.request.message_bytes() {
+        let direction = plan.request.direction().unwrap_or(Direction::Both);
+        let pattern = match direction {
+            Direction::Recv => Pattern::chargen(),
+            Direction::Send | Direction::Both => Pattern::random(),
+        };
+        let payload = Payload::Messages { bytes, direction, pattern: &pattern };
+        let parts = run_threads(plan, payload, control, pool)?;
+        return Ok(merge(plan, control, None, &parts));
+    }
     let reference = fetch_reference(plan, control)?;
-    let parts = run_threads(plan, &reference, control, pool)?;
-    Ok(merge(plan, control, reference, &parts))
+    let payload = Payload::Http { request: &plan.request, reference: &reference };
+    let parts = run_threads(plan, payload, control, pool)?;
+    Ok(merge(plan, control, Some(reference), &parts))
 }
 
 /// Runs the threads. The measured phase starts when all have ended their warm-up.
 fn run_threads(
     plan: &Plan,
-    reference: &Reference,
+    payload: Payload<'_>,
     control: &Control,
     pool: &ConnectionPool,
 ) -> Result<Vec<ThreadMeasurement>, LoadError> {
@@ -123,7 +136,7 @@ fn run_threads(
             let (start_sender, start) = mpsc::channel();
             let signal = StartSignal { ready: ready_sender.clone(), start };
             let share = Share { index, count };
-            let task = ThreadTask { plan, reference, control, pool, share };
+            let task = ThreadTask { plan, payload, control, pool, share };
             let thread = thread::Builder::new().name(format!("load {index}"));
             let spawned = thread.spawn_scoped(scope, move || task.run(signal));
             spawned.map(|thread| (thread, start_sender)).map_err(|error| {
@@ -162,7 +175,7 @@ struct StartSignal {
 #[derive(Clone, Copy)]
 struct ThreadTask<'run> {
     plan: &'run Plan,
-    reference: &'run Reference,
+    payload: Payload<'run>,
     control: &'run Control,
     pool: &'run ConnectionPool,
     share: Share,
@@ -170,10 +183,10 @@ struct ThreadTask<'run> {
 
 impl ThreadTask<'_> {
     fn run(self, signal: StartSignal) -> Result<ThreadMeasurement, LoadError> {
-        let Self { plan, reference, control, pool, share } = self;
+        let Self { plan, payload, control, pool, share } = self;
         let failed = |purpose| move |errno| LoadError::System { purpose, errno };
         pin(&plan.cpus).map_err(failed("pin the client to its CPUs"))?;
-        let event_loop = EventLoop::new(plan, reference, control, pool, share);
+        let event_loop = EventLoop::new(plan, payload, control, pool, share);
         let mut event_loop = event_loop.map_err(failed("create the event loop"))?;
         let warm_up = event_loop.warm_up().map_err(failed("run the warm-up"))?;
         // Sending fails only if another thread has failed, which is reported.
@@ -228,7 +241,7 @@ fn reserve_descriptors(plan: &Plan) -> Result<(), LoadError> {
 fn merge(
     plan: &Plan,
     control: &Control,
-    reference: Arc<Reference>,
+    reference: Option<Arc<Reference>>,
     parts: &[ThreadMeasurement],
 ) -> Outcome {
     let (first, others) = parts.split_first().expect("a plan has at least one thread");

@@ -38,7 +38,7 @@ impl Slot {
             socket: None,
             registered: None,
             awaits: Awaits::Nothing,
-            exchange: Exchange::new(),
+            exchange: Exchange::new(0),
             due_ns: 0,
             started_ns: 0,
             generation: 0,
@@ -66,12 +66,11 @@ impl Slots {
         Self { slots, free, in_flight: 0 }
     }
 
-    /// Starts a request in a free slot.
+    /// Starts a request in a free slot, which the caller gives a new exchange.
     pub(super) fn start(&mut self, due_ns: u64, started_ns: u64) -> Option<u32> {
         let index = self.free.pop()?;
         let slot = &mut self[index];
         slot.awaits = Awaits::Writable;
-        slot.exchange = Exchange::new();
         (slot.due_ns, slot.started_ns) = (due_ns, started_ns);
         slot.generation = slot.generation.wrapping_add(1);
         self.in_flight += 1;

@@ -22,6 +22,10 @@
 //! once. A SYN from the same port is accepted as a new connection, because its sequence number is
 //! higher (RFC 9293, section 3.6.1). After a failure or a stop the client resets the connection,
 //! which leaves no TIME_WAIT on either side.
+//!
+//! An echo server closes after the client, so TIME_WAIT is on the client's side and its ports run
+//! out sooner: Linux lets a new connection on loopback take such a port after a second
+//! (`net.ipv4.tcp_tw_reuse`, ip-sysctl), and other source addresses provide more.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::failures::FailureKind;
 use super::lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
+use super::message::Direction;
 use super::outcome::{Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
@@ -19,8 +20,11 @@ pub(super) const QUANTILES: [(&str, f64); 4] =
 /// Returns the whole text, which ends with a newline.
 pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("{} · {}\n\n", plan.target, load(plan));
-    let _ = writeln!(text, "response     {}", response(outcome));
+    let _ = writeln!(text, "{}", payload(plan, outcome));
     let _ = writeln!(text, "requests     {}", requests(outcome));
+    if let Some(stream) = stream(plan, outcome) {
+        let _ = writeln!(text, "stream       {stream}");
+    }
     if plan.lifetime.is_persistent() {
         let _ = writeln!(text, "connections  {}", connections(outcome));
     }
@@ -76,9 +80,19 @@ fn load(plan: &Plan) -> String {
     text
 }
 
-fn response(outcome: &Outcome) -> String {
-    let reference = &outcome.reference;
-    let mut text = reference.status_line().unwrap_or("no HTTP").to_owned();
+fn payload(plan: &Plan, outcome: &Outcome) -> String {
+    let Some(reference) = &outcome.reference else {
+        let length = count(plan.request.message_bytes().unwrap_or(0) as u64);
+        return format!(
+            "messages     {length} bytes · {}",
+            match plan.request.direction() {
+                None | Some(Direction::Both) => "every byte of every echo verified",
+                Some(Direction::Recv) => "every byte received verified",
+                Some(Direction::Send) => "sent to a discard server",
+            }
+        );
+    };
+    let mut text = format!("response     {}", reference.status_line().unwrap_or("no HTTP"));
     let (length, body) = (reference.bytes().len() as u64, reference.body_bytes() as u64);
     let _ = write!(text, " · {} bytes, body {} · ", count(length), count(body));
     text.push_str(match reference.date_may_differ() {
@@ -98,6 +112,16 @@ fn requests(outcome: &Outcome) -> String {
         bytes(outcome.bytes_received as f64 / seconds),
         count(outcome.failures.total()),
     )
+}
+
+fn stream(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let (direction, length) = (plan.request.direction()?, plan.request.message_bytes()?);
+    Some(format!(
+        "{} · {:.3} GB/s · {:.3} s of client CPU time per GiB",
+        direction.name(),
+        outcome.gigabytes_per_second(length),
+        outcome.client_cpu_seconds_per_gib(length),
+    ))
 }
 
 fn connections(outcome: &Outcome) -> String {

@@ -42,8 +42,9 @@ fn stopped(outcome: &Outcome) -> Option<String> {
 }
 
 fn not_successful(outcome: &Outcome) -> Option<String> {
-    let line = outcome.reference.status_line()?;
-    (outcome.reference.is_success() == Some(false))
+    let reference = outcome.reference.as_ref()?;
+    let line = reference.status_line()?;
+    (reference.is_success() == Some(false))
         .then(|| format!("Every response is `{line}`, which is not a success. Try --path."))
 }
 
@@ -53,9 +54,10 @@ fn not_persistent(plan: &Plan, outcome: &Outcome) -> Option<String> {
     (plan.lifetime.is_persistent() && too_many).then(|| {
         format!(
             "The server closed its connections: {} were opened for {} requests. This is not a \
-             load of persistent connections. Try --load churn.",
+             load of persistent connections. Try --load {}.",
             count(outcome.connections_opened),
-            count(outcome.completed)
+            count(outcome.completed),
+            if plan.request.message_bytes().is_some() { "crr" } else { "churn" }
         )
     })
 }

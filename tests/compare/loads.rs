@@ -144,6 +144,11 @@ fn arguments_that_contradict_the_load_are_refused() {
         (&["--load", "keep-alive", "--sweep", "keep_alive=true,false"], "requires a fixed value"),
         (&["--load", "churn", "--fail-if", "mixed: throughput < 1"], "add --load mixed"),
         (&["--load", "churn", "--sweep", "depth=1,2"], "only be used with --load pipelined"),
+        (&["--load", "stream"], "--load stream can only be used with `ringpoll load`"),
+        (&["--load", "churn", "--message-bytes", "2"], "can only be used with --load rr or crr"),
+        (&["--load", "rr", "--path", "/"], "--path cannot be used with messages"),
+        (&["--load", "crr", "--fragments", "2"], "a message cannot be sent in fragments"),
+        (&["--load", "rr", "--set", "server.protocol=http"], "server.protocol must be echo"),
         (&["--load", "nonsense"], "nonsense"),
     ] {
         let finished = Comparison::under_default_loads(&arms).with(arguments).run();
@@ -219,4 +224,54 @@ fn nginx_with_keepalive_requests_is_not_compared() {
             assert_eq!(round.failures.total(), 0, "{round:?}");
         }
     }
+}
+
+#[test]
+fn messages_of_any_length_return_from_the_echo_servers() {
+    let result = Comparison::under_loads(&["epoll:level", "epoll:edge"], "rr,crr")
+        .with(["--message-bytes", "3000", "--depth", "2", "--connections", "8", "--blocks", "1"])
+        .run()
+        .result();
+    let [rr, crr] = &result.experiments[..] else { panic!("two loads") };
+    for experiment in [rr, crr] {
+        let set = &experiment.load.server_settings[0];
+        assert_eq!((set.key.as_str(), set.value.as_str()), ("server.protocol", "echo"));
+        for round in &experiment.rounds {
+            assert!(round.requests > 0 && round.failures.total() == 0, "{round:?}");
+            let counters =
+                &round.counters.as_ref().expect("a report of a ringpoll server").counters;
+            let echoed = counters["sent_bytes"];
+            assert!(echoed >= 3000 * round.requests, "{echoed}");
+            match experiment.load.name.as_str() {
+                // All slices share the connections; one more is opened for the first message.
+                "rr" => assert!(counters["accepted"] <= 8 + 1, "{counters:?}"),
+                _ => assert_eq!(echoed, 3000 * counters["accepted"], "{counters:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn message_bytes_can_be_swept() {
+    let result = Comparison::under_loads(&["epoll:level", "epoll:edge"], "rr")
+        .with(["--sweep", "message_bytes=1,100000", "--connections", "4", "--blocks", "1"])
+        .run()
+        .result();
+    for (experiment, bytes) in result.experiments.iter().zip([1, 100_000]) {
+        assert_eq!(experiment.sweep.as_ref().expect("a sweep").value, bytes.to_string());
+        for round in &experiment.rounds {
+            assert!(round.requests > 0 && round.failures.total() == 0, "{round:?}");
+            let counters =
+                &round.counters.as_ref().expect("a report of a ringpoll server").counters;
+            assert_eq!(counters["sent_bytes"] % bytes, 0, "{counters:?}");
+        }
+    }
+}
+
+#[test]
+fn server_that_does_not_echo_is_refused() {
+    let http = test_server::arm("right");
+    let finished = Comparison::under_loads(&["epoll:level", &http], "rr").run();
+    assert_eq!(finished.exit_code(), 1, "{}", finished.stderr());
+    assert!(finished.stderr().contains("no echo of the first message"), "{}", finished.stderr());
 }

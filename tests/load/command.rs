@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::peer::{Peer, respond, respond_with};
 use common::{EVENT_TIMEOUT, RESPONSE, ServerThread, find_tool, wait_until};
 
-fn ringpoll(target: SocketAddr, arguments: &str) -> Command {
+pub(crate) fn ringpoll(target: SocketAddr, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
     command.args(["load", "--target", &target.to_string()]).args(arguments.split_whitespace());
     command.stdin(Stdio::null());
@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// Checks the exit code. Returns standard output and standard error.
-fn exited(output: &Output, code: i32) -> (&str, &str) {
+pub(crate) fn exited(output: &Output, code: i32) -> (&str, &str) {
     let (printed, errors) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{printed}\n{errors}");
     (printed, errors)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringpoll::load::{Control, Outcome, Plan, Request, run};
+use ringpoll::load::{Control, Outcome, Plan, Reference, Request, run};
 
 use common::{EVENT_TIMEOUT, RESPONSE};
 
@@ -109,4 +109,9 @@ pub(crate) fn request() -> Request {
 /// Runs a valid plan.
 pub(crate) fn outcome(plan: &Plan) -> Outcome {
     run(plan, &Control::new()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The response with which all others were compared.
+pub(crate) fn reference(outcome: &Outcome) -> &Reference {
+    outcome.reference.as_ref().expect("an HTTP load")
 }

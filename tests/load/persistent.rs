@@ -13,7 +13,7 @@ use ringpoll::load::{
 };
 use ringpoll_backends::{Counters, Variant};
 
-use crate::peer::{Peer, outcome, plan, read_request};
+use crate::peer::{Peer, outcome, plan, read_request, reference};
 use common::{RESPONSE, ServerThread, TestWorker, engine_is_available, response};
 
 const REQUESTS: u64 = 2000;
@@ -66,7 +66,7 @@ fn client_and_server_counts_agree_on_persistent_connections() {
             assert_agreed(variant, &outcome, &report.counters);
             assert_eq!((outcome.connections_opened, outcome.connections_closed_by_server), (4, 0));
             assert_eq!(outcome.max_in_flight, 4 * lifetime.depth());
-            let length = outcome.reference.bytes().len() as u64;
+            let length = reference(&outcome).bytes().len() as u64;
             assert_eq!(outcome.bytes_received, REQUESTS * length);
             assert_eq!(left_open, 0, "{variant}");
         }
@@ -114,8 +114,8 @@ fn large_responses_on_persistent_connections_are_verified() {
             let served = serve_keep_alive(variant, BODY_BYTES, 0);
             let outcome = outcome(&persistent(served.address, 40, lifetime));
             assert!(outcome.is_clean(), "{variant}: {:?}", outcome.failures);
-            assert_eq!(outcome.bytes_received, 40 * outcome.reference.bytes().len() as u64);
-            assert_eq!(outcome.reference.body_bytes(), BODY_BYTES);
+            assert_eq!(outcome.bytes_received, 40 * reference(&outcome).bytes().len() as u64);
+            assert_eq!(reference(&outcome).body_bytes(), BODY_BYTES);
         }
     }
 }
@@ -367,6 +367,6 @@ fn server_that_closes_every_connection_is_reported() {
     let outcome = outcome(&persistent(peer.address, 40, PIPELINED));
     assert!(outcome.is_clean(), "{:?}", outcome.failures);
     assert_eq!((outcome.completed, outcome.connections_opened), (40, 40));
-    assert!(outcome.reference.announces_close());
+    assert!(reference(&outcome).announces_close());
     assert_eq!(requests.load(Ordering::Relaxed), 42);
 }

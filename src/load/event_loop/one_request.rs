@@ -1,13 +1,12 @@
 //! Connections that carry one request: performs the actions of an [`Exchange`] as system calls.
-//!
-//! [`Exchange`]: super::super::exchange::Exchange
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::super::exchange::Next;
+use super::super::exchange::{Exchange, Next};
 use super::super::failures::RequestFailure;
+use super::super::message::start_of;
 use super::super::outcome::RequestTimes;
 use super::super::pacing::Pace;
 use super::super::slots::Awaits;
@@ -17,6 +16,7 @@ use super::{BACKOFF_NS, Deferred, EventLoop, MAX_UNREAD_BYTES};
 impl EventLoop<'_> {
     pub(super) fn start_request(&mut self, due_ns: u64, started_ns: u64) {
         let index = self.slots.start(due_ns, started_ns).expect("the schedule checks free_count");
+        self.slots[index].exchange = Exchange::new(start_of(self.next_connection_number()));
         self.tally.started += 1;
         self.tally.max_in_flight = self.tally.max_in_flight.max(self.slots.in_flight());
         self.tally.connections_opened += 1;
@@ -43,7 +43,7 @@ impl EventLoop<'_> {
             }
         }
         let socket = sockets::open_and_connect(self.plan.target, &mut self.sources)?;
-        if self.plan.request.fragments() > 1 {
+        if self.plan.request.fragments() > 1 || self.payload.is_messages() {
             sockets::set_nodelay(&socket)?;
         }
         slot.socket = Some(socket);
@@ -53,7 +53,7 @@ impl EventLoop<'_> {
 
     /// Sends the next fragment.
     pub(super) fn send_next(&mut self, index: u32) {
-        let next = self.slots[index].exchange.next_send(&self.plan.request);
+        let next = self.slots[index].exchange.next_send(self.payload);
         self.perform(index, next);
     }
 
@@ -61,12 +61,18 @@ impl EventLoop<'_> {
         match self.slots[index].awaits {
             // A disconnected socket that waits for reuse reports EPOLLHUP.
             Awaits::Nothing => {}
-            Awaits::Writable
-                if flags.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) =>
-            {
-                self.send_next(index);
+            Awaits::Writable => {
+                if flags.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) {
+                    self.send_next(index);
+                }
+                // A server echoes the first bytes of a long message before it receives the last.
+                if self.payload.is_messages()
+                    && flags.contains(EventFlags::IN)
+                    && self.slots[index].is_in_flight()
+                {
+                    self.receive(index, flags);
+                }
             }
-            Awaits::Writable => {}
             Awaits::Pause | Awaits::Response => self.receive(index, flags),
         }
     }
@@ -86,6 +92,10 @@ impl EventLoop<'_> {
                     return self.wait_for(index, Awaits::Pause);
                 }
                 Next::Receive => return self.wait_for(index, Awaits::Response),
+                Next::CloseSend => match self.close_send(index) {
+                    Ok(()) => Next::Receive,
+                    Err(errno) => return self.fail(index, failed("shutdown")(errno)),
+                },
                 Next::Finish => return self.finish(index),
                 Next::Fail(fault) => return self.fail(index, fault.into()),
             }
@@ -95,10 +105,15 @@ impl EventLoop<'_> {
     fn send(&mut self, index: u32, from: usize, to: usize) -> Result<Next, Errno> {
         let slot = &mut self.slots[index];
         let socket = slot.socket.as_ref().expect("a request in flight has a socket");
-        let piece = &self.plan.request.bytes()[from..to];
+        let piece = self.payload.piece(slot.exchange.start(), from, to);
         let count = rustix::net::send(socket, piece, SendFlags::NOSIGNAL)?;
         self.tally.bytes_sent += count as u64;
-        Ok(slot.exchange.on_sent(&self.plan.request, count))
+        Ok(slot.exchange.on_sent(self.payload, count))
+    }
+
+    fn close_send(&self, index: u32) -> Result<(), Errno> {
+        let socket = self.slots[index].socket.as_ref();
+        sockets::shutdown_send(socket.expect("a request in flight has a socket"))
     }
 
     /// Receives until the end of the stream or EAGAIN.
@@ -107,6 +122,7 @@ impl EventLoop<'_> {
         // fill the buffer has read the rest. Not after EPOLLERR; nor after EPOLLHUP, which may be
         // the last event of this socket's previous connection, if an event earlier in the batch
         // started a new one.
+        let may_have_more = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         let is_whole = flags.contains(EventFlags::RDHUP)
             && !flags.intersects(EventFlags::ERR | EventFlags::HUP);
         loop {
@@ -117,18 +133,25 @@ impl EventLoop<'_> {
                 Ok((_, 0)) => (Next::Receive, true),
                 Ok((_, count)) => {
                     self.tally.bytes_received += count as u64;
-                    let next = slot.exchange.on_bytes(self.reference, &self.buffer[..count]);
+                    let next = slot.exchange.on_bytes(self.payload, &self.buffer[..count]);
                     (next, is_whole && count < self.buffer.len())
                 }
                 Err(Errno::AGAIN) => return,
                 Err(errno) => return self.fail(index, failed("recv")(errno)),
             };
             if next != Next::Receive {
-                return self.perform(index, next);
+                self.perform(index, next);
+            }
+            if !matches!(next, Next::Receive | Next::CloseSend) || !self.slots[index].is_in_flight()
+            {
+                return;
+            }
+            // The socket is drained, so later bytes, and the end of the stream, are an event.
+            if next == Next::CloseSend && !is_last && !may_have_more {
+                return;
             }
             if is_last {
-                let next =
-                    self.slots[index].exchange.on_end_of_stream(&self.plan.request, self.reference);
+                let next = self.slots[index].exchange.on_end_of_stream(self.payload);
                 return self.perform(index, next);
             }
         }
@@ -144,7 +167,9 @@ impl EventLoop<'_> {
         }
         let mut flags = EventFlags::RDHUP | EventFlags::ET;
         flags.set(EventFlags::OUT, writable);
-        flags.set(EventFlags::IN, self.reference.bytes().len() > MAX_UNREAD_BYTES);
+        let reads_early =
+            self.payload.is_messages() || self.payload.response_bytes() > MAX_UNREAD_BYTES;
+        flags.set(EventFlags::IN, reads_early);
         let socket = slot.socket.as_ref().expect("a request in flight has a socket");
         let data = EventData::new_u64(index.into());
         let result = if slot.registered.is_some() {
@@ -162,10 +187,10 @@ impl EventLoop<'_> {
         let slot = &mut self.slots[index];
         let (due_ns, started_ns) = (slot.due_ns, slot.started_ns);
         self.tally.complete(RequestTimes { due_ns, started_ns, ended_ns: self.woken_ns });
-        let is_reusable = self.reuses_sockets
-            && slot.socket.as_ref().is_some_and(|socket| sockets::shutdown_send(socket).is_ok());
+        let is_reusable =
+            self.reuses_sockets && (self.payload.is_messages() || self.close_send(index).is_ok());
         if !is_reusable {
-            slot.socket = None;
+            self.slots[index].socket = None;
         }
         self.slots.finish(index);
         self.slots.release(index);

@@ -10,9 +10,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::super::failures::RequestFailure;
+use super::super::message::{Direction, MessageStream};
 use super::super::outcome::RequestTimes;
 use super::super::pacing::Pace;
-use super::super::persistent::{PersistentConnections, StartTimes};
+use super::super::payload::Payload;
+use super::super::persistent::{PersistentConnection, PersistentConnections, StartTimes};
 use super::super::pool::PooledConnection;
 use super::super::response::Mismatch;
 use super::super::response_stream::Verified;
@@ -54,6 +56,7 @@ impl EventLoop<'_> {
         }
     }
 
+    /// Sends what has been started on the connection, or receives it from a chargen server.
     fn flush(&mut self, index: u32) {
         if self.connections()[index].unsent_requests() == 0 {
             return;
@@ -63,26 +66,52 @@ impl EventLoop<'_> {
         {
             return self.fail_persistent(index, failure);
         }
-        let Self { persistent: Some(persistent), tally, pipelined_requests, plan, .. } = self
+        match self.payload.direction() {
+            Some(Direction::Recv) => self.request_messages(index),
+            Some(Direction::Send) => {
+                self.send_requests(index);
+                self.complete_sent(index);
+            }
+            Some(Direction::Both) | None => self.send_requests(index),
+        }
+    }
+
+    /// Receives messages from a server that sends them without a request.
+    fn request_messages(&mut self, index: u32) {
+        let bytes = self.payload.request_bytes();
+        let connection = &mut self.connections()[index];
+        let count = connection.unsent_requests();
+        connection.messages.on_sent(count * bytes);
+        connection.on_sent(count, 0);
+        // The event for bytes that had arrived by then is over.
+        self.receive_responses(index, EventFlags::empty());
+    }
+
+    /// Completes messages to which no response is expected.
+    fn complete_sent(&mut self, index: u32) {
+        let ended_ns = self.clock.now_ns();
+        while self.connections()[index].awaits_response() {
+            let StartTimes { due_ns, started_ns } = self.connections().finish_oldest(index);
+            self.tally.complete(RequestTimes { due_ns, started_ns, ended_ns });
+        }
+        self.connections().release(index);
+    }
+
+    fn send_requests(&mut self, index: u32) {
+        let Self { persistent: Some(persistent), tally, pipelined_requests, payload, .. } = self
         else {
             return;
         };
         let connection = &mut persistent[index];
         while connection.unsent_requests() > 0 {
-            let is_last = connection.is_last_request();
-            let one = if is_last {
-                plan.request.closing().expect("the plan was checked")
-            } else {
-                plan.request.bytes()
-            };
-            let count = connection.unsent_requests();
-            let all = if is_last { one } else { &pipelined_requests[..count * one.len()] };
+            let (bytes, request_bytes) = unsent(*payload, pipelined_requests, connection);
             let socket = connection.socket.as_ref().expect("it is open");
-            match rustix::net::send(socket, &all[connection.sent_bytes..], SendFlags::NOSIGNAL) {
+            match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     tally.bytes_sent += count as u64;
+                    connection.messages.on_sent(count);
                     let sent = connection.sent_bytes + count;
-                    connection.on_sent(sent / one.len(), sent % one.len());
+                    connection.on_sent(sent / request_bytes, sent % request_bytes);
                 }
                 Err(Errno::AGAIN) => return,
                 Err(errno) => return self.on_socket_error(index, "send", errno),
@@ -94,23 +123,25 @@ impl EventLoop<'_> {
     fn open(&mut self, index: u32) -> Result<(), RequestFailure> {
         let pooled = self.pool.take();
         let is_pooled = pooled.is_some();
-        let socket = match pooled {
-            Some(PooledConnection { socket, requests_left }) => {
+        let (socket, messages) = match pooled {
+            Some(PooledConnection { socket, requests_left, messages }) => {
                 self.connections().set_requests_left(index, requests_left);
-                socket
+                (socket, messages)
             }
             None => {
                 let socket = sockets::open_and_connect(self.plan.target, &mut self.sources)?;
                 sockets::set_nodelay(&socket)?;
                 self.tally.connections_opened += 1;
-                socket
+                let is_chargen = self.payload.direction() == Some(Direction::Recv);
+                let number = if is_chargen { 0 } else { self.next_connection_number() };
+                (socket, MessageStream::new(number))
             }
         };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&self.epoll, &socket, EventData::new_u64(index.into()), flags)
             .map_err(failed("epoll_ctl"))?;
         let connection = &mut self.connections()[index];
-        connection.socket = Some(socket);
+        (connection.socket, connection.messages) = (Some(socket), messages);
         // A pooled connection has carried responses before.
         connection.responses_received = u64::from(is_pooled);
         Ok(())
@@ -122,9 +153,18 @@ impl EventLoop<'_> {
         // a receive of 0 bytes is the end of the stream.
         let may_have_more = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         loop {
-            let Self { persistent: Some(persistent), buffer, .. } = self else { return };
+            let Self { persistent: Some(persistent), buffer, payload, .. } = self else { return };
             let Some(socket) = &persistent[index].socket else { return };
-            let received = rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty());
+            // Bytes of a chargen server beyond the messages in flight are received later.
+            let room = match payload.direction() {
+                Some(Direction::Recv) => persistent[index].messages.outstanding(),
+                _ => buffer.len(),
+            };
+            let room = room.min(buffer.len());
+            if room == 0 {
+                return;
+            }
+            let received = rustix::net::recv(socket, &mut buffer[..room], RecvFlags::empty());
             match received {
                 Ok((_, 0)) => return self.on_end_of_stream(index),
                 Ok((_, count)) => {
@@ -132,7 +172,7 @@ impl EventLoop<'_> {
                     if let Err(mismatch) = self.verify_responses(index, count) {
                         return self.fail_persistent(index, RequestFailure::WrongBytes(mismatch));
                     }
-                    if count < self.buffer.len() && !may_have_more {
+                    if count < room && !may_have_more {
                         return;
                     }
                 }
@@ -144,17 +184,30 @@ impl EventLoop<'_> {
 
     /// Verifies the received bytes, which may hold several responses.
     fn verify_responses(&mut self, index: u32, count: usize) -> Result<(), Mismatch> {
-        let Self { persistent: Some(persistent), tally, buffer, reference, woken_ns, .. } = self
+        let Self { persistent: Some(persistent), tally, buffer, payload, woken_ns, .. } = self
         else {
             return Ok(());
         };
         let mut bytes = &buffer[..count];
         while let Some(&found) = bytes.first() {
             let connection = &mut persistent[index];
-            if !connection.awaits_response() || connection.closing_since_ns.is_some() {
-                return Err(Mismatch { offset: 0, expected: None, found });
-            }
-            match connection.response_stream.verify(reference, bytes)? {
+            let verified = match *payload {
+                Payload::Messages { direction: Direction::Send, .. } => {
+                    return Err(Mismatch { offset: 0, expected: None, found });
+                }
+                Payload::Messages { bytes: length, pattern, .. } => {
+                    connection.messages.verify(pattern, length, bytes)?
+                }
+                Payload::Http { .. }
+                    if !connection.awaits_response() || connection.closing_since_ns.is_some() =>
+                {
+                    return Err(Mismatch { offset: 0, expected: None, found });
+                }
+                Payload::Http { reference, .. } => {
+                    connection.response_stream.verify(reference, bytes)?
+                }
+            };
+            match verified {
                 Verified::Partial => return Ok(()),
                 Verified::Complete { count, is_closing } => {
                     bytes = &bytes[count..];
@@ -178,10 +231,16 @@ impl EventLoop<'_> {
     /// Handles the end of the peer's stream. A server may close an idle connection, or one whose
     /// requests it has not processed (RFC 9112, section 9.3.1): these are sent again.
     fn on_end_of_stream(&mut self, index: u32) {
+        let has_messages = self.payload.is_messages();
+        let is_stream = self.plan.request.direction().is_some();
+        // A discard server has no response: the bytes of the message that were sent count.
+        let sends = self.payload.direction() == Some(Direction::Send);
         let connection = &self.connections()[index];
-        let matched = connection.response_stream.matched();
-        if matched > 0 || (connection.in_flight() > 0 && connection.responses_received == 0) {
-            let length = self.reference.bytes().len();
+        let matched = if sends { connection.sent_bytes } else { connection.matched() };
+        // A server that sent nothing has failed, and so has an echo server that lost a message.
+        let is_unexpected = has_messages || connection.responses_received == 0;
+        if is_stream || matched > 0 || (connection.in_flight() > 0 && is_unexpected) {
+            let length = self.payload.response_bytes();
             return self.fail_persistent(index, RequestFailure::PrematureEof { matched, length });
         }
         // The last planned request has `Connection: close`.
@@ -252,7 +311,7 @@ impl EventLoop<'_> {
 
     /// Times out all requests in flight on the connection.
     fn on_persistent_timeout(&mut self, index: u32) {
-        let matched = self.connections()[index].response_stream.matched();
+        let matched = self.connections()[index].matched();
         while self.connections()[index].in_flight() > 1 {
             self.connections().finish_oldest(index);
             self.tally.failures.count(RequestFailure::Timeout { matched: 0 });
@@ -269,14 +328,37 @@ impl EventLoop<'_> {
             let is_finished = connection.closing_since_ns.is_some() || connection.is_last_request();
             match (connection.in_flight(), is_finished) {
                 (0, false) => {
-                    let requests_left = connection.requests_left();
+                    let (requests_left, messages) =
+                        (connection.requests_left(), connection.messages);
                     if let Some(socket) = self.connections()[index].take_socket() {
-                        self.pool.put(PooledConnection { socket, requests_left });
+                        self.pool.put(PooledConnection { socket, requests_left, messages });
                     }
                 }
                 (0, true) => self.close_persistent(index, drop),
                 _ => self.close_persistent(index, sockets::close_with_reset),
             }
+        }
+    }
+}
+
+/// Returns the next bytes to send on the connection, and the length of one request.
+fn unsent<'a>(
+    payload: Payload<'a>,
+    pipelined_requests: &'a [u8],
+    connection: &PersistentConnection,
+) -> (&'a [u8], usize) {
+    let (count, sent) = (connection.unsent_requests(), connection.sent_bytes);
+    match payload {
+        Payload::Messages { bytes, pattern, .. } => {
+            (connection.messages.unsent(pattern, count * bytes - sent), bytes)
+        }
+        Payload::Http { request, .. } if connection.is_last_request() => {
+            let closing = request.closing().expect("the plan was checked");
+            (&closing[sent..], closing.len())
+        }
+        Payload::Http { request, .. } => {
+            let length = request.bytes().len();
+            (&pipelined_requests[sent..count * length], length)
         }
     }
 }
