@@ -6,11 +6,15 @@ use crate::descriptor::Descriptor;
 use crate::model::{expected_response, response_bytes};
 use crate::peer::Peer;
 use crate::script::Script;
+use crate::setup::Service;
 use crate::state::State;
 
 /// Ticks without any action after which nothing more can happen: longer than every deadline and
 /// every drain timeout.
 const MAX_IDLE_TICKS: u32 = 20;
+
+/// Bytes after which a peer of chargen has enough.
+const CHARGEN_BYTES: usize = 200;
 
 /// Ticks in which the peers do nothing after an early stop.
 const EARLY_TICKS: u32 = 3;
@@ -110,7 +114,7 @@ impl State {
         if self.peers.len() >= self.setup.peers || self.stop_seen_ms.is_some() {
             return;
         }
-        let (stream, script) = if self.setup.keep_alive {
+        let (stream, script) = if self.setup.service == Service::Http11 {
             let (stream, script) = Script::choose(&mut self.choices, &self.setup);
             (stream, Some(script))
         } else {
@@ -190,7 +194,7 @@ impl State {
         let peer = &mut self.peers[index];
         peer.has_left = true;
         peer.half_closed = true;
-        if !is_content {
+        if !is_content || self.setup.service == Service::Chargen {
             peer.exempt("it left");
         }
         if peer.read < peer.sent {
@@ -219,7 +223,7 @@ impl State {
             let has_more = peer.written < peer.stream.len() && !peer.half_closed;
             if has_more && !(peer.was_accepted && peer.descriptor.is_none()) {
                 self.write(index, usize::MAX);
-            } else if peer.can_read() {
+            } else if peer.can_read() && !self.has_enough_of_chargen(index) {
                 self.read(index, usize::MAX);
             } else if self.is_satisfied(index) || self.would_never_close(index) {
                 self.leave(index);
@@ -239,6 +243,11 @@ impl State {
         if peer.script.is_some() {
             return Some(peer.responses_due(peer.written)).filter(|&responses| responses > 0);
         }
+        match self.setup.service {
+            Service::Echo => return Some(peer.written).filter(|&bytes| bytes > 0),
+            Service::Discard | Service::Chargen => return None,
+            Service::Http10 | Service::Http11 => {}
+        }
         let earned =
             expected_response(&peer.stream[..peer.written], self.setup.request_head_bytes)?;
         Some(response_bytes(&self.setup, earned).len())
@@ -248,7 +257,13 @@ impl State {
     fn is_satisfied(&self, index: usize) -> bool {
         let peer = &self.peers[index];
         let read = peer.response_progress(peer.read).map_or(peer.read, |it| it.complete);
-        peer.sees_end() || self.expected_total(index).is_some_and(|expected| read == expected)
+        peer.sees_end()
+            || self.has_enough_of_chargen(index)
+            || self.expected_total(index).is_some_and(|expected| read == expected)
+    }
+
+    fn has_enough_of_chargen(&self, index: usize) -> bool {
+        self.setup.service == Service::Chargen && self.peers[index].read >= CHARGEN_BYTES
     }
 
     fn would_never_close(&self, index: usize) -> bool {

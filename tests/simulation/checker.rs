@@ -10,6 +10,7 @@ use ringpoll_backends::{
 use crate::descriptor::{Descriptor, inode};
 use crate::model::ExpectedResponse;
 use crate::peer::Peer;
+use crate::setup::Service;
 use crate::state::State;
 
 pub(crate) struct Checker;
@@ -51,7 +52,7 @@ impl State {
             LifecycleEvent::Expired => {
                 let is_time = self.may_force_close()
                     || model.is_overdue(self.iteration_ms)
-                    || self.setup.keep_alive;
+                    || self.setup.service != Service::Http10;
                 assert!(is_time, "peer {index}: expired before its deadline");
             }
             LifecycleEvent::Closed => {
@@ -67,8 +68,8 @@ impl State {
         let peer = &mut self.peers[index];
         let received = &peer.stream[..peer.delivered];
         let expected = match next {
-            Some(next) if self.setup.keep_alive => {
-                peer.model.keep_alive_event(event, Some(next), self.iteration_ms);
+            Some(next) if self.setup.service != Service::Http10 => {
+                peer.model.unmodelled_event(event, Some(next), self.iteration_ms);
                 next
             }
             _ => peer.model.on_event(event, received, &self.setup, self.iteration_ms),
@@ -119,7 +120,7 @@ impl State {
         let limits = &self.setup.limits;
         let longest = limits.message_bytes + limits.read_budget_bytes;
         let found = self.peers.iter().any(|peer| {
-            if peer.script.is_some() {
+            if self.setup.service != Service::Http10 {
                 let received = &peer.stream[..peer.delivered];
                 return received.windows(bytes.len().max(1)).any(|some| some == bytes);
             }
@@ -174,6 +175,9 @@ impl State {
             return;
         }
         assert!(peer.was_accepted, "peer {index}: never accepted");
+        if self.setup.service == Service::Chargen {
+            return;
+        }
         let got_all = sent == expected || has_closed && sent > 0;
         assert!(got_all, "peer {index}: got {sent} of {expected}");
         let is_waiting = expected == 0 && !peer.half_closed && !peer.shut_read;
@@ -194,7 +198,12 @@ impl State {
         assert_eq!(counters.sent_bytes, sum(|peer| peer.sent as u64));
         assert_eq!(counters.leaked, 0);
         self.check_system_calls(counters);
-        if self.setup.keep_alive {
+        if self.setup.service.is_stream() {
+            assert!(counters.responses <= counters.requests || counters.requests == 0);
+            assert_eq!(counters.premature_eof, 0);
+            return;
+        }
+        if self.setup.service == Service::Http11 {
             let responses = sum(|peer| {
                 peer.response_progress(peer.model.sent).map_or(0, |it| it.complete as u64)
             });

@@ -30,7 +30,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
-use ringpoll_backends::protocols::{Http10, Http11, Responses};
+use ringpoll_backends::protocols::{Chargen, Discard, Echo, Http10, Http11, Responses};
 use ringpoll_backends::testing::open_on;
 use ringpoll_backends::{Backend, EngineOptions, Protocol, Report, Stop, Variant, WorkerOptions};
 
@@ -39,7 +39,7 @@ use choices::Choices;
 pub use choices::bytes_of_seed;
 pub use coverage::Coverage;
 pub use queue_entries::{RawCqe, RawSqe};
-use setup::Setup;
+use setup::{Service, Setup};
 use simulated_kernel::SimulatedKernel;
 use state::State;
 pub use state::trace_histories;
@@ -64,22 +64,26 @@ pub fn run_history(variant: Variant, bytes: &[u8]) -> Coverage {
     if setup.logs_requests {
         worker.request_log = Some(Box::new(Checker));
     }
-    let keep_alive = setup.keep_alive.then(|| {
-        let responses = Responses::new(setup.response.clone()).expect("it is a response");
-        let mut http = Http11::new(responses);
-        http.request_head_bytes = setup.request_head_bytes;
-        http
-    });
-    let mut http10 = Http10::new(setup.response.clone());
-    http10.request_head_bytes = setup.request_head_bytes;
-    let options = setup.options.clone();
+    let (options, service) = (setup.options.clone(), setup.service);
+    let (response, request_head_bytes) = (setup.response.clone(), setup.request_head_bytes);
     let state = State::new(choices, setup, listener_fd, stop);
     state.trace(format_args!("{:#?}", state.setup));
     state.install();
     let _installed = Installed;
-    let report = match keep_alive {
-        Some(http11) => run(variant, &options, worker, http11),
-        None => run(variant, &options, worker, http10),
+    let report = match service {
+        Service::Http10 => {
+            let mut http = Http10::new(response);
+            http.request_head_bytes = request_head_bytes;
+            run(variant, &options, worker, http)
+        }
+        Service::Http11 => {
+            let mut http = Http11::new(Responses::new(response).expect("it is a response"));
+            http.request_head_bytes = request_head_bytes;
+            run(variant, &options, worker, http)
+        }
+        Service::Echo => run(variant, &options, worker, Echo),
+        Service::Discard => run(variant, &options, worker, Discard),
+        Service::Chargen => run(variant, &options, worker, Chargen::default()),
     };
     let mut state = State::uninstall();
     state.check_end(&report);

@@ -51,6 +51,8 @@ pub(crate) struct ConnectionModel {
     pub(crate) id: Option<ConnectionId>,
     pub(crate) is_closed: bool,
     accepted_ms: u64,
+    /// The time of the last event; not with HTTP/1.0.
+    active_ms: u64,
     /// The next step after the last event.
     pub(crate) last_next: Option<Next>,
     pub(crate) received: usize,
@@ -83,6 +85,11 @@ impl ConnectionModel {
         self.received == 0 && self.accepted_ms <= then_ms
     }
 
+    /// Returns true if the last event of a stream was before `then_ms`.
+    pub(crate) fn is_inactive_since(&self, then_ms: u64) -> bool {
+        self.active_ms <= then_ms
+    }
+
     pub(crate) fn response_length(&self, setup: &Setup) -> usize {
         self.expected_response.map_or(0, |expected| response_bytes(setup, expected).len())
     }
@@ -95,14 +102,15 @@ impl ConnectionModel {
             .any(|end| end <= now_ms)
     }
 
-    /// Applies an event with keep-alive. The next step is the server's own: the script checks each
-    /// byte that is sent.
-    pub(crate) fn keep_alive_event(
+    /// Applies an event of a protocol other than HTTP/1.0. The next step is the server's own: each
+    /// byte that is sent is checked.
+    pub(crate) fn unmodelled_event(
         &mut self,
         event: LifecycleEvent,
         next: Option<Next>,
         now_ms: u64,
     ) {
+        self.active_ms = now_ms;
         match event {
             LifecycleEvent::Accepted => self.accepted_ms = now_ms,
             LifecycleEvent::Received(count) => {

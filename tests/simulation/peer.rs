@@ -1,8 +1,19 @@
 //! One peer and its connection to the server.
 
 use crate::descriptor::Descriptor;
-use crate::model::ConnectionModel;
+use crate::model::{ConnectionModel, response_bytes};
 use crate::script::{ResponseProgress, Script};
+use crate::setup::{Service, Setup};
+
+/// Returns the byte of RFC 864's pattern at this position: lines of 72 of the 95 printable
+/// characters, each starting one character later.
+fn chargen_byte(position: usize) -> u8 {
+    match (position / 74, position % 74) {
+        (_, 72) => b'\r',
+        (_, 73) => b'\n',
+        (line, column) => b' ' + ((line + column) % 95) as u8,
+    }
+}
 
 /// State of a peer, and of the server's use of its connection.
 pub(crate) struct Peer {
@@ -77,6 +88,57 @@ impl Peer {
     /// With keep-alive: the number of responses due after `bytes` bytes of its stream.
     pub(crate) fn responses_due(&self, bytes: usize) -> usize {
         self.script.as_ref().map_or(0, |script| script.responses_due(bytes))
+    }
+
+    /// Checks bytes that the server sends.
+    pub(crate) fn check_output(&self, bytes: &[u8], setup: &Setup) {
+        match setup.service {
+            Service::Http10 => {
+                let expected = self.model.expected_response.expect("sends without a request");
+                let response = response_bytes(setup, expected);
+                assert_eq!(bytes, &response[self.sent..], "sends other bytes than the response");
+            }
+            Service::Http11 => {
+                let script = self.script.as_ref().expect("it has a script");
+                let all = [&self.sent_stream[..], bytes].concat();
+                let is_due =
+                    script.response_progress(&all).complete <= script.responses_due(self.delivered);
+                assert!(is_due, "responds to an incomplete request");
+            }
+            Service::Echo => {
+                let received = &self.stream[..self.delivered];
+                assert!(received[self.sent..].starts_with(bytes), "sends other bytes back");
+            }
+            Service::Discard => panic!("sends {bytes:?}"),
+            Service::Chargen => {
+                let expected = (self.sent..).map(chargen_byte);
+                // The kernel takes no more of them at a time.
+                let bytes = &bytes[..bytes.len().min(5000)];
+                assert!(bytes.iter().copied().zip(expected).all(|(got, due)| got == due));
+            }
+        }
+    }
+
+    /// Checks that the server may shut down its send side.
+    pub(crate) fn check_end_of_output(&self, setup: &Setup) {
+        match setup.service {
+            Service::Http10 => {
+                let response_length = self.model.response_length(setup);
+                assert!(response_length > 0, "shuts down before the response");
+                assert_eq!(self.sent, response_length, "shuts down within the response");
+            }
+            Service::Http11 => {
+                let progress = self.response_progress(self.sent).expect("it has a script");
+                assert!(progress.complete > 0, "shuts down before the response");
+                assert!(!progress.has_partial, "shuts down within a response");
+            }
+            Service::Echo => {
+                assert!(self.half_closed || self.shut_read, "shuts down before the peer");
+                assert_eq!(self.sent, self.delivered, "shuts down before the end of the echo");
+            }
+            Service::Discard => panic!("shuts down without output"),
+            Service::Chargen => assert_eq!(self.sent % 74, 0, "shuts down within a line"),
+        }
     }
 
     pub(crate) fn exempt(&mut self, why: &'static str) {

@@ -7,6 +7,23 @@ use ringpoll_backends::{Closing, DeadlineLengths, EngineOptions, Limits, Shutdow
 
 use crate::choices::Choices;
 
+/// The protocol of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Http10,
+    Http11,
+    Echo,
+    Discard,
+    Chargen,
+}
+
+impl Service {
+    /// Returns true if the protocol has no messages.
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Self::Echo | Self::Discard | Self::Chargen)
+    }
+}
+
 /// Choices that a history makes before it starts.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -18,7 +35,7 @@ pub(crate) struct Setup {
     pub(crate) options: EngineOptions,
     pub(crate) response: Arc<[u8]>,
     pub(crate) response_body_start: usize,
-    pub(crate) keep_alive: bool,
+    pub(crate) service: Service,
     /// Bytes that the kernel accepts before the peer reads.
     pub(crate) send_buffer_bytes: usize,
     /// Maximum number of open connection descriptors; more fail with EMFILE.
@@ -41,11 +58,20 @@ impl Setup {
         };
         let submissions = choices.pick(&[8, 1, 2, 64]);
         let response_bytes = choices.pick(&[114, 1, 10, 300]);
-        let keep_alive = choices.below(3) == 2;
+        let service = choices.pick(&[
+            Service::Http10,
+            Service::Http10,
+            Service::Http11,
+            Service::Echo,
+            Service::Discard,
+            Service::Chargen,
+        ]);
         let (idle, request_head) = (length(choices), length(choices));
-        let head = match keep_alive {
-            true => format!("HTTP/1.0 200 OK\r\nContent-Length: {response_bytes}\r\n\r\n"),
-            false => String::new(),
+        let head = match service {
+            Service::Http11 => {
+                format!("HTTP/1.0 200 OK\r\nContent-Length: {response_bytes}\r\n\r\n")
+            }
+            _ => String::new(),
         };
         let body = (0..response_bytes).map(|index| b'A' + (index % 26) as u8);
         let connections = choices.pick(&[4, 1, 2, 3, 8]);
@@ -54,7 +80,7 @@ impl Setup {
             request_head_bytes,
             limits: Limits {
                 connections,
-                message_bytes: 1024,
+                message_bytes: choices.pick(&[1024, 1, 20]),
                 receive_buffer_bytes: choices.pick(&[1024, 1, 3, 8]),
                 read_budget_bytes: choices.pick(&[1024, 1, 8, 20]),
             },
@@ -83,7 +109,7 @@ impl Setup {
             },
             response_body_start: head.len(),
             response: head.bytes().chain(body).collect(),
-            keep_alive,
+            service,
             send_buffer_bytes: choices.pick(&[4096, 1, 7, 100]),
             descriptors: choices.pick(&[usize::MAX, usize::MAX, 3, 1]),
             peers: choices.pick(&[6, 1, 12, 30]),
@@ -96,7 +122,8 @@ impl Setup {
 
     /// Returns true if deadlines close a peer that sends nothing or an incomplete request.
     pub(crate) fn closes_idle_peers(&self) -> bool {
-        !self.deadlines.idle.is_zero() && !self.deadlines.request_head.is_zero()
+        let has_head_deadline = !self.deadlines.request_head.is_zero();
+        !self.deadlines.idle.is_zero() && (has_head_deadline || self.service.is_stream())
     }
 }
 

@@ -14,10 +14,9 @@ use crate::choices::Choices;
 use crate::coverage::Coverage;
 use crate::descriptor::{Descriptor, inode};
 use crate::epoll::Epoll;
-use crate::model::response_bytes;
 use crate::peer::Peer;
 use crate::ring::{Ring, SQ_THREAD_IDLE_MS};
-use crate::setup::Setup;
+use crate::setup::{Service, Setup};
 
 /// Time at which the server starts.
 const START_MS: u64 = 1_000_000;
@@ -334,22 +333,7 @@ impl State {
         let fault = self.inject_fault(SEND_ERRORS);
         let peer = &mut self.peers[index];
         assert!(!peer.shut_write, "sends after it shut down");
-        if let Some(script) = &peer.script {
-            let all = [&peer.sent_stream[..], bytes].concat();
-            let max = script.responses_due(peer.delivered);
-            assert!(
-                script.response_progress(&all).complete <= max,
-                "responds to an incomplete request"
-            );
-        } else {
-            let expected = peer.model.expected_response.expect("sends without a request");
-            let response = response_bytes(&self.setup, expected);
-            assert_eq!(
-                bytes,
-                &response[peer.sent..],
-                "sends other bytes than the rest of the response"
-            );
-        }
+        peer.check_output(bytes, &self.setup);
         if let Some(errno) = fault {
             if errno != libc::EINTR {
                 peer.exempt("a send failed");
@@ -391,14 +375,7 @@ impl State {
             return Ok(());
         }
         let peer = &mut self.peers[index];
-        if let Some(progress) = peer.response_progress(peer.sent) {
-            assert!(progress.complete > 0, "shuts down before the response");
-            assert!(!progress.has_partial, "shuts down within a response");
-        } else {
-            let response_length = peer.model.response_length(&self.setup);
-            assert!(response_length > 0, "shuts down before the response");
-            assert_eq!(peer.sent, response_length, "shuts down within the response");
-        }
+        peer.check_end_of_output(&self.setup);
         assert_eq!(how == libc::SHUT_RDWR, self.setup.closing == Closing::AtOnce);
         if peer.is_broken {
             return Err(libc::ENOTCONN);
@@ -415,6 +392,10 @@ impl State {
         let peer = &self.peers[index];
         assert!(self.stop_seen_ms.is_some(), "peer {index}: SHUT_RD before the stop");
         let is_idle = match &peer.script {
+            None if self.setup.service.is_stream() => {
+                peer.model.is_inactive_since(self.iteration_ms - 1000)
+                    && self.setup.service != Service::Chargen
+            }
             None => peer.model.is_idle_since(self.iteration_ms - 1000),
             Some(script) => script.is_between_requests(peer.model.received),
         };
