@@ -153,9 +153,18 @@ fn check_other_response(response: &[u8]) {
 }
 
 fn run_load(options: &[&str], directory: &Path) {
-    let server = ServerProcess::start(&[] as &[&str]);
+    let protocol = |option: &str| match option {
+        "127.0.0.1:8080" => Some("http"),
+        // The ports of RFC 862, 863 and 864.
+        "127.0.0.1:7" => Some("echo"),
+        "127.0.0.1:9" => Some("discard"),
+        "127.0.0.1:19" => Some("chargen"),
+        _ => None,
+    };
+    let spoken = options.iter().find_map(|option| protocol(option)).unwrap_or("http");
+    let server = ServerProcess::start(&["--protocol", spoken]);
     let target = server.address.to_string();
-    let options = options.iter().filter(|&&it| it != "--target" && it != "127.0.0.1:8080");
+    let options = options.iter().filter(|&&it| it != "--target" && protocol(it).is_none());
     let arguments = ["load", "--target", &target].into_iter().chain(options.copied());
     let arguments: Vec<&str> = arguments.chain(SHORT_LOAD).collect();
     succeeds(&ringpoll(&arguments, directory), &arguments);
