@@ -3,6 +3,8 @@
 
 use std::ops::AddAssign;
 
+use crate::output::Tally;
+
 macro_rules! system_calls {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// The system calls of a worker's event loop. Those that set up and close the listener and
@@ -198,6 +200,13 @@ counters! {
 }
 
 impl Counters {
+    /// Adds the counts of a protocol.
+    pub(crate) fn add_tally(&mut self, tally: &Tally) {
+        self.requests += u64::from(tally.requests);
+        self.refused += u64::from(tally.refused);
+        self.request_heads_too_large += u64::from(tally.heads_too_large);
+    }
+
     /// Returns the system calls for each response; `None` before the first.
     pub fn system_calls_per_request(&self) -> Option<f64> {
         (self.responses > 0).then(|| self.system_calls.total() as f64 / self.responses as f64)

@@ -84,9 +84,11 @@ pub trait Protocol {
         output: &mut Output,
     ) -> Next;
 
-    /// Handles that all pending output was sent. It may append more, to generate a stream.
-    fn on_sent(&mut self, connection: &mut Self::Connection, output: &mut Output) {
+    /// Handles that all pending output was sent. It may append more, to generate a stream or to
+    /// handle input that it kept until then. Never called after [`Next::Shutdown`].
+    fn on_sent(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
+        Next::Recv
     }
 
     /// Handles the end of the peer's stream: nothing more is received, but the peer may still read.

@@ -42,16 +42,17 @@ impl Protocol for Chargen {
     type Connection = ();
 
     fn on_open(&mut self, output: &mut Output) {
-        self.on_sent(&mut (), output);
+        let _ = self.on_sent(&mut (), output);
     }
 
     fn on_recv(&mut self, (): &mut (), _bytes: &[u8], _output: &mut Output) -> Next {
         Next::Recv
     }
 
-    fn on_sent(&mut self, (): &mut (), output: &mut Output) {
+    fn on_sent(&mut self, (): &mut (), output: &mut Output) -> Next {
         output.push_shared(&self.pattern, 0..self.pattern.len());
         output.end_message();
+        Next::Send
     }
 
     fn on_stop(&mut self, (): &mut (), _output: &mut Output) -> Next {

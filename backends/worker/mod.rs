@@ -239,9 +239,7 @@ impl<P: Protocol> Worker<P> {
         let next = connection.decide(decision);
         let tally = connection.output.take_tally();
         connection.is_unlogged |= tally.requests > 0;
-        self.counters.requests += u64::from(tally.requests);
-        self.counters.refused += u64::from(tally.refused);
-        self.counters.request_heads_too_large += u64::from(tally.heads_too_large);
+        self.counters.add_tally(&tally);
         match (connection.awaits(&self.protocol), awaited) {
             (Some(Awaits::Bytes), _) => {
                 connection.active_ms = self.now_ms;
@@ -265,6 +263,7 @@ impl<P: Protocol> Worker<P> {
         let had_output = !connection.output.is_empty();
         let decision =
             self.protocol.on_end_of_stream(&mut connection.state, &mut connection.output);
+        self.counters.add_tally(&connection.output.take_tally());
         let mut next = connection.decide(decision);
         if matches!(next, Next::Recv | Next::Shutdown) {
             // Nothing is unread, so the close sends a FIN.
@@ -295,10 +294,14 @@ impl<P: Protocol> Worker<P> {
         let sent = connection.output.on_sent(count);
         self.counters.responses += u64::from(sent.messages);
         self.counters.short_sends += u64::from(sent.is_short);
-        if connection.output.is_empty() && !connection.has_decided_end() {
-            self.protocol.on_sent(&mut connection.state, &mut connection.output);
+        let mut next = connection.after_send();
+        if next == Next::Recv {
+            let decision = self.protocol.on_sent(&mut connection.state, &mut connection.output);
+            next = connection.decide(decision);
+            if next != Next::Recv {
+                self.counters.add_tally(&connection.output.take_tally());
+            }
         }
-        let next = connection.after_send();
         match connection.awaits(&self.protocol) {
             Some(awaits) => {
                 connection.active_ms = self.now_ms;
@@ -310,6 +313,7 @@ impl<P: Protocol> Worker<P> {
             None if next == Next::Send => {
                 self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
             }
+            None if next == Next::Close => self.deadlines.stop(id.slot),
             None => {}
         }
         self.observers.record(id, LifecycleEvent::Sent(count), Some(next));
