@@ -81,7 +81,7 @@
 //!    `pending_output.rs`, `refusal.rs`: reasons why io_uring is refused; `request_copies.rs`,
 //!    `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
 //! 10. `capabilities.rs`, `capabilities/`: the probes of [`capabilities`], which use no engine.
-//! 11. `examples/echo.rs`, `examples/line_protocol.rs`: whole servers.
+//! 11. `examples/echo.rs`, `examples/line_protocol.rs`, `examples/resp.rs`: whole servers.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpoll-backends supports Linux only: epoll and io_uring are Linux interfaces");
