@@ -104,6 +104,8 @@ impl Output {
             // Its memory may move, which the kernel must not see.
             Some(last) if !is_submitted => {
                 if let Bytes::Copied(copy) = &mut last.bytes {
+                    // A message may have been taken back.
+                    copy.truncate(last.end);
                     copy.extend_from_slice(bytes);
                     last.end += bytes.len();
                     self.pending_bytes += bytes.len();
@@ -228,10 +230,10 @@ impl Output {
     // ── For the worker ───────────────────────────────────────────────────────────────────────
 
     /// Returns the bytes to send next, as far as they are contiguous, and whether they are all. The
-    /// worker passes them to the kernel.
+    /// worker passes them to the kernel. There are none if a message was taken back after its send
+    /// was wanted.
     pub(crate) fn submit(&mut self) -> (&[u8], bool) {
-        let first = self.first.as_ref().expect("an engine sends only pending output");
-        let bytes = first.pending();
+        let bytes = self.first.as_ref().map_or(&[][..], Segment::pending);
         // The result of a send is an `i32`.
         let bytes = &bytes[..bytes.len().min(i32::MAX as usize)];
         self.submitted_bytes = bytes.len();
@@ -240,7 +242,10 @@ impl Output {
 
     /// Removes `count` bytes that the kernel has accepted.
     pub(crate) fn on_sent(&mut self, count: usize) -> Sent {
-        let first = self.first.as_mut().expect("an engine sends only pending output");
+        let Some(first) = &mut self.first else {
+            assert_eq!(count, 0, "more bytes sent than pending");
+            return Sent { messages: 0, is_short: false };
+        };
         let messages = first.advance(count);
         self.pending_bytes -= count;
         if first.start == first.end {
@@ -302,6 +307,18 @@ impl fmt::Write for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn message_is_replaced_in_the_same_copy() {
+        let mut output = Output::default();
+        for message in [&b"one"[..], b"two"] {
+            output.push_copy(message);
+            output.end_message();
+        }
+        assert!(output.take_back(3));
+        output.push_copy(b"TWO");
+        assert_eq!((output.to_vec(), output.len()), (b"oneTWO".to_vec(), 6));
+    }
 
     /// Sends everything by sends of at most `most` bytes; returns it and the messages counted.
     fn send_all(output: &mut Output, most: usize) -> (Vec<u8>, u32) {

@@ -92,13 +92,15 @@ pub trait Protocol {
     }
 
     /// Handles the end of the peer's stream: nothing more is received, but the peer may still read.
+    /// Called once; the connection ends after the pending output, whatever is returned.
     fn on_end_of_stream(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
         Next::Shutdown
     }
 
     /// Handles that the connection must end soon: the worker is stopping, or the lifetime of the
-    /// connection has passed. An idle connection is then ended by the worker.
+    /// connection has passed. An idle connection is then ended by the worker, after the output that
+    /// is appended here.
     fn on_stop(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
         Next::Recv

@@ -39,6 +39,8 @@ pub(crate) struct Connection<S> {
     pub(super) is_draining: bool,
     /// The receive side was closed by the stop, since the connection was idle.
     pub(super) receive_closed: bool,
+    /// The protocol has handled the end of the peer's stream.
+    pub(super) has_peer_ended: bool,
     /// The lifetime has passed once; the next time the connection is closed.
     pub(super) has_expired_once: bool,
     /// A complete request is not logged yet.
@@ -58,6 +60,7 @@ impl<S> Connection<S> {
             active_ms: now_ms,
             is_draining: false,
             receive_closed: false,
+            has_peer_ended: false,
             has_expired_once: false,
             is_unlogged: false,
         }
@@ -146,6 +149,17 @@ impl<S> Connection<S> {
     pub(super) fn awaits<P: Protocol<Connection = S>>(&self, protocol: &P) -> Option<Awaits> {
         let is_receiving = self.is_exchanging() && self.output.is_empty();
         is_receiving.then(|| protocol.awaits(&self.state))
+    }
+
+    /// Returns true if the stop need not wait for what the peer sends: the connection is between
+    /// messages, or only output that the protocol appended at the stop is left.
+    pub(super) fn is_idle_or_ends<P: Protocol<Connection = S>>(&self, protocol: &P) -> bool {
+        let is_idle = || match protocol.awaits(&self.state) {
+            Awaits::Head | Awaits::Body => false,
+            Awaits::NextMessage => self.output.is_empty(),
+            Awaits::Bytes | Awaits::FirstMessage => true,
+        };
+        self.is_exchanging() && (self.has_decided_end() || is_idle())
     }
 }
 

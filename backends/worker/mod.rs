@@ -258,6 +258,12 @@ impl<P: Protocol> Worker<P> {
     /// Handles the end of the stream, the peer's own or that of a receive side closed by the stop.
     fn on_end_of_stream(&mut self, id: ConnectionId) -> Next {
         let connection = self.connections.get_mut(id).expect(OPEN);
+        if mem::replace(&mut connection.has_peer_ended, true) {
+            // The output that followed the end of the stream is sent.
+            connection.close();
+            self.deadlines.stop(id.slot);
+            return Next::Close;
+        }
         let awaits = self.protocol.awaits(&connection.state);
         let is_premature = !matches!(awaits, Awaits::Bytes | Awaits::NextMessage);
         let had_output = !connection.output.is_empty();
@@ -513,12 +519,24 @@ impl<P: Protocol> Worker<P> {
         if !connection.is_exchanging() || connection.has_decided_end() {
             return;
         }
-        let is_idle = connection.awaits(&self.protocol) == Some(Awaits::NextMessage);
+        let awaits = connection.awaits(&self.protocol);
         let decision = self.protocol.on_stop(&mut connection.state, &mut connection.output);
-        let ends = decision != Next::Recv;
-        if ends && !connection.output.is_empty() {
+        let ends = matches!(decision, Next::Shutdown | Next::Close);
+        let has_output = !connection.output.is_empty();
+        if ends && has_output {
             let _ = connection.decide(Next::Shutdown);
-        } else if (ends || is_idle) && self.is_stopping() {
+        }
+        let must_half_close = match awaits {
+            None => ends && !has_output,
+            Some(Awaits::NextMessage) => true,
+            Some(Awaits::Head | Awaits::Body) => ends,
+            // The end of the receive leads to the send.
+            Some(Awaits::Bytes | Awaits::FirstMessage) => ends || has_output,
+        };
+        if awaits.is_some() && has_output {
+            self.deadlines.start(Deadline::Send, id.slot, self.now_ms);
+        }
+        if must_half_close && self.is_stopping() {
             self.half_close_receive(id);
         }
     }
@@ -552,8 +570,7 @@ impl<P: Protocol> Worker<P> {
         loop {
             let id = self.drain.to_half_close.pop()?;
             let Some(connection) = self.connections.get_mut(id) else { continue };
-            let awaits = connection.awaits(&self.protocol);
-            connection.receive_closed = !matches!(awaits, None | Some(Awaits::Head | Awaits::Body));
+            connection.receive_closed = connection.is_idle_or_ends(&self.protocol);
             if connection.receive_closed {
                 return Some(id);
             }

@@ -26,7 +26,7 @@ pub use lifecycle_watch::{LifecycleWatch, PausedLoop, RecordedEvent};
 pub use own_process::is_own_process;
 pub use server_process::{ServerOutput, ServerProcess};
 pub use server_thread::ServerThread;
-pub use test_worker::{TestProtocol, TestWorker};
+pub use test_worker::{Functions, TestProtocol, TestWorker};
 
 /// Longest wait for an event that must happen.
 pub const EVENT_TIMEOUT: Duration = Duration::from_secs(30);

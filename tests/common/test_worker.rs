@@ -3,11 +3,11 @@
 use std::ops::{Deref, DerefMut};
 
 use ringpoll_backends::protocols::{Chargen, Discard, Echo, Http10, Http11, Responses};
-use ringpoll_backends::{Backend, BackendError, Report, WorkerOptions};
+use ringpoll_backends::{Backend, BackendError, Next, Output, Protocol, Report, WorkerOptions};
 
 use super::RESPONSE;
 
-/// A protocol that ships.
+/// A protocol that ships, or one of a test.
 #[derive(Clone, Debug)]
 pub enum TestProtocol {
     Http10(Http10),
@@ -15,6 +15,44 @@ pub enum TestProtocol {
     Echo(Echo),
     Discard(Discard),
     Chargen(Chargen),
+    Functions(Functions),
+}
+
+/// A protocol made of functions, to use the seam in ways in which none that ships does.
+#[derive(Clone, Copy, Debug)]
+pub struct Functions {
+    pub on_recv: fn(&[u8], &mut Output) -> Next,
+    pub on_end_of_stream: fn(&mut Output) -> Next,
+    pub on_stop: fn(&mut Output) -> Next,
+}
+
+impl Default for Functions {
+    /// Discards everything.
+    fn default() -> Self {
+        Self {
+            on_recv: |_, _| Next::Recv,
+            on_end_of_stream: |_| Next::Shutdown,
+            on_stop: |_| Next::Recv,
+        }
+    }
+}
+
+impl Protocol for Functions {
+    type Connection = ();
+
+    fn on_open(&mut self, _output: &mut Output) {}
+
+    fn on_recv(&mut self, (): &mut (), bytes: &[u8], output: &mut Output) -> Next {
+        (self.on_recv)(bytes, output)
+    }
+
+    fn on_end_of_stream(&mut self, (): &mut (), output: &mut Output) -> Next {
+        (self.on_end_of_stream)(output)
+    }
+
+    fn on_stop(&mut self, (): &mut (), output: &mut Output) -> Next {
+        (self.on_stop)(output)
+    }
 }
 
 /// Options of a worker, with the protocol that it serves; HTTP/1.0 with [`RESPONSE`] by default.
@@ -72,6 +110,7 @@ impl TestWorker {
             TestProtocol::Echo(echo) => backend.run(options, echo),
             TestProtocol::Discard(discard) => backend.run(options, discard),
             TestProtocol::Chargen(chargen) => backend.run(options, chargen),
+            TestProtocol::Functions(functions) => backend.run(options, functions),
         }
     }
 }

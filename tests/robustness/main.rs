@@ -22,6 +22,7 @@ mod draining;
 mod fairness;
 mod load;
 mod overload;
+mod seam;
 mod servers;
 mod stopping;
 mod streams;
@@ -61,6 +62,7 @@ fn main() {
         draining::TESTS,
         fairness::TESTS,
         overload::TESTS,
+        seam::TESTS,
         stopping::TESTS,
         streams::TESTS,
     ];

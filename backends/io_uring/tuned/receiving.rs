@@ -14,6 +14,7 @@ use crate::io_uring::techniques::experimental::bundles;
 use crate::io_uring::techniques::multishot_receive;
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
 use crate::kernel::{Kernel, KernelRing};
+use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::techniques::Techniques;
@@ -193,9 +194,9 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
                 continue;
             }
             self.in_flight(id).is_waiting_for_buffer = false;
-            if self.worker.next(id) == Next::Recv {
-                self.start_recv(id);
-            }
+            // The stop may have appended output meanwhile.
+            let next = self.worker.next(id);
+            self.start_next(id, next);
         }
     }
 }
