@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use ::io_uring::{IoUring, cqueue, squeue};
@@ -161,8 +161,6 @@ pub struct RingSetup<R> {
     pub options: EngineOptions,
     /// The kernel has no IORING_OP_SHUTDOWN, so that shutdown(2) is called.
     pub shutdown_by_call: bool,
-    /// The index of the ring if its descriptor is registered.
-    pub registered: Option<RawFd>,
 }
 
 /// The state that the kernel reports in the submission queue.
@@ -176,25 +174,8 @@ pub struct SubmissionStatus {
     pub taskrun: bool,
 }
 
-/// `struct io_uring_getevents_arg`, the argument of a wait with IORING_ENTER_EXT_ARG.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct GeteventsArg {
-    /// Address of a signal mask; 0 for none.
-    pub sigmask: u64,
-    /// Size of the signal mask.
-    pub sigmask_bytes: u32,
-    /// Time for which the wait collects completions.
-    pub min_wait_us: u32,
-    /// Address of a timeout, a `struct __kernel_timespec`; 0 for none.
-    pub timeout: u64,
-}
-
 /// A ring: its queues in shared memory, and the system calls on it.
 pub trait KernelRing {
-    /// Returns the descriptor of the ring.
-    fn fd(&self) -> RawFd;
-
     /// Returns the length of the completion queue.
     fn cq_entries(&self) -> usize;
 
@@ -218,26 +199,8 @@ pub trait KernelRing {
     /// Takes all available completions out of the completion queue.
     fn completions(&mut self) -> impl Iterator<Item = cqueue::Entry>;
 
-    /// Calls io_uring_enter(2). `ring` is the descriptor, or the registered index with
-    /// IORING_ENTER_REGISTERED_RING; an argument needs IORING_ENTER_EXT_ARG.
-    ///
-    /// # Safety
-    /// The timeout of the argument must be a valid address, or 0.
-    unsafe fn enter(
-        &mut self,
-        ring: RawFd,
-        to_submit: u32,
-        min_complete: u32,
-        flags: u32,
-        argument: Option<&GeteventsArg>,
-    ) -> io::Result<usize>;
-
-    /// Registers the ring's descriptor with this thread, and returns its index
-    /// (IORING_REGISTER_RING_FDS). The registration keeps the ring open until the thread ends.
-    fn register_ring_fd(&mut self) -> io::Result<RawFd>;
-
-    /// Unregisters the index.
-    fn unregister_ring_fd(&mut self, index: RawFd);
+    /// Calls io_uring_enter(2).
+    fn enter(&mut self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<usize>;
 
     /// Registers a direct descriptor table of empty slots.
     fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()>;
@@ -257,32 +220,7 @@ pub trait KernelRing {
     fn unregister_buffer_ring(&mut self, group: u16) -> io::Result<()>;
 }
 
-const REGISTER_RING_FDS: u32 = 20;
-const UNREGISTER_RING_FDS: u32 = 21;
-
-/// `struct io_uring_rsrc_update`
-#[repr(C)]
-struct RsrcUpdate {
-    offset: u32,
-    reserved: u32,
-    data: u64,
-}
-
-impl RsrcUpdate {
-    /// Calls io_uring_register(2) with this one update, and returns the number of updates made.
-    fn register(&mut self, ring: RawFd, operation: u32) -> i64 {
-        // SAFETY: the update lives through the call, which may write the index to it.
-        unsafe {
-            libc::syscall(libc::SYS_io_uring_register, ring, operation, std::ptr::from_mut(self), 1)
-        }
-    }
-}
-
 impl KernelRing for IoUring {
-    fn fd(&self) -> RawFd {
-        self.as_raw_fd()
-    }
-
     fn cq_entries(&self) -> usize {
         self.params().cq_entries() as usize
     }
@@ -325,38 +263,10 @@ impl KernelRing for IoUring {
     }
 
     #[inline]
-    unsafe fn enter(
-        &mut self,
-        ring: RawFd,
-        to_submit: u32,
-        min_complete: u32,
-        flags: u32,
-        argument: Option<&GeteventsArg>,
-    ) -> io::Result<usize> {
-        let bytes = if argument.is_some() { size_of::<GeteventsArg>() } else { 0 };
-        let argument = argument.map_or(std::ptr::null(), std::ptr::from_ref);
-        let call = libc::SYS_io_uring_enter;
-        // SAFETY: the argument lives through the call, and `bytes` is its size. The callers that
-        // pushed the SQEs have promised that the memory they point to is valid.
-        let entered =
-            unsafe { libc::syscall(call, ring, to_submit, min_complete, flags, argument, bytes) };
-        usize::try_from(entered).map_err(|_| io::Error::last_os_error())
-    }
-
-    fn register_ring_fd(&mut self) -> io::Result<RawFd> {
-        let ring = self.as_raw_fd();
-        let mut update = RsrcUpdate { offset: u32::MAX, reserved: 0, data: ring as u64 };
-        match update.register(ring, REGISTER_RING_FDS) {
-            1 => Ok(update.offset as RawFd),
-            0 => Err(io::ErrorKind::Unsupported.into()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    fn unregister_ring_fd(&mut self, index: RawFd) {
-        let mut update = RsrcUpdate { offset: index as u32, reserved: 0, data: 0 };
-        // It fails only for an index that is not registered.
-        let _ = update.register(self.as_raw_fd(), UNREGISTER_RING_FDS);
+    fn enter(&mut self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<usize> {
+        // SAFETY: there is no argument. The callers that pushed the SQEs have promised that the
+        // memory they point to is valid.
+        unsafe { self.submitter().enter::<libc::sigset_t>(to_submit, min_complete, flags, None) }
     }
 
     fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {

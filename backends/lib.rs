@@ -279,7 +279,7 @@ mod worker;
 /// The parts of the engines that the test packages need, to run them on other kernels.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::kernel::{GeteventsArg, Kernel, KernelRing, RingSetup, SubmissionStatus};
+    pub use crate::kernel::{Kernel, KernelRing, RingSetup, SubmissionStatus};
     pub use crate::open::open_on;
     pub use crate::real_kernel::RealKernel;
     pub use crate::token::{Operation, Token};

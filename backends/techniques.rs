@@ -294,34 +294,6 @@ techniques! {
         experimental: true,
         ladder_step: "connections in the direct descriptor table of the ring",
     }
-    /// Registers the ring's descriptor, so that the kernel finds the ring by an index
-    /// (IORING_REGISTER_RING_FDS).
-    registered_ring: bool = false {
-        linux: "5.18",
-        capabilities: ["registered_ring"],
-        default: false,
-        enabled: true,
-        experimental: true,
-        ladder_step: "the ring's file is registered, not looked up (IORING_REGISTER_RING_FDS)",
-    }
-    /// Sets up the submission queue without the array of indices (IORING_SETUP_NO_SQARRAY).
-    no_sqarray: bool = false {
-        linux: "6.6",
-        capabilities: ["setup_no_sqarray"],
-        default: false,
-        enabled: true,
-        experimental: true,
-        ladder_step: "no array of SQE indices (IORING_SETUP_NO_SQARRAY)",
-    }
-    /// Time for which a wait goes on for more completions. 0: it ends with the first.
-    min_wait_us: u32 = 0 {
-        linux: "6.12",
-        capabilities: ["min_wait"],
-        values: TechniqueValues::UpTo(1_000_000),
-        default: 0,
-        enabled: 50,
-        experimental: true,
-    }
 }
 
 impl Techniques {

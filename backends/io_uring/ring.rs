@@ -50,11 +50,11 @@ pub(crate) struct Ring<K: Kernel> {
 impl<K: Kernel> Ring<K> {
     /// Sets up a ring, and returns it with the options in force.
     pub(crate) fn open(requested: &EngineOptions) -> Result<(Self, EngineOptions), BackendError> {
-        let RingSetup { ring, options, shutdown_by_call, registered } = K::set_up_ring(requested)?;
+        let RingSetup { ring, options, shutdown_by_call } = K::set_up_ring(requested)?;
         let ring = Self {
             reaped: VecDeque::with_capacity(ring.cq_entries()),
             ring,
-            wait_policy: WaitPolicy::new(&options, registered),
+            wait_policy: WaitPolicy::new(&options),
             backlog: VecDeque::new(),
             accepts_direct: options.techniques.direct_descriptors,
             in_flight: 0,
@@ -240,9 +240,8 @@ impl<K: Kernel> Ring<K> {
         let entered = policy.enter::<K>(&mut self.ring, want, may_sleep, counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
-            // A signal ends the wait, with or without SA_RESTART (EINTR), and so does the minimum
-            // wait time (ETIME). Both are treated like a tick.
-            Some(libc::EINTR | libc::ETIME) => {}
+            // A signal ends the wait, with or without SA_RESTART: treated like a tick.
+            Some(libc::EINTR) => {}
             // The completion queue has overflowed and must be emptied first (EBUSY), or the kernel
             // is short of memory (EAGAIN). The SQEs stay queued, and the next enter retries them.
             Some(libc::EAGAIN | libc::EBUSY) => {
@@ -297,14 +296,6 @@ impl<K: Kernel> Ring<K> {
         counters.submission_queue_full = self.submission_queue_full;
         counters.enters_retried = self.enters_retried;
         counters.cancels = self.cancels;
-    }
-}
-
-impl<K: Kernel> Drop for Ring<K> {
-    fn drop(&mut self) {
-        if let Some(index) = self.wait_policy.registered() {
-            self.ring.unregister_ring_fd(index);
-        }
     }
 }
 

@@ -63,7 +63,7 @@ mod tests {
     fn techniques_are_classified_into_four_states() {
         let kernel_lacks = ["bundles", "multishot_accept"];
         let try_open = |set: Techniques| {
-            if set.min_wait_us > 0 {
+            if set.send_zc_min_bytes > 0 {
                 return Err(BackendError::new(ErrorKind::BackendRefused, "a ring", "no memory"));
             }
             Ok(set.names().into_iter().filter(|it| !kernel_lacks.contains(it)).collect())
@@ -74,8 +74,8 @@ mod tests {
         assert_eq!(state(&all, "multishot_accept"), TechniqueState::Missing);
         assert_eq!(state(&all, "bundles"), TechniqueState::Missing);
         assert_eq!(state(&all, "direct_descriptors"), TechniqueState::OffByDefault);
-        assert_eq!(state(&all, "min_wait_us"), TechniqueState::Missing);
-        let refused = all.iter().find(|it| it.name == "min_wait_us").unwrap();
+        assert_eq!(state(&all, "send_zc_min_bytes"), TechniqueState::Missing);
+        let refused = all.iter().find(|it| it.name == "send_zc_min_bytes").unwrap();
         assert!(refused.reason.as_ref().unwrap().contains("no memory"));
         let bundles = all.iter().find(|it| it.name == "bundles").unwrap();
         assert_eq!(bundles.needs, ["provided_buffers", "multishot_receive"]);

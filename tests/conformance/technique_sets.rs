@@ -79,7 +79,7 @@ fn set(name: &'static str, techniques: Techniques, change: fn(&mut EngineOptions
     TechniqueSet { name, variant: Variant::IoUringTuned, options }
 }
 
-fn combinations() -> [TechniqueSet; 9] {
+fn combinations() -> [TechniqueSet; 8] {
     let alone = |key| technique(key).alone();
     [
         set("none", Techniques::NONE, |_| {}),
@@ -94,9 +94,6 @@ fn combinations() -> [TechniqueSet; 9] {
         }),
         set("shutdown_ring", Techniques::NONE, |it| it.shutdown = ShutdownBy::Ring),
         set("shutdown_close", Techniques::NONE, |it| it.shutdown = ShutdownBy::Close),
-        set("sqpoll_with_registered_ring", alone("sqpoll"), |it| {
-            it.techniques.registered_ring = true;
-        }),
         set("busy_poll", alone("defer_taskrun"), |it| it.busy_poll_us = 20),
         set("all", all_but_sqpoll(), |it| {
             // Some responses are shorter.

@@ -115,13 +115,11 @@ pub(crate) fn with_send_zc(case: Case) -> Case {
     sends
 }
 
-/// Runs the case on `io_uring:tuned` with a registered ring, `min_wait` and busy polling.
-pub(crate) fn with_wait_techniques(case: Case) -> Case {
-    let [_, mut waits] = on_both_engines(case);
-    waits.options.busy_poll_us = 20;
-    waits.options.techniques.registered_ring = true;
-    waits.options.techniques.min_wait_us = 100;
-    waits
+/// Runs the case on `io_uring:tuned` with busy polling.
+pub(crate) fn with_busy_polling(case: Case) -> Case {
+    let [_, mut polls] = on_both_engines(case);
+    polls.options.busy_poll_us = 20;
+    polls
 }
 
 /// Returns the submissions of an operation that a fault can be injected in.

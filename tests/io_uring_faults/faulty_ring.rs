@@ -7,13 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use ringpoll_backends::testing::{
-    GeteventsArg, Kernel, KernelRing, Operation, RealKernel, RingSetup, SubmissionStatus, Token,
+    Kernel, KernelRing, Operation, RealKernel, RingSetup, SubmissionStatus, Token,
 };
 use ringpoll_backends::{BackendError, EngineOptions, ShutdownBy};
 use simulation::{RawCqe, RawSqe};
@@ -31,9 +31,6 @@ const MIN_HOLD: Duration = Duration::from_micros(200);
 /// IORING_CQE_F_MORE
 const MORE: u32 = 1 << 1;
 
-/// IORING_ENTER_EXT_ARG
-const EXT_ARG: u32 = 1 << 3;
-
 /// The real kernel, except for its rings.
 pub(crate) struct FaultyKernel;
 
@@ -47,9 +44,8 @@ impl Kernel for FaultyKernel {
             setup.options.shutdown = ShutdownBy::Call;
             setup.shutdown_by_call = true;
         }
-        let RingSetup { ring, options, shutdown_by_call, registered } = setup;
-        let ring = FaultyRing::new(ring);
-        Ok(RingSetup { ring, options, shutdown_by_call, registered })
+        let RingSetup { ring, options, shutdown_by_call } = setup;
+        Ok(RingSetup { ring: FaultyRing::new(ring), options, shutdown_by_call })
     }
 }
 
@@ -239,10 +235,6 @@ impl FaultyRing {
 }
 
 impl KernelRing for FaultyRing {
-    fn fd(&self) -> RawFd {
-        self.ring.fd()
-    }
-
     fn cq_entries(&self) -> usize {
         self.ring.cq_entries()
     }
@@ -273,14 +265,7 @@ impl KernelRing for FaultyRing {
         self.delivered.drain(..).map(cqueue::Entry::from)
     }
 
-    unsafe fn enter(
-        &mut self,
-        ring: RawFd,
-        to_submit: u32,
-        min_complete: u32,
-        flags: u32,
-        argument: Option<&GeteventsArg>,
-    ) -> io::Result<usize> {
+    fn enter(&mut self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<usize> {
         self.enters += 1;
         if let Some((which, errno)) = &self.plan.enter
             && which.contains(&self.enters)
@@ -289,23 +274,13 @@ impl KernelRing for FaultyRing {
             return Err(io::Error::from_raw_os_error(*errno));
         }
         if self.delivered.is_empty() && self.held.is_empty() {
-            // SAFETY: the caller's promise.
-            return unsafe { self.ring.enter(ring, to_submit, min_complete, flags, argument) };
+            return self.ring.enter(to_submit, min_complete, flags);
         }
-        // SAFETY: there is no argument.
-        let submitted = unsafe { self.ring.enter(ring, to_submit, 0, flags & !EXT_ARG, None) }?;
+        let submitted = self.ring.enter(to_submit, 0, flags)?;
         if min_complete > 0 && self.delivered.is_empty() {
             self.wait_or_release_held()?;
         }
         Ok(submitted)
-    }
-
-    fn register_ring_fd(&mut self) -> io::Result<RawFd> {
-        self.ring.register_ring_fd()
-    }
-
-    fn unregister_ring_fd(&mut self, index: RawFd) {
-        self.ring.unregister_ring_fd(index);
     }
 
     fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {

@@ -18,8 +18,8 @@ use simulation::bytes_of_seed;
 
 use cases::{
     ERRNOS, fault, faults, from_seed_bytes, run_all, run_on_both_engines, sampled_places,
-    should_run, with_lingering_close, with_multishot_accept, with_provided_buffers, with_send_zc,
-    with_wait_techniques,
+    should_run, with_busy_polling, with_lingering_close, with_multishot_accept,
+    with_provided_buffers, with_send_zc,
 };
 use faulty_ring::{FaultyKernel, FaultyRing};
 use load::{Case, Totals};
@@ -243,17 +243,15 @@ fn failed_enter_loses_nothing() {
     if !should_run(name) {
         return;
     }
-    let cases =
-        [libc::EINTR, libc::ETIME, libc::EAGAIN, libc::EBUSY].into_iter().flat_map(|errno| {
-            sampled_places().flat_map(move |n| [n..=n, n..=n + 20]).map(move |which| {
-                let name = format!("io_uring_enter {which:?} {errno}");
-                Case::new(name, Plan { enter: Some((which, errno)), ..Plan::default() })
-            })
-        });
+    let cases = [libc::EINTR, libc::EAGAIN, libc::EBUSY].into_iter().flat_map(|errno| {
+        sampled_places().flat_map(move |n| [n..=n, n..=n + 20]).map(move |which| {
+            let name = format!("io_uring_enter {which:?} {errno}");
+            Case::new(name, Plan { enter: Some((which, errno)), ..Plan::default() })
+        })
+    });
     let cases: Vec<_> = cases.collect();
     run_on_both_engines("io_uring_enter", cases.iter().cloned());
-    let waits = cases.into_iter().map(with_wait_techniques);
-    run_all("io_uring_enter with other ways to wait", waits);
+    run_all("io_uring_enter with busy polling", cases.into_iter().map(with_busy_polling));
 }
 
 /// Idle connections are closed by cancelling their RECV, whatever the result of the cancel.
@@ -431,7 +429,6 @@ fn operation_without_f_more_has_ended() {
 /// Submits everything, and waits for `want` completions.
 fn enter(ring: &mut FaultyRing, want: u32) {
     const GETEVENTS: u32 = 1;
-    let (fd, queued) = (ring.fd(), ring.submission_status().queued);
-    // SAFETY: there is no argument.
-    unsafe { ring.enter(fd, queued, want, GETEVENTS, None) }.unwrap();
+    let queued = ring.submission_status().queued;
+    ring.enter(queued, want, GETEVENTS).unwrap();
 }

@@ -51,10 +51,6 @@ coverage! {
     busy_polls,
     /// Calls that run task work without a wait (IORING_SQ_TASKRUN).
     task_work,
-    /// Waits for a minimum time that end without the requested number of completions.
-    min_waits,
-    /// Calls with a registered ring.
-    registered_enters,
     /// Calls that submit a part of the queue.
     short_submissions,
     /// Connections accepted into the direct descriptor table.

@@ -86,10 +86,8 @@ fn can_cover(variant: Variant, kind: &str) -> bool {
         "stale_events" => !variant.is_io_uring(),
         "busy_polls" => matches!(variant, Variant::EpollTuned | Variant::IoUringTuned),
         "short_submissions" => variant.is_io_uring(),
-        "task_work" | "min_waits" | "registered_enters" | "direct_accepts"
-        | "direct_half_closes" | "bundles" | "sq_wakeups" | "sq_polled" => {
-            variant == Variant::IoUringTuned
-        }
+        "task_work" | "direct_accepts" | "direct_half_closes" | "bundles" | "sq_wakeups"
+        | "sq_polled" => variant == Variant::IoUringTuned,
         _ => true,
     }
 }

@@ -1,13 +1,12 @@
 //! The kernel's side of a ring: operations stay in flight until they complete, in random order.
 
 use std::collections::VecDeque;
-use std::os::fd::RawFd;
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::opcode;
 use io_uring::types::BufRingEntry;
-use ringpoll_backends::testing::{GeteventsArg, Operation, Token};
+use ringpoll_backends::testing::{Operation, Token};
 use ringpoll_backends::{EngineOptions, Techniques};
 
 use crate::descriptor::Descriptor;
@@ -34,14 +33,8 @@ const CQE_F_BUFFER: u32 = 1;
 const CQE_BUFFER_SHIFT: u32 = 16;
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_SQ_WAKEUP: u32 = 1 << 1;
-const ENTER_EXT_ARG: u32 = 1 << 3;
-const ENTER_REGISTERED_RING: u32 = 1 << 4;
 
 const TICK_MS: u64 = 1000;
-
-/// The descriptor of the ring, and its index when it is registered.
-pub(crate) const RING_FD: RawFd = 1_000_000;
-const RING_INDEX: RawFd = 7;
 
 /// Idle time after which the SQPOLL thread sleeps.
 pub(crate) const SQ_THREAD_IDLE_MS: u64 = 50;
@@ -78,7 +71,6 @@ pub(crate) struct Ring {
     task_work: TaskWork,
     /// With SQPOLL: true while its thread sleeps.
     is_sq_thread_asleep: Option<bool>,
-    registered_index: Option<RawFd>,
     direct_slots: u32,
     buffers: Option<BufferRing>,
 }
@@ -136,7 +128,6 @@ impl Ring {
                 _ => TaskWork::AnyTime,
             },
             is_sq_thread_asleep: techniques.sqpoll.then_some(false),
-            registered_index: None,
             direct_slots: 0,
             buffers: None,
         }
@@ -193,13 +184,8 @@ impl Ring {
         self.direct_slots = slots;
     }
 
-    pub(crate) fn unregister(&mut self, index: RawFd) {
-        assert_eq!(self.registered_index.take(), Some(index), "the index is not registered");
-    }
-
     /// Checks, when the server drops the ring, that it has unregistered what outlives the ring.
     pub(crate) fn check_dropped(&self) {
-        assert_eq!(self.registered_index, None, "the ring is dropped while it is registered");
         assert!(self.buffers.is_none(), "the ring is dropped before its buffers");
     }
 
@@ -247,14 +233,6 @@ fn operation(entry: &RawSqe) -> Option<Operation> {
 }
 
 impl State {
-    pub(crate) fn register_ring(&mut self) -> Result<RawFd, i32> {
-        if let Some(errno) = self.inject_fault(&[libc::EINVAL, libc::EBUSY]) {
-            return Err(errno);
-        }
-        self.ring.registered_index = Some(RING_INDEX);
-        Ok(RING_INDEX)
-    }
-
     /// Returns a free slot of the direct descriptor table.
     pub(crate) fn free_slot(&self) -> u32 {
         (0..self.ring.direct_slots)
@@ -274,14 +252,12 @@ impl State {
 
     pub(crate) fn enter(
         &mut self,
-        ring: RawFd,
         to_submit: u32,
         min_complete: u32,
         flags: u32,
-        argument: Option<&GeteventsArg>,
     ) -> Result<usize, i32> {
         self.count_call("io_uring_enter");
-        self.check_enter(ring, min_complete, flags, argument);
+        self.check_enter(min_complete, flags);
         if min_complete > 0 {
             self.end_iteration();
         }
@@ -305,27 +281,12 @@ impl State {
         if submitted < to_submit || min_complete == 0 {
             return Ok(submitted);
         }
-        match self.wait(min_complete as usize, argument) {
-            Err(errno) if submitted == 0 => Err(errno),
-            _ => Ok(submitted),
-        }
+        self.wait(min_complete as usize);
+        Ok(submitted)
     }
 
     /// Checks the arguments of io_uring_enter(2), and wakes the SQPOLL thread.
-    fn check_enter(
-        &mut self,
-        ring: RawFd,
-        min_complete: u32,
-        flags: u32,
-        argument: Option<&GeteventsArg>,
-    ) {
-        if flags & ENTER_REGISTERED_RING == 0 {
-            assert_eq!(ring, RING_FD, "another descriptor than the ring");
-        } else {
-            assert_eq!(Some(ring), self.ring.registered_index, "the index is not registered");
-            self.coverage.registered_enters += 1;
-        }
-        assert_eq!(flags & ENTER_EXT_ARG != 0, argument.is_some(), "the argument needs its flag");
+    fn check_enter(&mut self, min_complete: u32, flags: u32) {
         let waits = min_complete > 0;
         assert!(!waits || flags & ENTER_GETEVENTS != 0, "a wait needs IORING_ENTER_GETEVENTS");
         let has_work = self.ring.is_sq_thread_asleep() && self.ring.queued() > 0;
@@ -397,38 +358,17 @@ impl State {
             && (0..self.ring.in_flight.len()).any(|index| self.can_complete(index))
     }
 
-    /// Waits for completions. With a minimum time, one completion suffices after it.
-    fn wait(&mut self, min_complete: usize, argument: Option<&GeteventsArg>) -> Result<(), i32> {
-        let mut wanted = min_complete.min(self.ring.cq_entries);
-        let mut is_min_wait = argument.is_some_and(|it| it.min_wait_us > 0);
-        let timeout = argument.map(|it| it.timeout as *const [i64; 2]).filter(|it| !it.is_null());
-        // SAFETY: the address is that of a `struct __kernel_timespec`, as the server promises.
-        let timeout_ms = timeout.map(|it| unsafe { *it }[0] as u64 * 1000);
-        let end_ms = timeout_ms.map(|it| self.now_ms + it);
+    /// Waits for completions.
+    fn wait(&mut self, min_complete: usize) {
+        let wanted = min_complete.min(self.ring.cq_entries);
         loop {
             self.run_sq_thread(true);
             if self.ring.completion_queue.len() < wanted {
                 self.complete_some();
                 self.ring.flush_overflow();
             }
-            let available = self.ring.completion_queue.len();
-            if available >= wanted {
-                return Ok(());
-            }
-            if end_ms.is_some_and(|end_ms| self.now_ms >= end_ms) {
-                return Err(libc::ETIME);
-            }
-            if is_min_wait && self.choices.below(2) == 1 {
-                self.act_at_random();
-                continue;
-            }
-            if is_min_wait {
-                self.coverage.min_waits += 1;
-                (is_min_wait, wanted) = (false, 1);
-                if available == 0 && end_ms.is_none() {
-                    return Err(libc::ETIME);
-                }
-                continue;
+            if self.ring.completion_queue.len() >= wanted {
+                return;
             }
             let first_due = self.ring.in_flight.iter().map(|operation| operation.due_ms).min();
             let wait_ms = first_due.unwrap_or(u64::MAX).saturating_sub(self.now_ms);

@@ -137,10 +137,8 @@ fn choose_techniques(choices: &mut Choices) -> Techniques {
         multishot_receive: flag(2),
         bundles: flag(2),
         direct_descriptors: flag(2),
-        registered_ring: flag(2),
         sqpoll: flag(4),
         provided_buffers: choices.pick(&[0, 2, 1, 16]),
-        min_wait_us: choices.pick(&[0, 50]),
         ..Techniques::NONE
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
 
 use io_uring::{cqueue, squeue};
-use ringpoll_backends::testing::{GeteventsArg, KernelRing, RingSetup, SubmissionStatus};
+use ringpoll_backends::testing::{KernelRing, RingSetup, SubmissionStatus};
 use ringpoll_backends::{EngineOptions, ShutdownBy};
 
 use crate::queue_entries::RawSqe;
-use crate::ring::{RING_FD, Ring};
+use crate::ring::Ring;
 use crate::state::State;
 
 /// A ring of the thread's kernel, which has one.
@@ -28,18 +27,12 @@ impl State {
             options.shutdown = ShutdownBy::Ring;
         }
         self.ring = Ring::new(&options);
-        let register = options.techniques.registered_ring;
-        let registered = register.then(|| self.register_ring().ok()).flatten();
         let shutdown_by_call = self.setup.shutdown_by_call;
-        RingSetup { ring: SimulatedRing(()), options, shutdown_by_call, registered }
+        RingSetup { ring: SimulatedRing(()), options, shutdown_by_call }
     }
 }
 
 impl KernelRing for SimulatedRing {
-    fn fd(&self) -> RawFd {
-        RING_FD
-    }
-
     fn cq_entries(&self) -> usize {
         State::with(|state| state.ring.cq_entries())
     }
@@ -81,28 +74,13 @@ impl KernelRing for SimulatedRing {
         State::with(State::take_completions).into_iter().map(cqueue::Entry::from)
     }
 
-    unsafe fn enter(
-        &mut self,
-        ring: RawFd,
-        to_submit: u32,
-        min_complete: u32,
-        flags: u32,
-        argument: Option<&GeteventsArg>,
-    ) -> io::Result<usize> {
+    fn enter(&mut self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<usize> {
         State::with(|state| {
-            let result = state.enter(ring, to_submit, min_complete, flags, argument);
+            let result = state.enter(to_submit, min_complete, flags);
             state.trace(format_args!("io_uring_enter({to_submit}, {min_complete}) = {result:?}"));
             result
         })
         .map_err(io::Error::from_raw_os_error)
-    }
-
-    fn register_ring_fd(&mut self) -> io::Result<RawFd> {
-        State::with(State::register_ring).map_err(io::Error::from_raw_os_error)
-    }
-
-    fn unregister_ring_fd(&mut self, index: RawFd) {
-        State::with(|state| state.ring.unregister(index));
     }
 
     fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {

@@ -4,6 +4,3 @@
 
 pub(crate) mod bundles;
 pub(crate) mod direct_descriptors;
-pub(crate) mod min_wait;
-pub(super) mod no_sqarray;
-pub(super) mod registered_ring;

@@ -4,20 +4,17 @@
 use ::io_uring::register::Restriction;
 use ::io_uring::{Builder, IoUring, opcode, squeue};
 
-use super::experimental::{no_sqarray, registered_ring};
 use super::{defer_taskrun, sqpoll};
 use crate::capabilities::accept;
 use crate::engine_options::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
-
-use crate::kernel::{KernelRing, RingSetup};
+use crate::kernel::RingSetup;
 use crate::refusal;
 use crate::techniques::Techniques;
 
 // enum io_uring_register_op
 const REGISTER_FILES2: u8 = 13;
-const UNREGISTER_RING_FDS: u8 = 21;
 const REGISTER_PBUF_RING: u8 = 22;
 const UNREGISTER_PBUF_RING: u8 = 23;
 
@@ -25,21 +22,15 @@ const UNREGISTER_PBUF_RING: u8 = 23;
 pub(crate) fn set_up(requested: &EngineOptions) -> Result<RingSetup<IoUring>, BackendError> {
     let mut options = requested.clone();
     options.techniques.disable_conflicting();
-    let mut ring =
+    let ring =
         build(requested, &mut options).map_err(|error| refusal::error("io_uring_setup", error))?;
     disable_unsupported(&mut options.techniques);
     if options.techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
         // shutdown(2) takes no direct descriptor.
         options.shutdown = ShutdownBy::Ring;
     }
-    let techniques = &mut options.techniques;
-    let registered = registered_ring::register(&mut ring, techniques);
-    let restricted = restrict(&ring, &mut options);
-    if let (Err(_), Some(index)) = (&restricted, registered) {
-        ring.unregister_ring_fd(index);
-    }
-    let shutdown_by_call = restricted?;
-    Ok(RingSetup { ring, options, shutdown_by_call, registered })
+    let shutdown_by_call = restrict(&ring, &mut options)?;
+    Ok(RingSetup { ring, options, shutdown_by_call })
 }
 
 /// Restricts the ring to what the options need, and enables it. Returns true if shutdown(2) must be
@@ -82,14 +73,11 @@ fn build(requested: &EngineOptions, options: &mut EngineOptions) -> std::io::Res
         }
         let techniques = &mut options.techniques;
         defer_taskrun::apply(techniques, &mut builder);
-        no_sqarray::apply(techniques, &mut builder);
         sqpoll::apply(techniques, &mut builder);
         match builder.build(options.submission_queue_entries) {
             // A flag is unknown: the newest is removed first.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                if techniques.no_sqarray {
-                    techniques.no_sqarray = false;
-                } else if techniques.defer_taskrun {
+                if techniques.defer_taskrun {
                     techniques.defer_taskrun = false;
                     techniques.coop_taskrun = true;
                 } else if techniques.coop_taskrun {
@@ -140,9 +128,6 @@ fn restrictions(techniques: &Techniques) -> Vec<Restriction> {
         flags |= squeue::Flags::BUFFER_SELECT;
         allowed.push(Restriction::register_op(REGISTER_PBUF_RING));
         allowed.push(Restriction::register_op(UNREGISTER_PBUF_RING));
-    }
-    if techniques.registered_ring {
-        allowed.push(Restriction::register_op(UNREGISTER_RING_FDS));
     }
     if !flags.is_empty() {
         allowed.push(Restriction::sqe_flags_allowed(flags.bits()));

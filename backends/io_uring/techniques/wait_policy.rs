@@ -1,12 +1,9 @@
-//! Enters the kernel to submit and wait. Combines [`super::busy_poll`], [`super::sqpoll`],
-//! [`super::experimental::min_wait`] and [`super::experimental::registered_ring`].
+//! Enters the kernel to submit and wait. Combines [`super::busy_poll`] and [`super::sqpoll`].
 
 use std::io;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::busy_poll;
-use super::experimental::min_wait;
 use crate::counters::{SystemCall, SystemCalls};
 use crate::engine_options::EngineOptions;
 use crate::kernel::{Kernel, KernelRing};
@@ -17,30 +14,19 @@ const SQPOLL_WAIT: Duration = Duration::from_micros(100);
 // Flags of io_uring_enter(2).
 const GETEVENTS: u32 = 1;
 const SQ_WAKEUP: u32 = 2;
-const EXT_ARG: u32 = 8;
-const REGISTERED_RING: u32 = 16;
 
 /// Without techniques one completion ends the wait, and there is no busy polling.
 pub(crate) struct WaitPolicy {
     busy_poll: Duration,
-    min_wait_us: u32,
-    registered: Option<RawFd>,
     is_sqpoll: bool,
 }
 
 impl WaitPolicy {
-    /// `registered` is the index of the ring if its descriptor is registered.
-    pub(crate) fn new(options: &EngineOptions, registered: Option<RawFd>) -> Self {
+    pub(crate) fn new(options: &EngineOptions) -> Self {
         Self {
             busy_poll: Duration::from_micros(options.busy_poll_us.into()),
-            min_wait_us: options.techniques.min_wait_us,
-            registered,
             is_sqpoll: options.techniques.sqpoll,
         }
-    }
-
-    pub(crate) fn registered(&self) -> Option<RawFd> {
-        self.registered
     }
 
     /// Busy-polls. Returns true if there is a completion or task work.
@@ -79,20 +65,7 @@ impl WaitPolicy {
         if want > 0 || status.cq_overflow || status.taskrun {
             flags |= GETEVENTS;
         }
-        let argument = (want > 0 && self.min_wait_us > 0).then(|| {
-            want = min_wait::BATCH;
-            flags |= EXT_ARG;
-            min_wait::argument(self.min_wait_us)
-        });
-        let descriptor = match self.registered {
-            Some(index) => {
-                flags |= REGISTERED_RING;
-                index
-            }
-            None => ring.fd(),
-        };
         counts.count(SystemCall::IoUringEnter);
-        // SAFETY: the timeout of the argument is a static.
-        unsafe { ring.enter(descriptor, status.queued, want, flags, argument.as_ref()) }
+        ring.enter(status.queued, want, flags)
     }
 }
