@@ -8,7 +8,7 @@ use ::io_uring::cqueue;
 /// The result and flags of a CQE.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
-    /// A byte count, a descriptor or an index; -errno on error.
+    /// A byte count or a descriptor; -errno on error.
     pub(crate) result: i32,
     flags: u32,
 }
@@ -59,8 +59,7 @@ impl Completion {
     /// Takes ownership of the descriptor that an ACCEPT returned.
     ///
     /// # Safety
-    /// This must be a completion of an ACCEPT that returns regular descriptors, not direct ones,
-    /// and be called once.
+    /// This must be a completion of an ACCEPT, and be called once.
     pub(crate) unsafe fn accepted_fd(self) -> io::Result<OwnedFd> {
         // SAFETY: the kernel has just created this descriptor, and the caller promises that nothing
         // else owns it.

@@ -49,14 +49,6 @@ pub trait Kernel: 'static {
         std::thread::sleep(time);
     }
 
-    /// Returns the most descriptors that the process can open (RLIMIT_NOFILE, getrlimit(2)).
-    fn max_descriptors() -> usize {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the pointer is to a struct that lives through the call.
-        let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
-        if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 1024 }
-    }
-
     /// Makes an epoll instance (epoll_create1(2)).
     ///
     /// # Errors
@@ -202,9 +194,6 @@ pub trait KernelRing {
     /// Calls io_uring_enter(2).
     fn enter(&mut self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<usize>;
 
-    /// Registers a direct descriptor table of empty slots.
-    fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()>;
-
     /// Registers a provided buffer ring (io_uring_register_buf_ring(3)).
     ///
     /// # Safety
@@ -267,10 +256,6 @@ impl KernelRing for IoUring {
         // SAFETY: there is no argument. The callers that pushed the SQEs have promised that the
         // memory they point to is valid.
         unsafe { self.submitter().enter::<libc::sigset_t>(to_submit, min_complete, flags, None) }
-    }
-
-    fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {
-        self.submitter().register_files_sparse(slots)
     }
 
     unsafe fn register_buffer_ring(

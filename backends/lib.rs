@@ -230,10 +230,8 @@
 //!    states of a connection; `worker/accepting.rs`: accept control; `worker/drain.rs`: the stop;
 //!    `worker/observers.rs`, `worker/options.rs`.
 //! 6. `epoll/tuned.rs`, `io_uring/tuned.rs`, `io_uring/tuned/`: the ten functions with fewer system
-//!    calls. `io_uring/techniques/`: one file for each io_uring feature they use;
-//!    `io_uring/techniques/experimental/`: those that do not pay.
-//! 7. `io_uring/ring.rs`: the ring; `completion.rs`: CQE results;
-//!    `io_uring/descriptor.rs`: descriptors in SQEs; `io_uring/recv_slab.rs`,
+//!    calls. `io_uring/techniques/`: one file for each io_uring feature they use.
+//! 7. `io_uring/ring.rs`: the ring; `completion.rs`: CQE results; `io_uring/recv_slab.rs`,
 //!    `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns while a RECV is in
 //!    flight; `io_uring/restriction.rs`: restricts the ring's operations;
 //!    `io_uring/teardown.rs`: cancels and reaps what is in flight.

@@ -285,15 +285,6 @@ techniques! {
         enabled: true,
         experimental: true,
     }
-    /// Connections are slots of the ring's direct descriptor table, not file descriptors.
-    direct_descriptors: bool = false {
-        linux: "5.19",
-        capabilities: ["accept_direct_alloc", "close_direct"],
-        default: false,
-        enabled: true,
-        experimental: true,
-        ladder_step: "connections in the direct descriptor table of the ring",
-    }
 }
 
 impl Techniques {

@@ -1,6 +1,5 @@
 //! The io_uring backend: submit an operation, and handle its completion.
 
-mod descriptor;
 #[cfg(debug_assertions)]
 mod guarded_buffers;
 mod recv_slab;

@@ -14,7 +14,6 @@ pub(crate) use crate::completion::Completion;
 use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::engine_options::EngineOptions;
 use crate::error::{BackendError, ErrorKind};
-use crate::io_uring::descriptor::Descriptor;
 use crate::io_uring::recv_slab::Loan;
 use crate::io_uring::techniques::WaitPolicy;
 use crate::kernel::{Kernel, KernelRing, RingSetup};
@@ -33,8 +32,6 @@ pub(crate) struct Ring<K: Kernel> {
     reaped: VecDeque<(Token, Completion)>,
     /// SQEs for which the submission queue had no room. Never dropped.
     backlog: VecDeque<squeue::Entry>,
-    /// An ACCEPT returns an index of the direct descriptor table instead of a descriptor.
-    pub(crate) accepts_direct: bool,
     in_flight: usize,
     /// The kernel has no IORING_OP_SHUTDOWN, so shutdown(2) is called.
     shutdown_by_call: bool,
@@ -56,7 +53,6 @@ impl<K: Kernel> Ring<K> {
             ring,
             wait_policy: WaitPolicy::new(&options),
             backlog: VecDeque::new(),
-            accepts_direct: options.techniques.direct_descriptors,
             in_flight: 0,
             shutdown_by_call,
             counts: SystemCalls::default(),
@@ -86,16 +82,11 @@ impl<K: Kernel> Ring<K> {
 
     /// Submits a RECV into the lent buffer; its result is the byte count.
     pub(crate) fn recv(&mut self, fd: RawFd, loan: Loan, token: Token) {
-        self.recv_on(Descriptor::from_fd(fd), loan, token);
-    }
-
-    /// Submits a RECV on a descriptor that may be a direct one.
-    pub(crate) fn recv_on(&mut self, descriptor: Descriptor, loan: Loan, token: Token) {
         let (pointer, length) = loan.into_parts();
-        let sqe = opcode::Recv::new(descriptor.number(), pointer, length).build();
+        let sqe = opcode::Recv::new(types::Fd(fd), pointer, length).build();
         // SAFETY: the slab owns the buffer, and neither touches nor frees it until the loan is
         // taken back, which requires the last completion of this SQE.
-        unsafe { self.push(descriptor.set_fixed_flag(sqe), token) };
+        unsafe { self.push(sqe, token) };
     }
 
     /// Submits a SEND; its result is the byte count, which may be short.
@@ -103,15 +94,10 @@ impl<K: Kernel> Ring<K> {
     /// # Safety
     /// The bytes must not move or change until the last completion of this SQE.
     pub(crate) unsafe fn send(&mut self, fd: RawFd, output: PendingOutput<'_>, token: Token) {
-        // SAFETY: the caller's promise.
-        unsafe { self.push(Self::send_sqe(Descriptor::from_fd(fd), output), token) };
-    }
-
-    /// Returns the SQE of a SEND.
-    pub(crate) fn send_sqe(descriptor: Descriptor, output: PendingOutput<'_>) -> squeue::Entry {
         let PendingOutput { bytes, flags } = output;
-        let sqe = opcode::Send::new(descriptor.number(), bytes.as_ptr(), bytes.len() as u32);
-        descriptor.set_fixed_flag(sqe.flags(flags).build())
+        let sqe = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), bytes.len() as u32);
+        // SAFETY: the caller's promise.
+        unsafe { self.push(sqe.flags(flags).build(), token) };
     }
 
     /// Submits a SHUTDOWN of one or both directions. Without IORING_OP_SHUTDOWN it calls

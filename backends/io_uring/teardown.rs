@@ -44,8 +44,6 @@ fn discard_completions<K: Kernel>(ring: &mut Ring<K>) -> bool {
     while let Some((token, completion)) = ring.next() {
         match token.operation {
             Operation::Tick => ticked = true,
-            // A direct descriptor is closed with the ring.
-            Operation::Accept if ring.accepts_direct => {}
             // SAFETY: this ACCEPT completed before its cancel. Each completion is visited once and
             // owns a descriptor.
             Operation::Accept => drop(unsafe { completion.accepted_fd() }),

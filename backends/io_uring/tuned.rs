@@ -6,20 +6,17 @@
 //!
 //! This file chooses the form of each step; `techniques/` has one file for each form.
 //! `tuned/accept_control.rs` and `tuned/receiving.rs` have what accepting and receiving need in
-//! addition, and `tuned/experimental.rs` what no measurement shows to pay.
+//! addition.
 
 mod accept_control;
-mod experimental;
 mod in_flight;
 mod receiving;
 
 use crate::engine_options::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
-use crate::io_uring::descriptor::{AcceptedSocket, Descriptor};
 use crate::io_uring::ring::{Completion, Ring};
 use crate::io_uring::teardown;
 use crate::io_uring::techniques::send_zc::{self, ZeroCopyOutput};
-use crate::io_uring::techniques::shutdown;
 use crate::kernel::Kernel;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
@@ -55,21 +52,17 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
         let (slots, bytes) = (worker.limits().connections, worker.limits().receive_bytes());
         let techniques = options.techniques.clone();
         worker.make_listener_nonblocking(false)?;
-        let failed = |error| BackendError::unexpected("io_uring_register", error);
-        let buffers = ReceiveBuffers::new(&mut ring, &techniques, slots, bytes).map_err(failed)?;
-        let completions = options.completions() as usize;
-        let accept_control =
-            AcceptControl::new(&mut ring, &techniques, slots, completions).map_err(failed)?;
-        let in_flight = vec![InFlight::new(Descriptor::NONE); slots].into_boxed_slice();
+        let buffers = ReceiveBuffers::new(&mut ring, &techniques, slots, bytes)
+            .map_err(|error| BackendError::unexpected("io_uring_register", error))?;
+        let accepted = if techniques.multishot_accept { options.completions() } else { 0 };
         let zero_copy_output = ZeroCopyOutput::new(techniques.send_zc_min_bytes as usize, slots);
-        let shutdown_by = options.shutdown;
         Ok(Self {
             ring,
             worker,
             techniques,
-            shutdown_by,
-            accept_control,
-            in_flight,
+            shutdown_by: options.shutdown,
+            accept_control: AcceptControl::new(accepted as usize),
+            in_flight: vec![InFlight::NONE; slots].into_boxed_slice(),
             buffers,
             zero_copy_output,
             iteration: 0,
@@ -113,12 +106,7 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
             Completed::Recv => self.on_recv(id, completion),
             Completed::Send => self.on_send(id, completion),
             Completed::Shutdown => self.on_shutdown(id),
-            Completed::Notification => return self.on_close(id),
-            Completed::Close => {
-                self.on_descriptor_closed(id);
-                return self.on_close(id);
-            }
-            Completed::HalfClose => return self.on_half_close(id),
+            Completed::Close | Completed::Notification => return self.on_close(id),
         };
         self.end_step(token, next);
     }
@@ -163,10 +151,9 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
         if self.accept_control.ends_by_own_cancel(completion) {
             return;
         }
-        let is_direct = self.accept_control.is_direct();
         // SAFETY: each completion of an ACCEPT is dispatched once.
-        match unsafe { AcceptedSocket::from_completion(completion, is_direct) } {
-            Ok(socket) => self.admit_or_queue(socket),
+        match unsafe { completion.accepted_fd() } {
+            Ok(fd) => self.admit_or_queue(fd),
             Err(error) => self.worker.on_accept_error(&error),
         }
     }
@@ -198,18 +185,19 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
             // More bytes arrived while the response is sent, which changes nothing.
             return;
         }
-        let (descriptor, token) = (self.in_flight(id).descriptor, Token::new(Operation::Send, id));
         self.in_flight(id).submitted(Operations::SEND);
         let is_zero_copy = self.holds_zero_copy_output(id);
+        let (fd, token) = (self.worker.fd(id), Token::new(Operation::Send, id));
         let output = self.worker.pending_output(id);
-        let sqe = if is_zero_copy {
-            send_zc::sqe(descriptor, output)
+        // Pending output neither moves nor changes, and the connection keeps it until its close,
+        // which waits for this completion. Where that fails, `drop` leaks it.
+        if is_zero_copy {
+            // SAFETY: as above; until the notification `zero_copy_output` holds it.
+            unsafe { self.ring.push(send_zc::sqe(fd, output), token) };
         } else {
-            Ring::<K>::send_sqe(descriptor, output)
-        };
-        // SAFETY: pending output neither moves nor changes, and the connection keeps it until its
-        // close, which waits for this completion. Where that fails, `drop` leaks it.
-        unsafe { self.ring.push(sqe, token) };
+            // SAFETY: as above.
+            unsafe { self.ring.send(fd, output, token) };
+        }
     }
 
     fn on_send(&mut self, id: ConnectionId, completion: Completion) -> Next {
@@ -220,24 +208,20 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
     }
 
     fn start_shutdown(&mut self, id: ConnectionId) {
-        let (in_flight, how) = (*self.in_flight(id), self.worker.shutdown_how());
-        let is_left_to_close = self.shutdown_by == ShutdownBy::Close
-            && !self.worker.lingers()
-            && in_flight.is_socket_empty;
-        match (self.shutdown_by, in_flight.descriptor.fd()) {
-            // The completion of either leads to the next step.
-            _ if in_flight.is_pending(Operations::SHUTDOWN.or(Operations::HALF_CLOSE)) => return,
-            _ if is_left_to_close => {}
-            (ShutdownBy::Call | ShutdownBy::Close, Some(fd)) => {
+        let (fd, how) = (self.worker.fd(id), self.worker.shutdown_how());
+        let lingers = self.worker.lingers();
+        let in_flight = &mut self.in_flight[id.slot as usize];
+        match self.shutdown_by {
+            // Its completion leads to the next step.
+            ShutdownBy::Ring if in_flight.is_pending(Operations::SHUTDOWN) => return,
+            ShutdownBy::Ring => {
+                in_flight.submitted(Operations::SHUTDOWN);
+                return self.ring.shutdown(fd, how, Token::new(Operation::Shutdown, id));
+            }
+            ShutdownBy::Close if in_flight.is_socket_empty && !lingers => {}
+            ShutdownBy::Call | ShutdownBy::Close => {
                 // It fails only if the connection has ended already.
                 let _ = self.ring.shutdown_now(fd, how);
-            }
-            _ => {
-                self.in_flight(id).submitted(Operations::SHUTDOWN);
-                let token = Token::new(Operation::Shutdown, id);
-                let sqe = shutdown::sqe(in_flight.descriptor, how);
-                // SAFETY: the SQE has no pointers.
-                return unsafe { self.ring.push(sqe, token) };
             }
         }
         let next = self.on_shutdown(id);
@@ -256,11 +240,7 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
         let in_flight = self.in_flight(id);
         if in_flight.can_close() {
             in_flight.submitted(Operations::CLOSE);
-            let sqe = in_flight.descriptor.close_sqe();
-            // From here the ring owns the descriptor.
-            self.release_descriptor(id);
-            // SAFETY: the SQE has no pointers.
-            unsafe { self.ring.push(sqe, Token::new(Operation::Close, id)) };
+            self.ring.close(self.worker.take_fd(id), Token::new(Operation::Close, id));
         }
     }
 
@@ -302,18 +282,15 @@ impl<K: Kernel, P: Protocol> Lifecycle<P> for Tuned<K, P> {
         // An ACCEPT would wait for a further connection; `accept4` reports the end of the queue.
         while !self.accept_control.is_in_flight() && self.worker.can_accept() {
             match self.ring.accept_now(self.worker.listener_fd()) {
-                Ok(fd) => self.admit(AcceptedSocket::Fd(fd)),
+                Ok(fd) => self.admit(fd),
                 Err(error) => self.worker.on_accept_error(&error),
             }
         }
     }
 
     fn half_close_receive(&mut self, id: ConnectionId) {
-        match self.in_flight(id).descriptor.fd() {
-            // An error means that the connection has ended already.
-            Some(fd) => _ = self.ring.shutdown_now(fd, libc::SHUT_RD),
-            None => self.half_close_direct(id),
-        }
+        // An error means that the connection has ended already.
+        let _ = self.ring.shutdown_now(self.worker.fd(id), libc::SHUT_RD);
     }
 }
 

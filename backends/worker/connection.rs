@@ -22,7 +22,7 @@ enum Phase {
 
 /// An open connection.
 pub(crate) struct Connection<S> {
-    /// `None` once the close owns it, or if it is a direct descriptor.
+    /// `None` once the close owns it.
     fd: Option<OwnedFd>,
     phase: Phase,
     /// The protocol's decision: what follows when the output is sent.

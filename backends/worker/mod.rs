@@ -162,11 +162,11 @@ impl<P: Protocol> Worker<P> {
         self.accepting.fd()
     }
 
-    /// Admits a new connection; `None` for a direct descriptor, which only the ring has.
-    pub(crate) fn on_accepted(&mut self, fd: impl Into<Option<OwnedFd>>) -> (ConnectionId, Next) {
+    /// Admits a new connection.
+    pub(crate) fn on_accepted(&mut self, fd: OwnedFd) -> (ConnectionId, Next) {
         let mut output = Output::default();
         let state = self.protocol.on_open(&mut output);
-        let mut connection = Connection::new(fd.into(), state, output, self.now_ms);
+        let mut connection = Connection::new(Some(fd), state, output, self.now_ms);
         if self.is_stopping() {
             connection.is_draining = true;
             let decision = self.protocol.on_stop(&mut connection.state, &mut connection.output);

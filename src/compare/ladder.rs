@@ -75,9 +75,8 @@ fn key(key: &'static str, value: &str, label: &str, adds: &'static str) -> Ladde
 }
 
 /// Returns the steps of the techniques of io_uring.
-fn technique_steps(is_experimental: bool) -> impl Iterator<Item = LadderStep> {
-    let techniques = Techniques::ALL.iter().filter(move |it| it.is_experimental == is_experimental);
-    techniques.filter_map(|it| {
+fn technique_steps() -> impl Iterator<Item = LadderStep> {
+    Techniques::ALL.iter().filter_map(|it| {
         let setting = it.setting(it.enabled);
         let (_, value) = setting.split_once('=')?;
         it.ladder_step.map(|adds| key(it.qualified_key, value, it.key, adds))
@@ -135,9 +134,8 @@ static IO_URING: LazyLock<Vec<LadderStep>> = LazyLock::new(|| {
     ];
     engines
         .into_iter()
-        .chain(technique_steps(false))
+        .chain(technique_steps())
         .chain([shutdown_by_close("io_uring.shutdown")])
-        .chain(technique_steps(true))
         .chain(socket_steps())
         .collect()
 });

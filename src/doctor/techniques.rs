@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(state(&all, "coop_taskrun"), TechniqueState::NotNeeded);
         assert_eq!(state(&all, "multishot_accept"), TechniqueState::Missing);
         assert_eq!(state(&all, "bundles"), TechniqueState::Missing);
-        assert_eq!(state(&all, "direct_descriptors"), TechniqueState::OffByDefault);
+        assert_eq!(state(&all, "sqpoll"), TechniqueState::OffByDefault);
         assert_eq!(state(&all, "send_zc_min_bytes"), TechniqueState::Missing);
         let refused = all.iter().find(|it| it.name == "send_zc_min_bytes").unwrap();
         assert!(refused.reason.as_ref().unwrap().contains("no memory"));

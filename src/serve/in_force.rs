@@ -122,23 +122,11 @@ impl<'config> InForce<'config> {
 
     /// Returns the reason why the engine ends the stream in another way than its key `shutdown`.
     fn shutdown_cause(&self) -> Option<&'static str> {
-        let is_io_uring = self.engine.is_io_uring();
         let (io_uring, epoll) = (&self.config.io_uring, &self.config.epoll);
-        let shutdown = if is_io_uring { io_uring.shutdown } else { epoll.shutdown };
-        let has_no_descriptors = || {
-            let techniques = self.techniques.as_ref();
-            is_io_uring && techniques.is_ok_and(|it| it.contains(&"direct_descriptors"))
-        };
-        match shutdown {
-            // The FIN must be sent before the connection lingers.
-            ShutdownChoice::Close if self.config.server.lingering_close => {
-                Some("server.lingering_close = true")
-            }
-            ShutdownChoice::Call if has_no_descriptors() => {
-                Some("io_uring.direct_descriptors = true")
-            }
-            _ => None,
-        }
+        let shutdown = if self.engine.is_io_uring() { io_uring.shutdown } else { epoll.shutdown };
+        // The FIN must be sent before the connection lingers.
+        let lingers = self.config.server.lingering_close;
+        (lingers && shutdown == ShutdownChoice::Close).then_some("server.lingering_close = true")
     }
 
     /// Returns the reason why a technique that is on is not in force.

@@ -278,11 +278,6 @@ const NOT_IN_FORCE: &[(&[&str], &str, &str)] = &[
         "# flag --set; not in force: server.lingering_close = true",
     ),
     (
-        &["backend=io_uring", "io_uring.direct_descriptors=true"],
-        "io_uring.shutdown",
-        "# default; not in force: io_uring.direct_descriptors = true",
-    ),
-    (
         &["backend=epoll"],
         "deadlines.keep_alive_timeout_ms",
         "# default; not in force: server.keep_alive = false",

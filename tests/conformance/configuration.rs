@@ -80,10 +80,6 @@ impl Configuration {
         self.variant != Variant::IoUringTuned || send_zc_min_bytes == 0
     }
 
-    pub(crate) fn uses_direct_descriptors(self) -> bool {
-        self.variant == Variant::IoUringTuned && self.engine_options().techniques.direct_descriptors
-    }
-
     /// Returns whether its scenarios run without `--ignored`.
     pub(crate) fn is_regular(self) -> bool {
         self.techniques().is_none_or(|set| set.rank().is_some())

@@ -79,7 +79,7 @@ fn set(name: &'static str, techniques: Techniques, change: fn(&mut EngineOptions
     TechniqueSet { name, variant: Variant::IoUringTuned, options }
 }
 
-fn combinations() -> [TechniqueSet; 8] {
+fn combinations() -> [TechniqueSet; 7] {
     let alone = |key| technique(key).alone();
     [
         set("none", Techniques::NONE, |_| {}),
@@ -88,9 +88,6 @@ fn combinations() -> [TechniqueSet; 8] {
         }),
         set("multishot_receive_into_few_buffers", alone("multishot_receive"), |it| {
             it.techniques.provided_buffers = FEW;
-        }),
-        set("direct_descriptors_with_shutdown_close", alone("direct_descriptors"), |it| {
-            it.shutdown = ShutdownBy::Close;
         }),
         set("shutdown_ring", Techniques::NONE, |it| it.shutdown = ShutdownBy::Ring),
         set("shutdown_close", Techniques::NONE, |it| it.shutdown = ShutdownBy::Close),

@@ -283,10 +283,6 @@ impl KernelRing for FaultyRing {
         Ok(submitted)
     }
 
-    fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {
-        self.ring.register_direct_descriptors(slots)
-    }
-
     unsafe fn register_buffer_ring(
         &mut self,
         address: u64,

@@ -296,8 +296,8 @@ fn forced_stop_with_delayed_completions_releases_everything() {
     run_on_both_engines("force-closed", cases);
 }
 
-/// A stop half-closes idle connections on direct descriptors with a SHUTDOWN. One of them had sent
-/// a request, whose RECV completion was not dispatched yet.
+/// A stop half-closes idle connections. One of them had sent a request, whose RECV completion was
+/// not dispatched yet.
 #[test]
 fn request_received_before_shut_rd_gets_response() {
     let name = "request_received_before_shut_rd_gets_response";
@@ -308,7 +308,7 @@ fn request_received_before_shut_rd_gets_response() {
     let mut case = Case { keep_alive: true, ..delayed };
     case.plan.min_hold = Duration::from_millis(50);
     case.variant = Variant::IoUringTuned;
-    case.options.techniques = Techniques { direct_descriptors: true, ..Techniques::NONE };
+    case.options.techniques = Techniques::NONE;
     load::request_during_stop(&case);
 }
 

@@ -146,8 +146,6 @@ fn receive_options(variant: Variant) -> impl Iterator<Item = EngineOptions> + Cl
         options.extend([
             with(Techniques::NONE),
             with(Techniques { provided_buffers: 2, ..Techniques::NONE }),
-            with(Techniques { direct_descriptors: true, ..Techniques::NONE }),
-            with(Techniques { direct_descriptors: true, ..Techniques::BEST }),
         ]);
     }
     options.into_iter()

@@ -1,8 +1,8 @@
 //! Every engine serves hundreds of concurrent clients with minimal resources: small limits may
 //! only make a server slow.
 //!
-//! `io_uring:tuned` has a completion queue of 1, 2 or 4 entries, two provided buffers for all
-//! connections, and a direct descriptor table of four slots.
+//! `io_uring:tuned` has a completion queue of 1, 2 or 4 entries, and two provided buffers for
+//! all connections.
 //!
 //! By default each queue size occurs with one way of closing or one connection limit;
 //! `RINGPOLL_TESTS=full` runs every combination.
@@ -14,8 +14,7 @@ use common::{
     raise_descriptor_limit, response, unique_loopback_address,
 };
 use ringpoll_backends::{
-    Closing, Counters, EngineOptions, LifecycleEvent, Limits, ListenOptions, ShutdownBy,
-    Techniques, Variant,
+    Closing, Counters, EngineOptions, LifecycleEvent, Limits, ListenOptions, Techniques, Variant,
 };
 
 const CLIENTS: usize = 500;
@@ -54,15 +53,6 @@ impl SmallServer {
         };
         let (connections, receive_bytes, response_bytes) = (4, (1, 1), LONG_BODY);
         Self { variant, options, connections, receive_bytes, response_bytes, closing }
-    }
-
-    /// The direct descriptor table has a slot for each connection and each completion queue entry:
-    /// four with a queue of two.
-    fn with_direct_descriptors(mut self) -> Self {
-        self.options.shutdown = ShutdownBy::Ring;
-        self.options.techniques.direct_descriptors = true;
-        self.connections = 2;
-        self
     }
 
     fn start(&self, keep_alive: bool, watch: &LifecycleWatch) -> ServerThread {
@@ -160,12 +150,7 @@ fn smallest(variant: Variant, closing: Closing) -> Vec<SmallServer> {
     let parity = usize::from(closing == LINGERING);
     let is_chosen = |index: usize| is_full() || !variant.is_io_uring() || index % 2 == parity;
     let queues = queues.iter().enumerate().filter(|&(index, _)| is_chosen(index));
-    let mut all: Vec<_> =
-        queues.map(|(_, &queues)| SmallServer::new(variant, queues, closing)).collect();
-    if variant == Variant::IoUringTuned {
-        all.extend(all.clone().into_iter().map(SmallServer::with_direct_descriptors));
-    }
-    all
+    queues.map(|(_, &queues)| SmallServer::new(variant, queues, closing)).collect()
 }
 
 #[test]
@@ -220,7 +205,7 @@ fn keep_alive_connections_are_served_with_minimal_resources() {
 }
 
 /// A multishot ACCEPT ends when the completion queue overflows, with a connection that must be
-/// served; with direct descriptors it must not accept more than the table has free slots.
+/// served.
 #[test]
 fn connections_that_overflow_the_completion_queue_are_accepted() {
     let variant = Variant::IoUringTuned;
@@ -237,13 +222,11 @@ fn connections_that_overflow_the_completion_queue_are_accepted() {
                 let mut server = SmallServer::new(variant, queues, Closing::AtOnce);
                 server.options.techniques.defer_taskrun = defer_taskrun;
                 (server.receive_bytes, server.response_bytes) = ((64, 64), 13);
-                for mut server in [server.clone(), server.with_direct_descriptors()] {
-                    server.connections = connections;
-                    let counters = server.serve_clients(false, CLIENTS, REQUEST, &response(13));
-                    assert_eq!(counters.responses, CLIENTS as u64, "{server:?}");
-                    let overflows = counters.completion_queue_overflows;
-                    assert!(overflows > 0, "{server:?}: the completion queue was long enough");
-                }
+                server.connections = connections;
+                let counters = server.serve_clients(false, CLIENTS, REQUEST, &response(13));
+                assert_eq!(counters.responses, CLIENTS as u64, "{server:?}");
+                let overflows = counters.completion_queue_overflows;
+                assert!(overflows > 0, "{server:?}: the completion queue was long enough");
             }
         }
     }

@@ -10,9 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit, setrlimit};
 
 use crate::client::{connect, connect_and_send, read_to_end, wait_until_acknowledged};
 use crate::servers::{for_each_variant, serve, stop_and_count};
-use common::{
-    REQUEST, RESPONSE, ServerProcess, engine_is_available, wait_for_open_connections, wait_until,
-};
+use common::{REQUEST, RESPONSE, ServerProcess, wait_for_open_connections, wait_until};
 
 tests![
     five_hundred_clients_share_four_slots,
@@ -20,7 +18,6 @@ tests![
     out_of_descriptors_queued_clients_are_served_later,
     out_of_descriptors_stop_serves_the_accept_queue,
     descriptor_shortage_ends_with_the_next_tick,
-    direct_descriptor_table_at_descriptor_limit_loses_no_connection,
 ];
 
 const SLOTS: usize = 4;
@@ -165,39 +162,6 @@ fn descriptor_shortage_ends_with_the_next_tick() {
     });
 }
 
-/// The direct descriptor table has no more slots than the limit of descriptors. An ACCEPT that
-/// finds it full would lose a connection, so the engine submits none.
-fn direct_descriptor_table_at_descriptor_limit_loses_no_connection() {
-    let variant = Variant::IoUringTuned;
-    if !engine_is_available(
-        "direct_descriptor_table_at_descriptor_limit_loses_no_connection",
-        variant,
-    ) {
-        return;
-    }
-    let start = Instant::now();
-    let direct = ["io_uring.direct_descriptors=true", "io_uring.shutdown=ring"];
-    let server = server_with_descriptors_and_keys(variant, DESCRIPTORS, &direct);
-    let address = server.address;
-    assert!(server.start_line.contains("direct_descriptors"), "{}", server.start_line);
-    let in_use: Vec<_> = (0..DESCRIPTORS).map(|_| connect(address)).collect();
-    wait_for_open_connections(address, DESCRIPTORS);
-    let queued: Vec<_> = (0..CLIENTS).map(|_| connect_and_send(address, REQUEST)).collect();
-    queued.iter().for_each(wait_until_acknowledged);
-    thread::sleep(Duration::from_secs(2));
-    wait_for_open_connections(address, DESCRIPTORS);
-    drop(in_use);
-    for client in queued {
-        assert_eq!(read_to_end(&client).expect("a response"), RESPONSE);
-    }
-    wait_for_open_connections(address, 0);
-    let report = server.stop_and_wait().report();
-    let count = |name: &str| report["total"][name].as_u64().expect("a counter");
-    assert_eq!((count("responses"), count("accept_errors")), (CLIENTS as u64, 0), "{report}");
-    let max = start.elapsed().as_secs() + 2 + MAX_EVENTS_PER_CONNECTION * count("closed");
-    assert!(count("waits") <= max, "{report}");
-}
-
 /// Sets the soft limit alone, so that it can be raised again.
 fn limit_descriptors(server: &ServerProcess, max: u64) {
     let process = Pid::from_raw(server.id() as i32);
@@ -212,14 +176,9 @@ fn is_out_of_descriptors(server: &ServerProcess) -> bool {
 }
 
 fn server_with_descriptors(variant: Variant, max: usize) -> ServerProcess {
-    server_with_descriptors_and_keys(variant, max, &[])
-}
-
-fn server_with_descriptors_and_keys(variant: Variant, max: usize, keys: &[&str]) -> ServerProcess {
     let limit = Some(max as u64);
     let lower = move || Ok(setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?);
-    let mut arguments = vec!["--backend", variant.name(), "--set", "limits.connections=1000"];
-    arguments.extend(keys.iter().flat_map(|key| ["--set", key]));
+    let arguments = ["--backend", variant.name(), "--set", "limits.connections=1000"];
     ServerProcess::start_with(&arguments, |command| {
         // SAFETY: between fork and exec the closure makes one system call and does not allocate.
         unsafe { command.pre_exec(lower) };

@@ -2,7 +2,6 @@
 //! disconnect, time passes, and the stop is requested. They are random until the bytes of the
 //! history are exhausted. Then every peer finishes, the stop is requested, and the server must end.
 
-use crate::descriptor::Descriptor;
 use crate::model::{expected_response, response_bytes};
 use crate::peer::Peer;
 use crate::script::Script;
@@ -152,7 +151,7 @@ impl State {
     }
 
     fn mark_changed(&mut self, index: usize) {
-        if let Some(Descriptor::Fd(fd)) = self.peers[index].descriptor {
+        if let Some(fd) = self.peers[index].descriptor {
             self.epoll.mark_changed(fd);
         }
     }

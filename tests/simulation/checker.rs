@@ -7,11 +7,10 @@ use ringpoll_backends::{
     ConnectionId, Counters, LifecycleEvent, Next, Recorder, Report, RequestLog,
 };
 
-use crate::descriptor::{Descriptor, inode};
 use crate::model::ExpectedResponse;
 use crate::peer::Peer;
 use crate::setup::Service;
-use crate::state::State;
+use crate::state::{State, inode};
 
 pub(crate) struct Checker;
 
@@ -151,9 +150,9 @@ impl State {
             assert!(self.may_force_close(), "peer {index}: accepted and not reported");
             let peer = &mut self.peers[index];
             peer.exempt("the server ended when it was accepted");
-            if let Some(descriptor @ Descriptor::Fd(fd)) = peer.descriptor {
+            if let Some(fd) = peer.descriptor {
                 assert_ne!(inode(fd), Some(self.listener_inode), "peer {index}: not closed");
-                self.descriptors.remove(&descriptor);
+                self.descriptors.remove(&fd);
             }
             self.coverage.accepted -= 1;
         }

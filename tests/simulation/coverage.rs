@@ -45,16 +45,12 @@ coverage! {
     stops,
     /// Half-closes of the receive side of idle connections, at a stop.
     half_closes,
-    /// Those with an operation of the ring, on direct descriptors.
-    direct_half_closes,
     /// Readings of the clock while the server busy-polls.
     busy_polls,
     /// Calls that run task work without a wait (IORING_SQ_TASKRUN).
     task_work,
     /// Calls that submit a part of the queue.
     short_submissions,
-    /// Connections accepted into the direct descriptor table.
-    direct_accepts,
     /// Receives into more than one provided buffer.
     bundles,
     /// Wake-ups of the SQPOLL thread while SQEs are queued.

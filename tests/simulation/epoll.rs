@@ -6,7 +6,6 @@ use std::os::fd::RawFd;
 use libc::epoll_event;
 use ringpoll_backends::testing::Token;
 
-use crate::descriptor::Descriptor;
 use crate::state::State;
 
 const IN: u32 = libc::EPOLLIN as u32;
@@ -49,7 +48,7 @@ impl State {
         fd: RawFd,
         event: epoll_event,
     ) -> Result<(), i32> {
-        let is_connection = self.descriptors.contains_key(&Descriptor::Fd(fd));
+        let is_connection = self.descriptors.contains_key(&fd);
         let stop = self.stop.fd();
         assert!(
             is_connection || fd == self.listener || fd == stop,
@@ -68,7 +67,7 @@ impl State {
         // Adding the worker's own descriptors does not fail: without them it does not start.
         let may_fail = is_connection || what == libc::EPOLL_CTL_MOD;
         if may_fail && let Some(errno) = self.inject_fault(&[libc::ENOMEM, libc::ENOSPC]) {
-            if let Some(&peer) = self.descriptors.get(&Descriptor::Fd(fd)) {
+            if let Some(&peer) = self.descriptors.get(&fd) {
                 self.peers[peer].exempt("registering it failed");
             }
             return Err(errno);
@@ -150,7 +149,7 @@ impl State {
         if fd == self.listener {
             return if self.accept_queue.is_empty() { 0 } else { IN };
         }
-        let Some(&index) = self.descriptors.get(&Descriptor::Fd(fd)) else {
+        let Some(&index) = self.descriptors.get(&fd) else {
             return if self.stop.is_requested() { IN } else { 0 };
         };
         let peer = &self.peers[index];

@@ -86,8 +86,7 @@ fn can_cover(variant: Variant, kind: &str) -> bool {
         "stale_events" => !variant.is_io_uring(),
         "busy_polls" => matches!(variant, Variant::EpollTuned | Variant::IoUringTuned),
         "short_submissions" => variant.is_io_uring(),
-        "task_work" | "direct_accepts" | "direct_half_closes" | "bundles" | "sq_wakeups"
-        | "sq_polled" => variant == Variant::IoUringTuned,
+        "task_work" | "bundles" | "sq_wakeups" | "sq_polled" => variant == Variant::IoUringTuned,
         _ => true,
     }
 }
@@ -96,11 +95,7 @@ fn can_cover(variant: Variant, kind: &str) -> bool {
 fn check(variant: Variant) {
     let coverage = run_histories(variant);
     for (kind, count) in coverage.counts() {
-        let min = match kind {
-            // It needs a direct descriptor, a stop and an idle peer.
-            "direct_half_closes" => of_form(MIN_COVERAGE) / 5,
-            _ => of_form(MIN_COVERAGE),
-        };
+        let min = of_form(MIN_COVERAGE);
         let expected = if can_cover(variant, kind) { min..=u64::MAX } else { 0..=0 };
         assert!(expected.contains(&count), "{kind}: {coverage:?}");
     }

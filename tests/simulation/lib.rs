@@ -14,7 +14,6 @@ mod actions;
 mod checker;
 mod choices;
 mod coverage;
-mod descriptor;
 mod epoll;
 mod model;
 mod peer;

@@ -1,6 +1,7 @@
 //! One peer and its connection to the server.
 
-use crate::descriptor::Descriptor;
+use std::os::fd::RawFd;
+
 use crate::model::{ConnectionModel, response_bytes};
 use crate::script::{ResponseProgress, Script};
 use crate::setup::{Service, Setup};
@@ -32,7 +33,7 @@ pub(crate) struct Peer {
     pub(crate) error: Option<i32>,
 
     /// The server's descriptor, between accept and close.
-    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) descriptor: Option<RawFd>,
     pub(crate) was_accepted: bool,
     /// Bytes of `stream` that the server has received.
     pub(crate) delivered: usize,

@@ -9,7 +9,6 @@ use io_uring::types::BufRingEntry;
 use ringpoll_backends::testing::{Operation, Token};
 use ringpoll_backends::{EngineOptions, Techniques};
 
-use crate::descriptor::Descriptor;
 use crate::queue_entries::{RawCqe, RawSqe};
 use crate::state::State;
 
@@ -22,12 +21,10 @@ const CANCEL: u8 = opcode::AsyncCancel::CODE;
 const TIMEOUT: u8 = opcode::Timeout::CODE;
 const POLL: u8 = opcode::PollAdd::CODE;
 
-const FIXED_FILE: u8 = 1;
 const BUFFER_SELECT: u8 = 1 << 5;
 const ACCEPT_MULTISHOT: u16 = 1;
 const RECV_MULTISHOT: u16 = 1 << 1;
 const RECVSEND_BUNDLE: u16 = 1 << 4;
-const FILE_INDEX_ALLOC: u32 = u32::MAX;
 const CQE_F_MORE: u32 = 1 << 1;
 const CQE_F_BUFFER: u32 = 1;
 const CQE_BUFFER_SHIFT: u32 = 16;
@@ -71,7 +68,6 @@ pub(crate) struct Ring {
     task_work: TaskWork,
     /// With SQPOLL: true while its thread sleeps.
     is_sq_thread_asleep: Option<bool>,
-    direct_slots: u32,
     buffers: Option<BufferRing>,
 }
 
@@ -128,7 +124,6 @@ impl Ring {
                 _ => TaskWork::AnyTime,
             },
             is_sq_thread_asleep: techniques.sqpoll.then_some(false),
-            direct_slots: 0,
             buffers: None,
         }
     }
@@ -180,10 +175,6 @@ impl Ring {
         assert!(self.buffers.take().is_some(), "there is no buffer ring");
     }
 
-    pub(crate) fn register_direct_descriptors(&mut self, slots: u32) {
-        self.direct_slots = slots;
-    }
-
     /// Checks, when the server drops the ring, that it has unregistered what outlives the ring.
     pub(crate) fn check_dropped(&self) {
         assert!(self.buffers.is_none(), "the ring is dropped before its buffers");
@@ -202,30 +193,12 @@ impl Ring {
     }
 }
 
-/// Returns the descriptor that an operation on a connection uses.
-fn descriptor(entry: &RawSqe) -> Descriptor {
-    match entry.opcode {
-        CLOSE if entry.file_index > 0 => Descriptor::Fixed(entry.file_index - 1),
-        _ if entry.flags & FIXED_FILE != 0 => Descriptor::Fixed(entry.fd as u32),
-        _ => Descriptor::Fd(entry.fd),
-    }
-}
-
 /// Returns true if two operations of a connection may be in flight together: a multishot receive
-/// may overlap a send or a shutdown, and a half-close of the receive side may overlap both. Nothing
-/// may overlap a close.
+/// may overlap a send or a shutdown. Nothing may overlap a close.
 fn may_overlap(one: &RawSqe, other: &RawSqe) -> bool {
-    let is_free = |it: &RawSqe| match it.opcode {
-        RECV => it.priority & RECV_MULTISHOT != 0,
-        SHUTDOWN => is_half_close(it),
-        _ => false,
-    };
+    let is_free = |it: &RawSqe| it.opcode == RECV && it.priority & RECV_MULTISHOT != 0;
     let has_close = one.opcode == CLOSE || other.opcode == CLOSE;
     (is_free(one) || is_free(other)) && one.opcode != other.opcode && !has_close
-}
-
-fn is_half_close(entry: &RawSqe) -> bool {
-    entry.opcode == SHUTDOWN && entry.length as i32 == libc::SHUT_RD
 }
 
 fn operation(entry: &RawSqe) -> Option<Operation> {
@@ -233,23 +206,6 @@ fn operation(entry: &RawSqe) -> Option<Operation> {
 }
 
 impl State {
-    /// Returns a free slot of the direct descriptor table.
-    pub(crate) fn free_slot(&self) -> u32 {
-        (0..self.ring.direct_slots)
-            .find(|&slot| !self.descriptors.contains_key(&Descriptor::Fixed(slot)))
-            .expect("an ACCEPT finds the direct descriptor table full, and drops a connection")
-    }
-
-    /// Closes what is left in the direct descriptor table, as the end of the ring does.
-    pub(crate) fn close_direct_descriptors(&mut self) {
-        for peer in &mut self.peers {
-            if let Some(descriptor @ Descriptor::Fixed(_)) = peer.descriptor {
-                self.descriptors.remove(&descriptor);
-                peer.descriptor = None;
-            }
-        }
-    }
-
     pub(crate) fn enter(
         &mut self,
         to_submit: u32,
@@ -394,13 +350,10 @@ impl State {
 
     fn submit(&mut self, entry: RawSqe) {
         if matches!(entry.opcode, RECV | SEND | SHUTDOWN | CLOSE) {
-            let peer = self.peer_at(descriptor(&entry));
-            if is_half_close(&entry) {
-                self.check_half_close(peer);
-            }
+            self.peer_at(entry.fd);
             let other = self.ring.in_flight.iter().map(|other| &other.entry).find(|other| {
                 matches!(other.opcode, RECV | SEND | SHUTDOWN | CLOSE)
-                    && descriptor(other) == descriptor(&entry)
+                    && other.fd == entry.fd
                     && !may_overlap(&entry, other)
             });
             assert!(other.is_none(), "conflicting operations in flight for one connection");
@@ -439,7 +392,7 @@ impl State {
 
     fn can_complete(&self, index: usize) -> bool {
         let InFlight { entry, due_ms, forced_errno, .. } = &self.ring.in_flight[index];
-        let peer = || &self.peers[self.peer_at(descriptor(entry))];
+        let peer = || &self.peers[self.peer_at(entry.fd)];
         forced_errno.is_some()
             || match entry.opcode {
                 ACCEPT => !self.accept_queue.is_empty(),
@@ -517,7 +470,7 @@ impl State {
         if entry.length > 0 {
             bytes.truncate(entry.length as usize);
         }
-        let count = self.receive(descriptor(entry), &mut bytes)?;
+        let count = self.receive(entry.fd, &mut bytes)?;
         let pieces = bytes[..count].chunks(buffer_bytes);
         let used = pieces.len();
         for (piece, buffer) in pieces.zip(&buffers) {
@@ -536,10 +489,9 @@ impl State {
     fn perform(&mut self, entry: &RawSqe) -> Result<(i32, u32), i32> {
         let result = match entry.opcode {
             ACCEPT => {
-                let is_direct = entry.file_index == FILE_INDEX_ALLOC;
                 let is_cloexec = entry.operation_flags as i32 & libc::SOCK_CLOEXEC != 0;
-                assert_ne!(is_direct, is_cloexec, "SOCK_CLOEXEC is for descriptors only");
-                self.accept(entry.fd, is_direct)
+                assert!(is_cloexec, "an accepted descriptor would be inherited by exec");
+                self.accept(entry.fd)
             }
             RECV if entry.flags & BUFFER_SELECT != 0 => return self.receive_provided(entry),
             RECV => {
@@ -547,19 +499,19 @@ impl State {
                 // SAFETY: the kernel owns the buffer until this completes. If the server has not
                 // given it, its page is protected, and this faults.
                 let buffer = unsafe { slice::from_raw_parts_mut(pointer, length) };
-                self.receive(descriptor(entry), buffer).map(|count| count as i32)
+                self.receive(entry.fd, buffer).map(|count| count as i32)
             }
             SEND => {
                 let (pointer, length) = (entry.address as *const u8, entry.length as usize);
                 // SAFETY: the server keeps the bytes until this completes.
                 let bytes = unsafe { slice::from_raw_parts(pointer, length) };
-                self.send(descriptor(entry), bytes).map(|count| count as i32)
+                self.send(entry.fd, bytes).map(|count| count as i32)
             }
             SHUTDOWN => match self.inject_fault(&[libc::ENOTCONN, libc::ECANCELED, libc::ENOMEM]) {
                 Some(errno) => Err(errno),
-                None => self.shutdown(descriptor(entry), entry.length as i32).map(|()| 0),
+                None => self.shutdown(entry.fd, entry.length as i32).map(|()| 0),
             },
-            CLOSE => self.close(descriptor(entry)).map(|()| 0),
+            CLOSE => self.close(entry.fd).map(|()| 0),
             TIMEOUT => Err(libc::ETIME),
             POLL => Ok(1),
             opcode => panic!("the server does not use operation {opcode}"),

@@ -136,7 +136,6 @@ fn choose_techniques(choices: &mut Choices) -> Techniques {
         multishot_accept: flag(2),
         multishot_receive: flag(2),
         bundles: flag(2),
-        direct_descriptors: flag(2),
         sqpoll: flag(4),
         provided_buffers: choices.pick(&[0, 2, 1, 16]),
         ..Techniques::NONE

@@ -10,7 +10,6 @@ use libc::epoll_event;
 use ringpoll_backends::testing::{Kernel, RingSetup};
 use ringpoll_backends::{BackendError, EngineOptions};
 
-use crate::descriptor::Descriptor;
 use crate::simulated_ring::SimulatedRing;
 use crate::state::State;
 
@@ -55,10 +54,6 @@ impl Kernel for SimulatedKernel {
         State::with(|state| state.sleep(time));
     }
 
-    fn max_descriptors() -> usize {
-        State::with(|state| state.setup.descriptors)
-    }
-
     fn epoll_create1() -> io::Result<OwnedFd> {
         // Any descriptor will do.
         call("epoll_create1", -1, |_| {
@@ -80,22 +75,22 @@ impl Kernel for SimulatedKernel {
     }
 
     fn accept4(listener: RawFd, _flags: i32) -> io::Result<OwnedFd> {
-        let fd = call("accept4", listener, |state| state.accept(listener, false))?;
+        let fd = call("accept4", listener, |state| state.accept(listener))?;
         // SAFETY: the descriptor is a new one, and nothing else owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-        call("recvfrom", fd, |state| state.receive(Descriptor::Fd(fd), buffer))
+        call("recvfrom", fd, |state| state.receive(fd, buffer))
     }
 
     fn send(fd: RawFd, bytes: &[u8], _flags: i32) -> io::Result<usize> {
-        call("sendto", fd, |state| state.send(Descriptor::Fd(fd), bytes))
+        call("sendto", fd, |state| state.send(fd, bytes))
     }
 
     fn shutdown(fd: RawFd, how: i32) -> io::Result<()> {
         call("shutdown", fd, |state| {
-            let result = state.shutdown(Descriptor::Fd(fd), how);
+            let result = state.shutdown(fd, how);
             state.epoll.mark_changed(fd);
             result
         })
@@ -106,7 +101,7 @@ impl Kernel for SimulatedKernel {
         // The descriptor is released even if the call fails.
         let _ = call("close", number, |state| {
             state.epoll.forget(number);
-            state.close(Descriptor::Fd(fd.into_raw_fd()))
+            state.close(fd.into_raw_fd())
         });
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 
 use io_uring::{cqueue, squeue};
+use ringpoll_backends::EngineOptions;
 use ringpoll_backends::testing::{KernelRing, RingSetup, SubmissionStatus};
-use ringpoll_backends::{EngineOptions, ShutdownBy};
 
 use crate::queue_entries::RawSqe;
 use crate::ring::Ring;
@@ -23,9 +23,6 @@ impl State {
         techniques.coop_taskrun &= !techniques.sqpoll && !techniques.defer_taskrun;
         techniques.multishot_receive &= techniques.provided_buffers > 0;
         techniques.bundles &= techniques.multishot_receive;
-        if techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
-            options.shutdown = ShutdownBy::Ring;
-        }
         self.ring = Ring::new(&options);
         let shutdown_by_call = self.setup.shutdown_by_call;
         RingSetup { ring: SimulatedRing(()), options, shutdown_by_call }
@@ -83,11 +80,6 @@ impl KernelRing for SimulatedRing {
         .map_err(io::Error::from_raw_os_error)
     }
 
-    fn register_direct_descriptors(&mut self, slots: u32) -> io::Result<()> {
-        State::with(|state| state.ring.register_direct_descriptors(slots));
-        Ok(())
-    }
-
     unsafe fn register_buffer_ring(
         &mut self,
         address: u64,
@@ -107,10 +99,7 @@ impl KernelRing for SimulatedRing {
 impl Drop for SimulatedRing {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            State::with(|state| {
-                state.ring.check_dropped();
-                state.close_direct_descriptors();
-            });
+            State::with(|state| state.ring.check_dropped());
         }
     }
 }

@@ -12,7 +12,6 @@ use ringpoll_backends::{Closing, Stop};
 
 use crate::choices::Choices;
 use crate::coverage::Coverage;
-use crate::descriptor::{Descriptor, inode};
 use crate::epoll::Epoll;
 use crate::peer::Peer;
 use crate::ring::{Ring, SQ_THREAD_IDLE_MS};
@@ -56,7 +55,7 @@ pub(crate) struct State {
     pub(crate) iteration_ms: u64,
     pub(crate) peers: Vec<Peer>,
     pub(crate) accept_queue: VecDeque<usize>,
-    pub(crate) descriptors: BTreeMap<Descriptor, usize>,
+    pub(crate) descriptors: BTreeMap<RawFd, usize>,
     /// Accepted by the kernel, and not reported by the server yet.
     pub(crate) unreported: VecDeque<usize>,
     pub(crate) listener: RawFd,
@@ -246,13 +245,12 @@ impl State {
     }
 
     /// Returns the peer that a descriptor of the server is connected to.
-    pub(crate) fn peer_at(&self, descriptor: Descriptor) -> usize {
-        let peer = self.descriptors.get(&descriptor);
-        *peer.expect("uses a closed descriptor")
+    pub(crate) fn peer_at(&self, fd: RawFd) -> usize {
+        *self.descriptors.get(&fd).expect("uses a closed descriptor")
     }
 
-    /// Accepts, and returns a descriptor or, if `is_direct`, a slot of the direct descriptor table.
-    pub(crate) fn accept(&mut self, listener: RawFd, is_direct: bool) -> Result<i32, i32> {
+    /// Accepts, and returns a descriptor.
+    pub(crate) fn accept(&mut self, listener: RawFd) -> Result<RawFd, i32> {
         assert_eq!(listener, self.listener, "accepts from another descriptor than the listener");
         if let Some(errno) = self.inject_fault(ACCEPT_ERRORS) {
             if matches!(errno, libc::ECONNABORTED | libc::EPROTO)
@@ -266,39 +264,25 @@ impl State {
         if self.accept_queue.is_empty() {
             return Err(libc::EAGAIN);
         }
-        let descriptor = if is_direct {
-            Descriptor::Fixed(self.free_slot())
-        } else {
-            let is_fd = |it: &&Descriptor| matches!(it, Descriptor::Fd(_));
-            if self.descriptors.keys().filter(is_fd).count() >= self.setup.descriptors {
-                return Err(libc::EMFILE);
-            }
-            // A real descriptor, since its owner may check that it is open.
-            // SAFETY: dup takes no pointers.
-            let fd = unsafe { libc::dup(listener) };
-            assert!(fd >= 0, "no descriptors are left");
-            Descriptor::Fd(fd)
-        };
+        if self.descriptors.len() >= self.setup.descriptors {
+            return Err(libc::EMFILE);
+        }
+        // A real descriptor, since its owner may check that it is open.
+        // SAFETY: dup takes no pointers.
+        let fd = unsafe { libc::dup(listener) };
+        assert!(fd >= 0, "no descriptors are left");
         let index = self.accept_queue.pop_front().expect("the queue is not empty");
-        self.descriptors.insert(descriptor, index);
-        self.peers[index].descriptor = Some(descriptor);
+        self.descriptors.insert(fd, index);
+        self.peers[index].descriptor = Some(fd);
         self.peers[index].was_accepted = true;
         self.unreported.push_back(index);
         self.progress += 1;
         self.coverage.accepted += 1;
-        self.coverage.direct_accepts += u64::from(is_direct);
-        Ok(match descriptor {
-            Descriptor::Fd(fd) => fd,
-            Descriptor::Fixed(slot) => slot as i32,
-        })
+        Ok(fd)
     }
 
-    pub(crate) fn receive(
-        &mut self,
-        descriptor: Descriptor,
-        buffer: &mut [u8],
-    ) -> Result<usize, i32> {
-        let index = self.peer_at(descriptor);
+    pub(crate) fn receive(&mut self, fd: RawFd, buffer: &mut [u8]) -> Result<usize, i32> {
+        let index = self.peer_at(fd);
         let fault = self.inject_fault(RECV_ERRORS);
         let peer = &mut self.peers[index];
         if let Some(errno) = fault {
@@ -320,16 +304,14 @@ impl State {
         peer.delivered += count;
         if count < max {
             // A receive that does not fill the buffer has taken all data, so the rest is new data.
-            if let Descriptor::Fd(fd) = descriptor {
-                self.epoll.mark_changed(fd);
-            }
+            self.epoll.mark_changed(fd);
         }
         self.progress += 1;
         Ok(count)
     }
 
-    pub(crate) fn send(&mut self, descriptor: Descriptor, bytes: &[u8]) -> Result<usize, i32> {
-        let index = self.peer_at(descriptor);
+    pub(crate) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> Result<usize, i32> {
+        let index = self.peer_at(fd);
         let fault = self.inject_fault(SEND_ERRORS);
         let peer = &mut self.peers[index];
         assert!(!peer.shut_write, "sends after it shut down");
@@ -359,19 +341,15 @@ impl State {
         Ok(count)
     }
 
-    pub(crate) fn shutdown(&mut self, descriptor: Descriptor, how: i32) -> Result<(), i32> {
-        let index = self.peer_at(descriptor);
+    pub(crate) fn shutdown(&mut self, fd: RawFd, how: i32) -> Result<(), i32> {
+        let index = self.peer_at(fd);
         if how == libc::SHUT_RD {
-            if let Descriptor::Fd(_) = descriptor {
-                self.check_half_close(index);
-            }
+            self.check_half_close(index);
             let peer = &mut self.peers[index];
             peer.shut_read = true;
             peer.receive_closed = true;
             self.progress += 1;
             self.coverage.half_closes += 1;
-            let is_direct = matches!(descriptor, Descriptor::Fixed(_));
-            self.coverage.direct_half_closes += u64::from(is_direct);
             return Ok(());
         }
         let peer = &mut self.peers[index];
@@ -388,7 +366,7 @@ impl State {
 
     /// Checks that the receive side may be half-closed (SHUT_RD): at the stop the server does so
     /// for connections that are idle. Data that has arrived before stays readable.
-    pub(crate) fn check_half_close(&self, index: usize) {
+    fn check_half_close(&self, index: usize) {
         let peer = &self.peers[index];
         assert!(self.stop_seen_ms.is_some(), "peer {index}: SHUT_RD before the stop");
         let is_idle = match &peer.script {
@@ -404,13 +382,11 @@ impl State {
     }
 
     /// Closes. The descriptor is released even if the call fails (close(2)).
-    pub(crate) fn close(&mut self, descriptor: Descriptor) -> Result<(), i32> {
-        let index = self.peer_at(descriptor);
-        self.descriptors.remove(&descriptor);
-        if let Descriptor::Fd(fd) = descriptor {
-            // SAFETY: `accept` opened it, and its owner has released it.
-            unsafe { libc::close(fd) };
-        }
+    pub(crate) fn close(&mut self, fd: RawFd) -> Result<(), i32> {
+        let index = self.peer_at(fd);
+        self.descriptors.remove(&fd);
+        // SAFETY: `accept` opened it, and its owner has released it.
+        unsafe { libc::close(fd) };
         self.progress += 1;
         let peer = &mut self.peers[index];
         peer.descriptor = None;
@@ -429,4 +405,14 @@ impl State {
         }
         self.inject_fault(&[libc::EINTR, libc::EIO]).map_or(Ok(()), Err)
     }
+}
+
+/// Returns the inode of what the descriptor refers to; `None` if it is closed. Descriptors of
+/// connections refer to the same socket as the listener.
+pub(crate) fn inode(fd: RawFd) -> Option<u64> {
+    // SAFETY: all-zero bytes are a valid stat.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a struct that lives through the call.
+    let result = unsafe { libc::fstat(fd, &raw mut stat) };
+    (result == 0).then_some(stat.st_ino)
 }

@@ -5,15 +5,14 @@
 //! Probes ([`crate::capabilities`]), not the version, determine which of them a kernel supports:
 //! distributions backport features, and sandboxes remove them.
 
+pub(crate) mod bundles;
 pub(crate) mod busy_poll;
 pub(crate) mod defer_taskrun;
-pub(crate) mod experimental;
 pub(crate) mod multishot_accept;
 pub(crate) mod multishot_receive;
 pub(crate) mod provided_buffers;
 pub(crate) mod send_zc;
 mod setup;
-pub(crate) mod shutdown;
 mod sqpoll;
 mod wait_policy;
 

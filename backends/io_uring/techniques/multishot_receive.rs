@@ -12,19 +12,18 @@
 //! keep-alive a single-shot RECV is submitted instead. Bytes after the last request are received
 //! as well; the connection counts and discards them.
 
-use ::io_uring::{opcode, squeue};
+use std::os::fd::RawFd;
+
+use ::io_uring::{opcode, squeue, types};
 
 use super::provided_buffers::GROUP;
-use crate::io_uring::descriptor::Descriptor;
 
-pub(crate) fn sqe(descriptor: Descriptor) -> squeue::Entry {
-    descriptor.set_fixed_flag(opcode::RecvMulti::new(descriptor.number(), GROUP).build())
+pub(crate) fn sqe(fd: RawFd) -> squeue::Entry {
+    opcode::RecvMulti::new(types::Fd(fd), GROUP).build()
 }
 
 /// Returns a single-shot RECV into a provided buffer (IOSQE_BUFFER_SELECT).
-pub(crate) fn single_sqe(descriptor: Descriptor, buffer_bytes: usize) -> squeue::Entry {
-    let no_buffer = std::ptr::null_mut();
-    let recv = opcode::Recv::new(descriptor.number(), no_buffer, buffer_bytes as u32);
-    let sqe = recv.buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
-    descriptor.set_fixed_flag(sqe)
+pub(crate) fn single_sqe(fd: RawFd, buffer_bytes: usize) -> squeue::Entry {
+    let recv = opcode::Recv::new(types::Fd(fd), std::ptr::null_mut(), buffer_bytes as u32);
+    recv.buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT)
 }

@@ -114,7 +114,7 @@ impl ProvidedBuffers {
     ///
     /// # Safety
     /// A completion that is processed for the first time names this buffer and count; or the buffer
-    /// is a later one of a bundle ([`super::experimental::bundles`]).
+    /// is a later one of a bundle ([`super::bundles`]).
     pub(crate) unsafe fn take(&mut self, buffer: u16, count: usize) -> &[u8] {
         assert!(buffer < self.entries && count <= self.buffer_bytes, "no such buffer");
         let was_lent = mem::replace(&mut self.lent[usize::from(buffer)], false);

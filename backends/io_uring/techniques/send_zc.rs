@@ -12,11 +12,11 @@
 //! anyway and adds the accounting. At the receiver such a segment is accounted in whole pages, so
 //! that a peer with a receive buffer of a few KiB may never receive it. Off by default.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use ::io_uring::{opcode, squeue};
+use ::io_uring::{opcode, squeue, types};
 
-use crate::io_uring::descriptor::Descriptor;
 use crate::pending_output::PendingOutput;
 
 /// Most different outputs of a connection that are held; further ones are sent with a copy.
@@ -72,8 +72,7 @@ impl ZeroCopyOutput {
     }
 }
 
-pub(crate) fn sqe(descriptor: Descriptor, output: PendingOutput<'_>) -> squeue::Entry {
+pub(crate) fn sqe(fd: RawFd, output: PendingOutput<'_>) -> squeue::Entry {
     let (pointer, length) = (output.bytes.as_ptr(), output.bytes.len() as u32);
-    let send = opcode::SendZc::new(descriptor.number(), pointer, length).flags(output.flags);
-    descriptor.set_fixed_flag(send.build())
+    opcode::SendZc::new(types::Fd(fd), pointer, length).flags(output.flags).build()
 }

@@ -5,7 +5,6 @@ use ::io_uring::register::Restriction;
 use ::io_uring::{Builder, IoUring, opcode, squeue};
 
 use super::{defer_taskrun, sqpoll};
-use crate::capabilities::accept;
 use crate::engine_options::{EngineOptions, ShutdownBy};
 use crate::error::BackendError;
 use crate::io_uring::restriction::{OPERATIONS, probe_and_restrict};
@@ -14,7 +13,6 @@ use crate::refusal;
 use crate::techniques::Techniques;
 
 // enum io_uring_register_op
-const REGISTER_FILES2: u8 = 13;
 const REGISTER_PBUF_RING: u8 = 22;
 const UNREGISTER_PBUF_RING: u8 = 23;
 
@@ -25,10 +23,6 @@ pub(crate) fn set_up(requested: &EngineOptions) -> Result<RingSetup<IoUring>, Ba
     let ring =
         build(requested, &mut options).map_err(|error| refusal::error("io_uring_setup", error))?;
     disable_unsupported(&mut options.techniques);
-    if options.techniques.direct_descriptors && options.shutdown == ShutdownBy::Call {
-        // shutdown(2) takes no direct descriptor.
-        options.shutdown = ShutdownBy::Ring;
-    }
     let shutdown_by_call = restrict(&ring, &mut options)?;
     Ok(RingSetup { ring, options, shutdown_by_call })
 }
@@ -110,27 +104,17 @@ fn disable_unsupported(techniques: &mut Techniques) {
             let _ = techniques.set(technique.key, 0);
         }
     }
-    if techniques.direct_descriptors && techniques.multishot_accept {
-        techniques.multishot_accept = accept::direct_multishot().is_ok();
-    }
     techniques.disable_conflicting();
 }
 
 /// Returns the SQE flags and io_uring_register(2) calls to allow in addition to the operations.
 fn restrictions(techniques: &Techniques) -> Vec<Restriction> {
-    let mut flags = squeue::Flags::empty();
-    let mut allowed = Vec::new();
-    if techniques.direct_descriptors {
-        flags |= squeue::Flags::FIXED_FILE;
-        allowed.push(Restriction::register_op(REGISTER_FILES2));
+    if techniques.provided_buffers == 0 {
+        return Vec::new();
     }
-    if techniques.provided_buffers > 0 {
-        flags |= squeue::Flags::BUFFER_SELECT;
-        allowed.push(Restriction::register_op(REGISTER_PBUF_RING));
-        allowed.push(Restriction::register_op(UNREGISTER_PBUF_RING));
-    }
-    if !flags.is_empty() {
-        allowed.push(Restriction::sqe_flags_allowed(flags.bits()));
-    }
-    allowed
+    vec![
+        Restriction::register_op(REGISTER_PBUF_RING),
+        Restriction::register_op(UNREGISTER_PBUF_RING),
+        Restriction::sqe_flags_allowed(squeue::Flags::BUFFER_SELECT.bits()),
+    ]
 }

@@ -1,17 +1,15 @@
 //! The operations that one connection has in flight.
 //!
-//! | in flight  | with it                                                                  |
-//! |------------|--------------------------------------------------------------------------|
-//! | RECV       | SEND, SHUTDOWN or HALF_CLOSE, if it is multishot or the stop half-closes |
-//! | SEND       | RECV, HALF_CLOSE                                                         |
-//! | SHUTDOWN   | RECV                                                                     |
-//! | HALF_CLOSE | RECV, SEND                                                               |
-//! | CLOSE      | nothing                                                                  |
+//! | in flight | with it                                                    |
+//! |-----------|------------------------------------------------------------|
+//! | RECV      | SEND or SHUTDOWN, if it is multishot or the worker stops   |
+//! | SEND      | RECV                                                       |
+//! | SHUTDOWN  | RECV                                                       |
+//! | CLOSE     | nothing                                                    |
 //!
 //! The notifications of zero-copy sends may be outstanding with any of them, and after the CLOSE.
 //! A slot is free when its descriptor is closed and no notification is outstanding.
 
-use crate::io_uring::descriptor::Descriptor;
 use crate::io_uring::ring::Completion;
 use crate::token::Operation;
 
@@ -23,13 +21,10 @@ impl Operations {
     pub(super) const NONE: Self = Self(0);
     pub(super) const RECV: Self = Self(1);
     pub(super) const SEND: Self = Self(1 << 1);
-    /// The SHUTDOWN that is a step of the lifecycle.
     pub(super) const SHUTDOWN: Self = Self(1 << 2);
-    /// The SHUTDOWN of the receive side of an idle connection, during a stop.
-    pub(super) const HALF_CLOSE: Self = Self(1 << 3);
-    pub(super) const CLOSE: Self = Self(1 << 4);
+    pub(super) const CLOSE: Self = Self(1 << 3);
 
-    pub(super) const fn or(self, other: Self) -> Self {
+    const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -46,9 +41,8 @@ impl Operations {
         let other = match self {
             Self::RECV => Self::NONE,
             Self::SEND => Self::SHUTDOWN,
-            Self::SHUTDOWN => Self::SEND.or(Self::HALF_CLOSE),
-            Self::HALF_CLOSE => Self::SHUTDOWN,
-            _ => Self::RECV.or(Self::SEND).or(Self::SHUTDOWN).or(Self::HALF_CLOSE),
+            Self::SHUTDOWN => Self::SEND,
+            _ => Self::RECV.or(Self::SEND).or(Self::SHUTDOWN),
         };
         other.or(self).or(Self::CLOSE)
     }
@@ -60,7 +54,6 @@ pub(super) enum Completed {
     Recv,
     Send,
     Shutdown,
-    HalfClose,
     Close,
     /// The kernel no longer reads the bytes of a zero-copy send.
     Notification,
@@ -69,7 +62,6 @@ pub(super) enum Completed {
 /// State of the connection in one slot. A new connection starts with a new value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
-    pub(super) descriptor: Descriptor,
     /// Operations whose result has not arrived.
     pending: Operations,
     /// Those of the pending operations that have been cancelled.
@@ -90,20 +82,17 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) const fn new(descriptor: Descriptor) -> Self {
-        Self {
-            descriptor,
-            pending: Operations::NONE,
-            cancelled: Operations::NONE,
-            notifications: 0,
-            is_closed: false,
-            is_waiting_for_buffer: false,
-            is_socket_empty: false,
-            is_over_read_budget: false,
-            iteration: 0,
-            iteration_bytes: 0,
-        }
-    }
+    pub(super) const NONE: Self = Self {
+        pending: Operations::NONE,
+        cancelled: Operations::NONE,
+        notifications: 0,
+        is_closed: false,
+        is_waiting_for_buffer: false,
+        is_socket_empty: false,
+        is_over_read_budget: false,
+        iteration: 0,
+        iteration_bytes: 0,
+    };
 
     /// Records the submission of one operation.
     pub(super) fn submitted(&mut self, operation: Operations) {
@@ -127,9 +116,6 @@ impl InFlight {
         let (operations, completed) = match operation {
             Operation::Recv => (Operations::RECV, Completed::Recv),
             Operation::Send => (Operations::SEND, Completed::Send),
-            Operation::Shutdown if self.is_pending(Operations::HALF_CLOSE) => {
-                (Operations::HALF_CLOSE, Completed::HalfClose)
-            }
             Operation::Shutdown => (Operations::SHUTDOWN, Completed::Shutdown),
             Operation::Close => (Operations::CLOSE, Completed::Close),
             _ => unreachable!("an operation of the worker"),
@@ -184,28 +170,18 @@ mod tests {
     use std::panic::catch_unwind;
 
     use super::*;
-    use crate::io_uring::descriptor::Descriptor;
 
-    const ALL: [Operations; 5] = [
-        Operations::RECV,
-        Operations::SEND,
-        Operations::SHUTDOWN,
-        Operations::HALF_CLOSE,
-        Operations::CLOSE,
-    ];
+    const ALL: [Operations; 4] =
+        [Operations::RECV, Operations::SEND, Operations::SHUTDOWN, Operations::CLOSE];
 
     #[test]
     fn pairs_in_flight_are_those_of_the_table() {
-        let legal = [
-            (Operations::RECV, Operations::SEND),
-            (Operations::RECV, Operations::SHUTDOWN),
-            (Operations::RECV, Operations::HALF_CLOSE),
-            (Operations::SEND, Operations::HALF_CLOSE),
-        ];
+        let legal =
+            [(Operations::RECV, Operations::SEND), (Operations::RECV, Operations::SHUTDOWN)];
         for first in ALL {
             for second in ALL {
                 let submitted = catch_unwind(|| {
-                    let mut in_flight = InFlight::new(Descriptor::NONE);
+                    let mut in_flight = InFlight::NONE;
                     in_flight.submitted(first);
                     in_flight.submitted(second);
                 });
@@ -219,7 +195,7 @@ mod tests {
     fn slot_is_free_after_the_close_and_the_last_notification() {
         const F_MORE: u32 = 1 << 1;
         const F_NOTIF: u32 = 1 << 3;
-        let mut in_flight = InFlight::new(Descriptor::NONE);
+        let mut in_flight = InFlight::NONE;
         in_flight.submitted(Operations::SEND);
         let result = Completion::new(1, F_MORE);
         assert_eq!(in_flight.completed(Operation::Send, result), Completed::Send);

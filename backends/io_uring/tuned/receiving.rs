@@ -6,19 +6,18 @@ use std::mem;
 use std::thread;
 
 use super::Tuned;
-use super::experimental::receive_bundle;
 use super::in_flight::Operations;
 use crate::io_uring::recv_slab::RecvSlab;
 use crate::io_uring::ring::{Completion, Ring};
-use crate::io_uring::techniques::experimental::bundles;
-use crate::io_uring::techniques::multishot_receive;
 use crate::io_uring::techniques::provided_buffers::{GROUP, ProvidedBuffers};
+use crate::io_uring::techniques::{bundles, multishot_receive};
 use crate::kernel::{Kernel, KernelRing};
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Next, Protocol};
 use crate::slab::ConnectionId;
 use crate::techniques::Techniques;
 use crate::token::{Operation, Token};
+use crate::worker::Worker;
 
 pub(super) struct ReceiveBuffers {
     kind: BufferKind,
@@ -79,18 +78,15 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
         let token = Token::new(Operation::Recv, id);
         let in_flight = &mut self.in_flight[id.slot as usize];
         in_flight.submitted(Operations::RECV);
-        let descriptor = in_flight.descriptor;
         let is_multishot = self.techniques.multishot_receive
             && !P::IS_ONE_EXCHANGE
             && !in_flight.is_over_read_budget;
+        let fd = self.worker.fd(id);
         let sqe = match &mut self.buffers.kind {
-            BufferKind::Own(slab) => {
-                let loan = slab.lend(id.slot);
-                return self.ring.recv_on(descriptor, loan, token);
-            }
-            _ if is_multishot && self.techniques.bundles => bundles::sqe(descriptor),
-            _ if is_multishot => multishot_receive::sqe(descriptor),
-            _ => multishot_receive::single_sqe(descriptor, self.buffers.buffer_bytes),
+            BufferKind::Own(slab) => return self.ring.recv(fd, slab.lend(id.slot), token),
+            _ if is_multishot && self.techniques.bundles => bundles::sqe(fd),
+            _ if is_multishot => multishot_receive::sqe(fd),
+            _ => multishot_receive::single_sqe(fd, self.buffers.buffer_bytes),
         };
         // SAFETY: the SQE has no pointers: the kernel picks a provided buffer.
         unsafe { self.ring.push(sqe, token) };
@@ -198,5 +194,26 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
             let next = self.worker.next(id);
             self.start_next(id, next);
         }
+    }
+}
+
+/// Passes the bytes of a bundle, which begin in `buffer`, to the worker, and provides each of its
+/// buffers again.
+fn receive_bundle<P: Protocol>(
+    worker: &mut Worker<P>,
+    buffers: &mut ProvidedBuffers,
+    id: ConnectionId,
+    (mut buffer, mut left): (u16, usize),
+) -> Next {
+    loop {
+        let (following, count) = (buffers.next_after(buffer), left.min(buffers.buffer_bytes()));
+        // SAFETY: the bundle of this completion begins or continues in this buffer.
+        let next = worker.on_received(id, unsafe { buffers.take(buffer, count) });
+        buffers.provide(buffer);
+        left -= count;
+        if left == 0 {
+            return next;
+        }
+        buffer = following;
     }
 }

@@ -110,7 +110,6 @@ fn only_the_step_of_a_missing_feature_is_unused() {
         ("+ multishot_accept", "multishot_accept"),
         ("+ defer_taskrun", "defer_taskrun"),
         ("+ provided_buffers", "provided_buffers"),
-        ("+ direct_descriptors", "direct_descriptors"),
     ] {
         let mut arms = arms(ladder);
         without(&mut arms, technique);
@@ -145,10 +144,10 @@ fn shutdown_steps_without_effect_are_unused() {
 fn features_lost_by_a_step_are_noted() {
     let ladder = Ladder::IoUring;
     let mut arms = arms(ladder);
-    let direct = index_of(ladder, "+ direct_descriptors");
-    without(&mut arms[direct..], "multishot_accept");
+    let step = index_of(ladder, "+ multishot_receive");
+    without(&mut arms[step..], "multishot_accept");
     let uses = technique_use::of_steps(ladder, &arms);
-    let note = uses[direct].note.as_ref().unwrap();
+    let note = uses[step].note.as_ref().unwrap();
     assert!(note.contains("multishot_accept is not in force"), "{note}");
     assert_eq!(uses.iter().filter(|it| it.note.is_some()).count(), 1);
 }
