@@ -59,7 +59,7 @@ const MIN_COMPLETIONS: u32 = 2048;
 
 impl EngineOptions {
     /// Returns the entries of the completion queue.
-    pub(crate) fn completions(&self) -> u32 {
+    pub fn completions(&self) -> u32 {
         let twice = self.submission_queue_entries.saturating_mul(2);
         self.completion_queue_entries.unwrap_or(twice.max(MIN_COMPLETIONS))
     }

@@ -270,6 +270,12 @@ pub struct ArmSummary {
     pub events_per_wait: Option<f64>,
     /// Largest number of io_uring kernel threads: io-wq workers and SQPOLL.
     pub io_uring_tasks: u32,
+    /// Largest number of io-wq workers: kernel threads that run the operations that block.
+    #[serde(default)]
+    pub io_wq_workers: u32,
+    /// Share of the CPU time of the server that the io-wq workers used.
+    #[serde(default)]
+    pub io_wq_cpu_share: f64,
     /// Latencies of all rounds.
     pub latency: LatencyPair,
 }

@@ -84,6 +84,8 @@ pub fn gates(evidence: &Evidence) -> Vec<Gate> {
         server::connections_closed_by_server,
         server::completion_queue_overflow,
         server::out_of_buffers,
+        server::io_wq_workers,
+        server::batch_limits_differ,
         client::server_not_saturated,
         client::rate_not_reached,
         environment::shared_core,

@@ -22,6 +22,8 @@ struct ProcessSample {
     /// Voluntary and involuntary context switches of each thread.
     switches: BTreeMap<u32, (u64, u64)>,
     io_uring_tasks: u32,
+    /// CPU time of each io-wq worker.
+    io_wq_cpu_ns: BTreeMap<u32, u64>,
 }
 
 /// The clock tick of proc_pid_stat(5): USER_HZ is 100 on all common architectures.
@@ -55,6 +57,11 @@ impl Sample {
             }
             used.tasks += now.switches.len() as u32;
             used.io_uring_tasks += now.io_uring_tasks;
+            used.io_wq_workers += now.io_wq_cpu_ns.len() as u32;
+            for (task, now) in &now.io_wq_cpu_ns {
+                let before = before.io_wq_cpu_ns.get(task).copied().unwrap_or(0);
+                used.io_wq_cpu_ns += now.saturating_sub(before);
+            }
         }
         used
     }
@@ -82,6 +89,9 @@ impl ProcessSample {
             sample.switches.insert(task, switches);
             // Kernel threads of io_uring: iou-wrk-PID (io-wq) and iou-sqp-PID (SQPOLL).
             sample.io_uring_tasks += u32::from(status.starts_with("Name:\tiou-"));
+            if status.starts_with("Name:\tiou-wrk-") {
+                sample.io_wq_cpu_ns.insert(task, task_cpu_time_ns(&directory));
+            }
         }
         Some(sample)
     }
@@ -94,6 +104,16 @@ fn cpu_time_ns(process: u32) -> Option<u64> {
     let clock = clock_getcpuclockid(process).ok()?;
     let time = clock_gettime(clock).ok()?;
     Some(u64::try_from(time.tv_sec()).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec()).ok()?)
+}
+
+/// Reads the CPU time of a task. Its directory has `schedstat` in nanoseconds if the kernel has
+/// CONFIG_SCHED_INFO, and always `stat` in ticks.
+fn task_cpu_time_ns(directory: &str) -> u64 {
+    let schedstat = fs::read_to_string(format!("{directory}/schedstat")).ok();
+    let exact = schedstat.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    let ticks = || Stat::read(&format!("{directory}/stat"));
+    let in_ticks = || ticks().map_or(0, |it| (it.user_ticks + it.system_ticks) * TICK_NS);
+    exact.unwrap_or_else(in_ticks)
 }
 
 /// Fields of /proc/PID/stat (proc_pid_stat(5)).

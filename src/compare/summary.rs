@@ -22,6 +22,9 @@ fn summary(rounds: &[Round], arm: usize, load_level: LoadLevel) -> Option<ArmSum
     let own_rounds: Vec<&Round> = rounds_of(rounds, arm, load_level).collect();
     let metric_median = |metric| median(own_rounds.iter().filter_map(|round| value(round, metric)));
     let median_by = |value: fn(&Round) -> f64| median(own_rounds.iter().map(|it| value(it)));
+    let largest =
+        |value: fn(&Round) -> u32| own_rounds.iter().map(|it| value(it)).max().unwrap_or(0);
+    let sum = |value: fn(&Round) -> u64| own_rounds.iter().map(|it| value(it)).sum::<u64>() as f64;
     let user: u64 = own_rounds.iter().map(|round| round.server.user_ns).sum();
     let system: u64 = own_rounds.iter().map(|round| round.server.system_ns).sum();
     Some(ArmSummary {
@@ -43,11 +46,9 @@ fn summary(rounds: &[Round], arm: usize, load_level: LoadLevel) -> Option<ArmSum
         events_per_wait: median(
             own_rounds.iter().filter_map(|round| round.counters.as_ref()?.events_per_wait),
         ),
-        io_uring_tasks: own_rounds
-            .iter()
-            .map(|round| round.server.io_uring_tasks)
-            .max()
-            .unwrap_or(0),
+        io_uring_tasks: largest(|round| round.server.io_uring_tasks),
+        io_wq_workers: largest(|round| round.server.io_wq_workers),
+        io_wq_cpu_share: sum(|it| it.server.io_wq_cpu_ns) / sum(|it| it.server.cpu_ns).max(1.0),
         latency: LatencyPair {
             corrected: merge(own_rounds.iter().map(|round| &round.latency.corrected)),
             uncorrected: merge(own_rounds.iter().map(|round| &round.latency.uncorrected)),

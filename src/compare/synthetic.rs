@@ -37,6 +37,8 @@ pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
             involuntary_switches: 100,
             tasks: 1,
             io_uring_tasks: 0,
+            io_wq_workers: 0,
+            io_wq_cpu_ns: 0,
             cpu_utilization: if saturated { 0.99 } else { 0.1 },
         },
         counters: Some(ServerCounters {

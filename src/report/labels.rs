@@ -60,6 +60,8 @@ pub const fn gate_label(kind: GateKind) -> &'static str {
         GateKind::ConnectionsClosedByServer => "connections closed by the server",
         GateKind::CompletionQueueOverflow => "completion queue overflow",
         GateKind::OutOfBuffers => "out of buffers",
+        GateKind::IoWqWorkers => "io-wq workers",
+        GateKind::BatchLimitsDiffer => "batch limits differ",
         GateKind::CpuSteal => "steal time",
         GateKind::CpuThrottled => "control group throttled",
         GateKind::SharedCore => "server and client share a core",

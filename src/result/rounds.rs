@@ -129,6 +129,12 @@ pub struct ServerUsage {
     pub tasks: u32,
     /// Largest number of io_uring kernel threads: io-wq workers and SQPOLL.
     pub io_uring_tasks: u32,
+    /// Largest number of io-wq workers: kernel threads that run the operations that block.
+    #[serde(default)]
+    pub io_wq_workers: u32,
+    /// CPU time of the io-wq workers, part of `cpu_ns`.
+    #[serde(default)]
+    pub io_wq_cpu_ns: u64,
     /// CPU time divided by the available CPU time.
     pub cpu_utilization: f64,
 }
@@ -143,6 +149,8 @@ impl ServerUsage {
         self.involuntary_switches += other.involuntary_switches;
         self.tasks = self.tasks.max(other.tasks);
         self.io_uring_tasks = self.io_uring_tasks.max(other.io_uring_tasks);
+        self.io_wq_workers = self.io_wq_workers.max(other.io_wq_workers);
+        self.io_wq_cpu_ns += other.io_wq_cpu_ns;
     }
 }
 

@@ -217,6 +217,10 @@ pub enum GateKind {
     CompletionQueueOverflow,
     /// The kernel had no provided buffer (ENOBUFS), or the server no free slot.
     OutOfBuffers,
+    /// io-wq workers did part of the work of a server.
+    IoWqWorkers,
+    /// The number of events that a wait may return differs between the arms, and was reached.
+    BatchLimitsDiffer,
     /// The hypervisor took CPU time (steal time).
     CpuSteal,
     /// The control group was throttled.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use ringpoll::compare::process_usage::Sample;
+use ringpoll::result::{GateEffect, GateKind};
 use ringpoll_backends::Variant;
 use tempfile::TempDir;
 
@@ -46,8 +47,38 @@ fn cpu_time_includes_io_uring_worker_threads() {
     let after = Sample::take(server.id(), false);
     let used = after.since(&before);
     assert!(used.io_uring_tasks >= 1, "{used:?}");
+    assert!(used.io_wq_workers >= 1 && used.io_wq_cpu_ns > 100_000, "{used:?}");
+    assert!(used.io_wq_cpu_ns < used.cpu_ns, "{used:?}");
     let total_ns = after.since(&Sample::default()).cpu_ns;
     assert!(total_ns >= leader_ns + worker_ns, "{total_ns} < {leader_ns} + {worker_ns}");
+}
+
+/// `io_uring:single_shot` submits IORING_OP_SHUTDOWN, which always runs in an io-wq worker.
+#[test]
+fn io_wq_workers_are_counted_and_gated() {
+    let test = "io_wq_workers_are_counted_and_gated";
+    if !engine_is_available(test, Variant::IoUringSingleShot) {
+        return;
+    }
+    let result = Comparison::churn(&["epoll:level", "io_uring:single_shot"]).run().result();
+    let experiment = &result.experiments[0];
+    for summary in &experiment.summaries {
+        let has_workers = summary.io_wq_workers > 0 && summary.io_wq_cpu_share > 0.0;
+        assert_eq!(has_workers, summary.arm == 1, "{summary:?}");
+        assert!(summary.io_wq_cpu_share < 1.0, "{summary:?}");
+    }
+    let gate = experiment.gates.iter().find(|it| it.kind == GateKind::IoWqWorkers);
+    assert_eq!(gate.expect("a gate").arms, [1]);
+}
+
+#[test]
+fn batch_limits_that_differ_are_named() {
+    let limited = "epoll:level,events_per_wait=1";
+    let result = Comparison::churn(&["epoll:level", limited]).run().result();
+    let gates = &result.experiments[0].gates;
+    let gate = gates.iter().find(|it| it.kind == GateKind::BatchLimitsDiffer).expect("a gate");
+    assert_eq!(gate.effect, GateEffect::Warning);
+    assert!(gate.reason.contains("1023") && gate.reason.contains(" 1)"), "{}", gate.reason);
 }
 
 #[test]

@@ -57,7 +57,13 @@ fn io_uring_threads(arms: &[Arm], summaries: [&ArmSummary; 2]) -> Option<String>
     let texts: Vec<_> = summaries
         .into_iter()
         .filter(some)
-        .map(|it| format!("{} {}", arms[it.arm].label, it.io_uring_tasks))
+        .map(|it| {
+            let workers = match it.io_wq_workers {
+                0 => String::new(),
+                some => format!(" ({some} io-wq, {:.0}% of the CPU)", it.io_wq_cpu_share * 100.0),
+            };
+            format!("{} {}{workers}", arms[it.arm].label, it.io_uring_tasks)
+        })
         .collect();
     (!texts.is_empty()).then(|| texts.join(" · "))
 }

@@ -110,6 +110,6 @@ pub(super) fn not_optimised(evidence: &Evidence) -> Vec<Gate> {
     }]
 }
 
-fn wall_clock_metrics() -> [Metric; 3] {
+pub(super) fn wall_clock_metrics() -> [Metric; 3] {
     [Metric::Throughput, Metric::LatencyP50, Metric::LatencyP99]
 }

@@ -1,7 +1,10 @@
 //! Gates about the servers: their engine, responses, connections and resources.
 
-use super::{Evidence, Gate, GateEffect, GateKind};
-use crate::result::ArmKind;
+use ringpoll_backends::EngineOptions;
+
+use super::environment::wall_clock_metrics;
+use super::{Evidence, Gate, GateEffect, GateKind, percent};
+use crate::result::{ArmKind, Round};
 
 /// Share of failed requests above which an experiment is invalid.
 const FAILURES_THRESHOLD: f64 = 0.001;
@@ -11,6 +14,11 @@ const CLOSED_WARNING_THRESHOLD: f64 = 0.0001;
 /// Ratio, above which nothing is compared: a new connection costs much more than a request.
 /// nginx closes one connection in 1,000 requests by default, which is only a warning.
 const CLOSED_THRESHOLD: f64 = 0.005;
+
+/// Share of io-wq workers in the CPU time of a server above which there is a warning.
+const IO_WQ_WARNING_THRESHOLD: f64 = 0.01;
+/// Share above which throughput and latency are not compared.
+const IO_WQ_THRESHOLD: f64 = 0.10;
 
 /// Counters of waits for a receive buffer or a connection slot.
 pub(super) const OUT_OF_BUFFERS_COUNTERS: &[&str] =
@@ -208,6 +216,106 @@ pub(super) fn out_of_buffers(evidence: &Evidence) -> Vec<Gate> {
                  higher `ulimit -n`, or fewer --connections."
             .to_owned(),
     }]
+}
+
+/// io-wq workers are threads in addition to those of the server, and the kernel may run them on
+/// CPUs outside its affinity. CPU per request includes them and stays valid.
+pub(super) fn io_wq_workers(evidence: &Evidence) -> Vec<Gate> {
+    let worked = |arm| {
+        let of_workers = evidence.sum(arm, |round| round.server.io_wq_cpu_ns);
+        of_workers as f64 / evidence.sum(arm, |round| round.server.cpu_ns).max(1) as f64
+    };
+    let arms = evidence.arms_where(|arm| worked(arm) > IO_WQ_WARNING_THRESHOLD);
+    if arms.is_empty() {
+        return Vec::new();
+    }
+    let few = arms.iter().all(|&arm| worked(arm) <= IO_WQ_THRESHOLD);
+    let most = |arm: usize| {
+        let own = evidence.rounds.iter().filter(|round| round.arm == arm);
+        own.map(|round| round.server.io_wq_workers).max().unwrap_or(0)
+    };
+    let each: Vec<String> = arms
+        .iter()
+        .map(|&arm| {
+            format!("{} of the CPU time, up to {} threads", percent(worked(arm), 0), most(arm))
+        })
+        .collect();
+    let consequence = if few { "" } else { ", so throughput and latency were not compared" };
+    vec![Gate {
+        kind: GateKind::IoWqWorkers,
+        effect: if few { GateEffect::Warning } else { GateEffect::NotCompared },
+        metrics: evidence.where_measured(&wall_clock_metrics()),
+        reason: format!(
+            "io-wq workers of the kernel did part of the work of {} ({}), in addition to its own \
+             threads{consequence}.",
+            evidence.names(&arms),
+            each.join("; ")
+        ),
+        remedy: format!(
+            "The kernel runs operations there that block or have IOSQE_ASYNC. {} CPU per request \
+             is still valid.",
+            advice(
+                evidence,
+                &arms,
+                "IORING_OP_SHUTDOWN always does; io_uring:tuned calls shutdown(2) instead.",
+                |names| format!(
+                    "The tracepoint io_uring:io_uring_queue_async_work shows which those of {names} \
+                     are."
+                )
+            ),
+        ),
+        arms,
+    }]
+}
+
+/// An arm whose waits return more events at once needs fewer of them, and is slower to respond.
+/// The limits do not matter in waits that return fewer events than the lowest.
+pub(super) fn batch_limits_differ(evidence: &Evidence) -> Vec<Gate> {
+    let limits: Vec<(usize, u64)> = (0..evidence.arms.len())
+        .filter_map(|arm| Some((arm, batch_limit(evidence, arm)?)))
+        .collect();
+    let Some(lowest) = limits.iter().map(|it| it.1).min() else { return Vec::new() };
+    // A bucket of batch sizes ends at twice its start.
+    let reaches = |round: &&Round| {
+        let sizes = round.counters.iter().flat_map(|it| &it.batch_sizes);
+        sizes.into_iter().any(|it| it.waits > 0 && it.min_events * 2 > lowest)
+    };
+    if limits.iter().all(|it| it.1 == lowest) || !evidence.rounds.iter().any(|it| reaches(&it)) {
+        return Vec::new();
+    }
+    let named = |&(arm, limit): &(usize, u64)| format!("{} {limit}", evidence.arms[arm].label);
+    let each: Vec<String> = limits.iter().map(named).collect();
+    vec![Gate {
+        kind: GateKind::BatchLimitsDiffer,
+        effect: GateEffect::Warning,
+        metrics: Vec::new(),
+        arms: limits.iter().map(|it| it.0).collect(),
+        reason: format!(
+            "The number of events that one wait may return differs ({}), and was reached.",
+            each.join(", ")
+        ),
+        remedy:
+            "Try the same value of epoll.events_per_wait and io_uring.completion_queue_entries \
+                 in all arms, unless it is the difference to be measured."
+                .to_owned(),
+    }]
+}
+
+/// Returns the number of events or completions that one wait may return.
+fn batch_limit(evidence: &Evidence, arm: usize) -> Option<u64> {
+    let settings = &evidence.arms[arm].settings;
+    let value = |key: &str| settings.iter().find(|it| it.key == key).map(|it| it.value.as_str());
+    let number = |key: &str| value(key)?.parse::<u32>().ok();
+    if value("backend")?.starts_with("epoll") {
+        return number("epoll.events_per_wait").map(u64::from);
+    }
+    let completions = number("io_uring.completion_queue_entries")?;
+    let options = EngineOptions {
+        submission_queue_entries: number("io_uring.submission_queue_entries")?,
+        completion_queue_entries: (completions > 0).then_some(completions),
+        ..EngineOptions::default()
+    };
+    Some(options.completions().into())
 }
 
 fn counter(evidence: &Evidence, arm: usize, name: &str) -> u64 {

@@ -4,7 +4,7 @@ use super::*;
 use crate::compare::metrics::{Contrast, all_metrics};
 use crate::compare::synthetic;
 use crate::compare::verdict::{Margins, decide};
-use crate::result::ArmKind;
+use crate::result::{ArmKind, BatchSize, Setting};
 
 const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
 
@@ -189,6 +189,67 @@ fn out_of_buffers() {
         let case = Case::with_rounds(None, |round| count(round, name));
         case.assert(GateKind::OutOfBuffers, GateEffect::NotCompared);
     }
+}
+
+#[test]
+fn io_wq_workers() {
+    let used = |percent: u64| {
+        Case::with_rounds(None, |round| {
+            round.server.io_wq_workers = 3;
+            round.server.io_wq_cpu_ns = round.server.cpu_ns * percent / 100;
+        })
+    };
+    assert_eq!(used(1).gates(), []);
+    let warning = used(5).assert(GateKind::IoWqWorkers, GateEffect::Warning);
+    assert_eq!(warning.arms, [1]);
+    assert!(warning.reason.contains("5% of the CPU time, up to 3 threads"), "{}", warning.reason);
+    let mut case = used(40);
+    let gate = case.assert(GateKind::IoWqWorkers, GateEffect::NotCompared);
+    assert!(gate.metrics.contains(&at(Metric::Throughput, LoadLevel::Saturation)));
+    assert!(gate.metrics.contains(&at(Metric::LatencyP99, LoadLevel::FixedRate)));
+    assert!(gate.metrics.iter().all(|it| it.metric != Metric::CpuPerRequest));
+    assert!(gate.remedy.contains("IORING_OP_SHUTDOWN"), "{}", gate.remedy);
+    case.make_second_arm_a_command();
+    let remedy = case.only().remedy;
+    assert!(remedy.contains("queue_async_work") && !remedy.contains("SHUTDOWN"), "{remedy}");
+}
+
+#[test]
+fn batch_limits_differ() {
+    let setting = |key: &str, value: &str| Setting {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        origin: "a test".to_owned(),
+    };
+    let case = |second: &[Setting], waits_of| {
+        Case::with(|case| {
+            case.arms[0].settings.push(setting("epoll.events_per_wait", "1023"));
+            case.arms[1].settings = second.to_vec();
+            let batch = BatchSize { min_events: waits_of, waits: 1 };
+            let rounds = case.rounds.iter_mut().filter(|round| round.arm == 1);
+            for round in rounds {
+                round.engine = Some(second[0].value.clone());
+                round.counters.as_mut().unwrap().batch_sizes.push(batch);
+            }
+        })
+    };
+    let epoll =
+        |limit| [setting("backend", "epoll:level"), setting("epoll.events_per_wait", limit)];
+    assert_eq!(case(&epoll("16"), 8).gates(), []);
+    let gate = case(&epoll("16"), 16).assert(GateKind::BatchLimitsDiffer, GateEffect::Warning);
+    assert_eq!(gate.arms, [0, 1]);
+    assert!(gate.reason.contains("(A 1023, B 16)"), "{}", gate.reason);
+    assert_eq!(case(&epoll("1023"), 512).gates(), []);
+    let io_uring = |completions| {
+        [
+            setting("backend", "io_uring:tuned"),
+            setting("io_uring.submission_queue_entries", "256"),
+            setting("io_uring.completion_queue_entries", completions),
+        ]
+    };
+    let gate = case(&io_uring("0"), 512).assert(GateKind::BatchLimitsDiffer, GateEffect::Warning);
+    assert!(gate.reason.contains("(A 1023, B 2048)"), "{}", gate.reason);
+    assert_eq!(case(&io_uring("0"), 256).gates(), []);
 }
 
 /// A gate on a counter that no server reports would never trigger.
