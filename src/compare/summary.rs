@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::Deserializer;
 
 use super::metrics::{rounds_of, value};
 use super::statistics::paired::median;
+use crate::load::histogram_text;
 use crate::result::{ArmSummary, Latency, LatencyPair, LoadLevel, Metric, Round};
 
 /// Summarises each arm at each load level, if it has rounds.
@@ -74,9 +75,6 @@ fn system_calls(rounds: &[&Round]) -> Vec<(String, f64)> {
 
 /// Encodes a histogram and its percentiles for a result.
 pub fn encode_latency(histogram: &Histogram<u64>) -> Latency {
-    let mut bytes = Vec::new();
-    // Writing to memory cannot fail.
-    let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
     Latency {
         count: histogram.len(),
         p50_ns: histogram.value_at_quantile(0.5),
@@ -84,7 +82,7 @@ pub fn encode_latency(histogram: &Histogram<u64>) -> Latency {
         p99_ns: histogram.value_at_quantile(0.99),
         p99_9_ns: histogram.value_at_quantile(0.999),
         max_ns: histogram.max(),
-        histogram: STANDARD.encode(bytes),
+        histogram: histogram_text(histogram),
     }
 }
 
