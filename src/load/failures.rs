@@ -3,12 +3,14 @@
 use std::fmt;
 
 use rustix::io::Errno;
+use serde::Serialize;
 
 use super::exchange::Fault;
 use super::response::Mismatch;
 
-/// The kinds of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The kinds of failure, each with its key in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum FailureKind {
     /// The server refused the connection: no socket listens there.
@@ -41,20 +43,6 @@ impl FailureKind {
         Self::NotSent,
         Self::Other,
     ];
-
-    /// Its key in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ConnectRefused => "connect_refused",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::WrongBytes => "wrong_bytes",
-            Self::PrematureEof => "premature_eof",
-            Self::PortsExhausted => "ports_exhausted",
-            Self::NotSent => "not_sent",
-            Self::Other => "other",
-        }
-    }
 }
 
 impl fmt::Display for FailureKind {

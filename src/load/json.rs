@@ -1,5 +1,7 @@
 //! The outcome as JSON.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
@@ -121,9 +123,9 @@ fn response(outcome: &Outcome) -> Value {
 fn failures(failures: &FailureCounts) -> Value {
     let of = |kind| {
         let first = failures.first(kind).map(|first| first.to_string());
-        (kind.name().to_owned(), json!({ "count": failures.of(kind), "first": first }))
+        (kind, json!({ "count": failures.of(kind), "first": first }))
     };
-    Value::Object(FailureKind::ALL.into_iter().map(of).collect())
+    json!(BTreeMap::from(FailureKind::ALL.map(of)))
 }
 
 fn latency(latencies: &Latencies) -> Value {
