@@ -2,6 +2,8 @@
 
 mod causes;
 
+use indicatif::HumanCount;
+
 use crate::result::{
     Arm, Comparison, Experiment, Gate, GateEffect, LoadLevel, LoadLevelResult, Metric,
     MetricResult, Outcome, Verdict,
@@ -30,15 +32,7 @@ pub fn format_percentage(share: f64) -> String {
 
 /// Formats a number with commas between thousands.
 pub fn format_thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number.round_ties_even() as u64).to_string()
 }
 
 /// Formats a load level as `at 15,000 requests/s` or `at saturation`.
