@@ -31,6 +31,7 @@ impl Preset {
                 ("server.defer_accept_s", Number(0)),
                 ("server.quick_ack", Switch(true)),
                 ("server.no_delay", Switch(false)),
+                ("server.receive_buffer_bytes", Number(1024)),
                 ("deadlines.request_head_timeout_ms", Number(0)),
                 ("deadlines.send_timeout_ms", Number(0)),
                 ("deadlines.idle_timeout_ms", Number(0)),

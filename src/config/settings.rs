@@ -168,8 +168,9 @@ settings! {
         /// Sends small segments at once, even if earlier ones are not acknowledged yet
         /// (TCP_NODELAY).
         no_delay: bool = Switch(true), Kind::Switch;
-        /// Maximum number of bytes that one receive returns.
-        receive_buffer_bytes: usize = Number(1024), Kind::Number { min: 1, max: 16 * MIB };
+        /// Maximum number of bytes that one receive returns. 0: 1,024 for HTTP, and
+        /// limits.read_budget_bytes for the other protocols, whose messages are longer.
+        receive_buffer_bytes: usize = Number(0), Kind::Number { min: 0, max: 16 * MIB };
         /// Prints every request to standard output. Requests are dropped, and counted, if the
         /// reader is too slow.
         print_requests: bool = Switch(false), Kind::Switch;

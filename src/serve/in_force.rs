@@ -6,7 +6,7 @@ use ringpoll_backends::{
 use toml::Value;
 
 use super::max_connections;
-use super::worker_plan::engine_options;
+use super::worker_plan::{engine_options, receive_buffer_bytes};
 use crate::config::{BackendChoice, Config, ProtocolChoice, Setting, ShutdownChoice, start_auto};
 
 /// The server that [`serve`](super::serve) would start here.
@@ -48,6 +48,9 @@ impl<'config> InForce<'config> {
             },
             "limits.connections" if config.limits.connections == 0 => {
                 Some(format!("here that is {}", max_connections(config)))
+            }
+            "server.receive_buffer_bytes" if config.server.receive_buffer_bytes == 0 => {
+                Some(format!("here that is {}", receive_buffer_bytes(config)))
             }
             name => self.cause(name, &setting.value).map(|cause| format!("not in force: {cause}")),
         }

@@ -151,7 +151,7 @@ impl WorkerPlan {
         worker.limits = Limits {
             connections: self.connections_each,
             message_bytes: limits.message_bytes.max(limits.request_head_bytes),
-            receive_buffer_bytes: server.receive_buffer_bytes,
+            receive_buffer_bytes: receive_buffer_bytes(&self.config),
             read_budget_bytes: limits.read_budget_bytes,
         };
         worker.deadlines = self.deadlines();
@@ -187,6 +187,16 @@ impl WorkerPlan {
         };
         let longest_bytes = self.config.limits.print_line_bytes;
         RequestPrinter::new(Arc::clone(&self.output), escaping, longest_bytes)
+    }
+}
+
+/// Returns the size of a receive buffer. HTTP requests are short; a longer message of another
+/// protocol would be received, and echoed, in many pieces.
+pub(super) fn receive_buffer_bytes(config: &Config) -> usize {
+    match (config.server.receive_buffer_bytes, config.server.protocol) {
+        (0, ProtocolChoice::Http) => 1024,
+        (0, _) => config.limits.read_budget_bytes,
+        (bytes, _) => bytes,
     }
 }
 
