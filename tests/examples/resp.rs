@@ -266,6 +266,27 @@ fn peer_that_does_not_read_is_not_read_from() {
     }
 }
 
+#[test]
+fn output_that_a_peer_does_not_read_is_bounded() {
+    // One receive has many commands. Copied values are memory of their connection.
+    const COUNT: usize = 8_000;
+    let value = [b'v'; 16 * 1024];
+    let expected = bulk(&value);
+    for variant in variants("output_that_a_peer_does_not_read_is_bounded") {
+        let server = Example::start("resp", variant);
+        assert_eq!(server.exchange(&[&command(&[b"SET", b"k", &value])]), b"+OK\r\n");
+        let mut stream = server.connect();
+        stream.write_all(&b"GET k\r\n".repeat(COUNT)).expect("a socket");
+        let mut received = vec![0; expected.len()];
+        for index in 0..COUNT {
+            stream.read_exact(&mut received).expect("a response");
+            assert!(received == expected, "{variant}: {index}");
+        }
+        let peak_bytes = peak_memory_bytes(server.child.id());
+        assert!(peak_bytes < COUNT * value.len() / 8, "{variant}: {peak_bytes} bytes");
+    }
+}
+
 /// Runs a client program to its end, with `input` as its standard input.
 fn run(tool: &std::path::Path, server: &Example, arguments: &[&str], input: &str) -> Outcome {
     let mut child = Command::new(tool)
