@@ -52,7 +52,7 @@
 //! ```
 //!
 //! The rest of this page goes on from there. [`examples/`] has whole programs: this echo server, a
-//! line protocol, and a key-value server for redis-cli.
+//! line protocol, an HTTP server with routes, and a key-value server for redis-cli.
 //!
 //! [`examples/`]: https://docs.rs/crate/ringpoll-backends/latest/source/examples/
 //!
@@ -243,7 +243,8 @@
 //!    `pending_output.rs`, `refusal.rs`: reasons why io_uring is refused; `request_copies.rs`,
 //!    `slab.rs`, `socket.rs`, `stop.rs`, `token.rs`.
 //! 10. `capabilities.rs`, `capabilities/`: the probes of [`capabilities`], which use no engine.
-//! 11. `examples/echo.rs`, `examples/line_protocol.rs`, `examples/resp.rs`: whole servers.
+//! 11. `examples/echo.rs`, `examples/line_protocol.rs`, `examples/http.rs`, `examples/resp.rs`:
+//!     whole servers.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpoll-backends supports Linux only: epoll and io_uring are Linux interfaces");
