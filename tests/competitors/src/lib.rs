@@ -8,6 +8,9 @@
 //! | `monoio_server` | monoio (io_uring) | optional |
 //! | `nginx_server` | nginx with a generated configuration | optional |
 //!
+//! `benchmark` compares these with ringpoll, and `redis` the key-value server among the examples of
+//! the library with redis-server.
+//!
 //! Each takes a port and flags for the options that it shares with the servers in the same
 //! comparison; other flags are errors. All have one thread (nginx one worker). They do not parse
 //! requests: a read that ends with an empty line is a request, since the load generators send each

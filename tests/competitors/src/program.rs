@@ -1,15 +1,43 @@
-//! A server process and requests to it.
+//! Builds programs, starts servers, and sends requests to them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Builds targets of a package and returns the paths of their executables by name.
+///
+/// # Errors
+/// If cargo fails.
+pub fn build(manifest: &Path, targets: &[&str]) -> Result<BTreeMap<String, PathBuf>, String> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(program)
+        .args(["build", "--release", "--locked", "--message-format", "json-render-diagnostics"])
+        .args(targets)
+        .arg("--manifest-path")
+        .arg(manifest)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo build of {}: {}", manifest.display(), output.status));
+    }
+    let artifact = |line: &str| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let file = message["executable"].as_str()?;
+        Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(file)))
+    };
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(artifact).collect())
+}
 
 /// A listening server process, which is terminated on drop.
 pub struct Program {

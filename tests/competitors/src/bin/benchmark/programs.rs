@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use ringpoll_competitors::program::build;
 use tempfile::TempDir;
 
 /// The paths of the measured programs.
@@ -24,11 +24,11 @@ impl Programs {
     /// If cargo fails.
     pub(crate) fn build(ringpoll: Option<PathBuf>) -> Result<Self, String> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let competitors = cargo(&here.join("Cargo.toml"), &["--bins"])?;
+        let competitors = build(&here.join("Cargo.toml"), &["--bins"])?;
         let ringpoll = match ringpoll {
             Some(file) => file,
             None => {
-                let built = cargo(&here.join("../../Cargo.toml"), &["--bin", "ringpoll"])?;
+                let built = build(&here.join("../../Cargo.toml"), &["--bin", "ringpoll"])?;
                 built.get("ringpoll").cloned().ok_or("cargo did not build ringpoll")?
             }
         };
@@ -54,26 +54,4 @@ impl Programs {
         }
         arguments
     }
-}
-
-/// Builds targets and returns the paths of their executables by name.
-fn cargo(manifest: &Path, targets: &[&str]) -> Result<BTreeMap<String, PathBuf>, String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(program)
-        .args(["build", "--release", "--locked", "--message-format", "json-render-diagnostics"])
-        .args(targets)
-        .arg("--manifest-path")
-        .arg(manifest)
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo build of {}: {}", manifest.display(), output.status));
-    }
-    let artifact = |line: &str| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let file = message["executable"].as_str()?;
-        Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(file)))
-    };
-    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(artifact).collect())
 }
