@@ -100,6 +100,15 @@ fn require(condition: bool, observed: impl Into<String>) -> ProbeResult {
     if condition { Ok(()) } else { Err(ProbeError::unexpected(observed)) }
 }
 
+/// Returns an error unless a call failed with `errno`.
+fn expect_errno<T>(result: io::Result<T>, call: &'static str, errno: i32) -> ProbeResult {
+    match result {
+        Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
+        Err(error) => Err(ProbeError::refused(call)(error)),
+        Ok(_) => Err(ProbeError::unexpected(format!("{call} succeeded"))),
+    }
+}
+
 /// A capability and the probe that tests for it.
 #[derive(Clone, Copy)]
 pub struct Capability {
@@ -117,7 +126,8 @@ impl fmt::Debug for Capability {
     }
 }
 
-const fn capability(
+/// Returns an entry of a table of capabilities.
+const fn probe(
     name: &'static str,
     meaning: &'static str,
     probe: fn() -> ProbeResult,

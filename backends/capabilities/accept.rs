@@ -1,35 +1,50 @@
 //! Accepting connections.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::process;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::io_uring::{opcode, types::DestinationSlot, types::Fd};
 
 use super::files::{SLOTS, register_table, send_from_slot};
 use super::probe_ring::ProbeRing;
-use super::sockets::ProbeListener;
-use super::sqe::Sqe;
-use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
+use super::{Capability, ProbeError, ProbeResult, probe, require, sockets};
 use crate::completion::Completion;
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("accept", "IORING_OP_ACCEPT", single),
-    capability("accept_multishot", "IORING_ACCEPT_MULTISHOT: one SQE, many connections", multishot),
-    capability("accept_direct", "IORING_OP_ACCEPT into a given slot of the file table", direct),
-    capability(
-        "accept_direct_alloc",
-        "IORING_FILE_INDEX_ALLOC: the kernel allocates the slot",
-        direct_alloc,
-    ),
-    capability(
-        "accept_direct_multishot",
-        "IORING_ACCEPT_MULTISHOT with IORING_FILE_INDEX_ALLOC",
-        direct_multishot,
-    ),
+    probe("accept", "IORING_OP_ACCEPT", single),
+    probe("accept_multishot", "IORING_ACCEPT_MULTISHOT: one SQE, many connections", multishot),
+    probe("accept_direct", "IORING_OP_ACCEPT into a given slot of the file table", direct),
+    probe("accept_direct_alloc", "IORING_FILE_INDEX_ALLOC: the kernel picks a slot", direct_alloc),
+    probe("accept_direct_multishot", "IORING_ACCEPT_MULTISHOT into slots", direct_multishot),
 ];
 
 const NAME: &str = "IORING_OP_ACCEPT";
 
-fn ring_and_listener() -> ProbeResult<(ProbeRing, ProbeListener)> {
-    Ok((ProbeRing::new()?, ProbeListener::new()?))
+/// Sets up a ring with a listener. A Unix socket needs no loopback interface, and an abstract name
+/// leaves no file.
+fn ring_with_listener() -> ProbeResult<(ProbeRing, RawFd, SocketAddr)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("ringpoll-capabilities-{}-{number}", process::id());
+    let mut probe = ProbeRing::new()?;
+    let address = SocketAddr::from_abstract_name(name).map_err(ProbeError::refused("bind"))?;
+    let listener = UnixListener::bind_addr(&address).map_err(ProbeError::refused("bind"))?;
+    let listener = probe.own_socket(listener);
+    Ok((probe, listener, address))
+}
+
+fn connect(probe: &mut ProbeRing, address: &SocketAddr) -> ProbeResult<RawFd> {
+    let client = UnixStream::connect_addr(address).map_err(ProbeError::refused("connect"))?;
+    Ok(probe.own_socket(client))
+}
+
+fn accept(listener: RawFd) -> opcode::Accept {
+    opcode::Accept::new(Fd(listener), ptr::null_mut(), ptr::null_mut())
 }
 
 fn accepted_fd(completion: Completion) -> OwnedFd {
@@ -39,12 +54,10 @@ fn accepted_fd(completion: Completion) -> OwnedFd {
 
 /// Tests IORING_OP_ACCEPT (5.5): data arrives over the new connection.
 pub fn single() -> ProbeResult {
-    let (mut probe, listener) = ring_and_listener()?;
-    let accept = probe.push(Sqe::accept(listener.fd()))?;
+    let (mut probe, listener, address) = ring_with_listener()?;
+    let accept = probe.push(accept(listener).flags(libc::SOCK_CLOEXEC).build())?;
     probe.submit()?;
-    let client = listener.connect()?;
-    let client = probe.own_socket(client);
-    probe.own_socket(listener);
+    let client = connect(&mut probe, &address)?;
     let accepted = probe.wait_ok(accept, NAME)?;
     expect_connected(&mut probe, accepted, client)
 }
@@ -58,40 +71,40 @@ fn expect_connected(probe: &mut ProbeRing, accepted: Completion, client: RawFd) 
 
 /// Tests IORING_ACCEPT_MULTISHOT (5.19): two connections, each with IORING_CQE_F_MORE.
 pub fn multishot() -> ProbeResult {
-    let (mut probe, listener) = ring_and_listener()?;
-    let accept = probe.push(Sqe::accept_multishot(listener.fd()))?;
+    let (mut probe, listener, address) = ring_with_listener()?;
+    let accept = opcode::AcceptMulti::new(Fd(listener)).flags(libc::SOCK_CLOEXEC);
+    let accept = probe.push(accept.build())?;
     probe.submit()?;
-    let result = (0..2).try_for_each(|_| {
-        let client = listener.connect()?;
-        let client = probe.own_socket(client);
+    for _ in 0..2 {
+        let client = connect(&mut probe, &address)?;
         let accepted = probe.wait_ok(accept, NAME)?;
         expect_connected(&mut probe, accepted, client)?;
-        require(accepted.more(), "it ended after one connection")
-    });
-    probe.own_socket(listener);
-    result
+        require(accepted.more(), "it ended after one connection")?;
+    }
+    Ok(())
 }
 
 /// Tests IORING_OP_ACCEPT into a given slot of the file table (5.15).
 pub fn direct() -> ProbeResult {
-    accept_into_slot(|listener| Sqe::accept_direct(listener, Some(1)), Some(1))
+    accept_into_slot(Some(1))
 }
 
 /// Tests IORING_OP_ACCEPT with IORING_FILE_INDEX_ALLOC (5.19): the kernel allocates the slot.
 pub fn direct_alloc() -> ProbeResult {
-    accept_into_slot(|listener| Sqe::accept_direct(listener, None), None)
+    accept_into_slot(None)
 }
 
-fn accept_into_slot(accept: fn(RawFd) -> Sqe, slot: Option<u32>) -> ProbeResult {
-    let (mut probe, listener) = ring_and_listener()?;
+/// Accepts without SOCK_CLOEXEC, which the kernel refuses for a direct descriptor.
+fn accept_into_slot(slot: Option<u32>) -> ProbeResult {
+    let (mut probe, listener, address) = ring_with_listener()?;
     register_table(&mut probe, &[])?;
-    let client = listener.connect()?;
-    let client = probe.own_socket(client);
-    let listener = probe.own_socket(listener);
-    let accepted = probe.run(accept(listener), NAME)?;
+    let client = connect(&mut probe, &address)?;
+    let given = slot.and_then(|slot| DestinationSlot::try_from_slot_target(slot).ok());
+    let target = given.unwrap_or(DestinationSlot::auto_target());
+    let accepted = probe.run(accept(listener).file_index(Some(target)).build(), NAME)?;
     // The result is 0 for a given slot, and the index of an allocated one.
     expect_slot_index(&mut probe, accepted, slot.map_or(SLOTS, |_| 1))?;
-    send_from_slot(&mut probe, slot.map_or(accepted.result, |it| it as RawFd), client)
+    send_from_slot(&mut probe, slot.unwrap_or(accepted.result as u32), client)
 }
 
 /// Checks that the result is a slot index. A kernel without direct descriptors ignores the slot and
@@ -109,18 +122,17 @@ fn expect_slot_index(probe: &mut ProbeRing, accepted: Completion, indices: u32) 
 
 /// Tests IORING_ACCEPT_MULTISHOT with IORING_FILE_INDEX_ALLOC (5.19).
 pub fn direct_multishot() -> ProbeResult {
-    let (mut probe, listener) = ring_and_listener()?;
+    let (mut probe, listener, address) = ring_with_listener()?;
     register_table(&mut probe, &[])?;
-    let accept = probe.push(Sqe::accept_direct_multishot(listener.fd()))?;
+    let accept = opcode::AcceptMulti::new(Fd(listener)).allocate_file_index(true);
+    let accept = probe.push(accept.build())?;
     probe.submit()?;
-    let result = (0..2).try_for_each(|_| {
-        let client = listener.connect()?;
-        let client = probe.own_socket(client);
+    for _ in 0..2 {
+        let client = connect(&mut probe, &address)?;
         let accepted = probe.wait_ok(accept, NAME)?;
         expect_slot_index(&mut probe, accepted, SLOTS)?;
-        send_from_slot(&mut probe, accepted.result, client)?;
-        require(accepted.more(), "it ended after one connection")
-    });
-    probe.own_socket(listener);
-    result
+        send_from_slot(&mut probe, accepted.result as u32, client)?;
+        require(accepted.more(), "it ended after one connection")?;
+    }
+    Ok(())
 }

@@ -1,27 +1,22 @@
 //! Provided buffers: the kernel picks one when data arrives.
 
 use std::os::fd::RawFd;
+use std::ptr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use ::io_uring::types::BufRingEntry;
+use ::io_uring::squeue::{Entry, Flags};
+use ::io_uring::{opcode, types};
+use types::BufRingEntry;
 
 use super::probe_ring::{ProbeRing, retry_on_enomem};
-use super::sqe::Sqe;
-use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
+use super::{Capability, ProbeError, ProbeResult, probe, require, sockets};
+use crate::completion::Completion;
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("buf_ring", "IORING_REGISTER_PBUF_RING: a ring of provided buffers", ring),
-    capability(
-        "buf_ring_inc",
-        "IOU_PBUF_RING_INC: receives consume a buffer in parts",
-        incremental,
-    ),
-    capability(
-        "provide_buffers",
-        "IORING_OP_PROVIDE_BUFFERS: buffers provided with an SQE",
-        provide,
-    ),
+    probe("buf_ring", "IORING_REGISTER_PBUF_RING: a ring of provided buffers", ring),
+    probe("buf_ring_inc", "IOU_PBUF_RING_INC: receives consume a buffer in parts", incremental),
+    probe("provide_buffers", "IORING_OP_PROVIDE_BUFFERS: buffers provided with an SQE", provide),
 ];
 
 /// Buffer group ID of all probes.
@@ -75,46 +70,60 @@ pub(super) fn contents(probe: &ProbeRing, buffer: u16, length: usize, bytes: usi
     probe.bytes(BUFFERS_AT + usize::from(buffer) * length, bytes)
 }
 
-fn recv_hello(probe: &mut ProbeRing, socket: RawFd, length: usize) -> ProbeResult {
-    let received = probe.run(Sqe::recv_provided(socket, GROUP, length), "IORING_OP_RECV")?;
+/// Returns a RECV into a provided buffer of `length` bytes. Before Linux 5.19 a length of zero
+/// receives nothing; later it means the whole buffer.
+fn recv(socket: RawFd, length: usize) -> Entry {
+    let recv = opcode::Recv::new(types::Fd(socket), ptr::null_mut(), length as u32);
+    recv.buf_group(GROUP).build().flags(Flags::BUFFER_SELECT)
+}
+
+/// Checks that a RECV completed with these bytes in a buffer of `length` bytes.
+pub(super) fn expect(
+    probe: &ProbeRing,
+    received: Completion,
+    length: usize,
+    bytes: &[u8],
+) -> ProbeResult {
     let Some(buffer) = received.buffer_id() else {
         return Err(ProbeError::unexpected("RECV completed without a buffer"));
     };
-    let data = contents(probe, buffer, length, 5);
-    require(received.result == 5 && data == b"hello", "the buffer does not hold the data")
+    let is_complete = received.result as usize == bytes.len()
+        && contents(probe, buffer, length, bytes.len()) == bytes;
+    require(is_complete, "the buffer does not hold the data")
+}
+
+fn recv_hello(probe: &mut ProbeRing, near: RawFd, far: RawFd) -> ProbeResult {
+    sockets::send(far, b"hello")?;
+    let received = probe.run(recv(near, 64), "IORING_OP_RECV")?;
+    expect(probe, received, 64, b"hello")
 }
 
 /// Tests IORING_REGISTER_PBUF_RING (5.19): a receive takes a buffer from the ring.
 pub fn ring() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     register(&mut probe, 2, 64, 0)?;
-    sockets::send(far, b"hello")?;
-    recv_hello(&mut probe, near, 64)
+    recv_hello(&mut probe, near, far)
 }
 
 /// Tests IOU_PBUF_RING_INC (6.12): two receives fill one buffer, one after the other.
 pub fn incremental() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     register(&mut probe, 1, 64, INCREMENTAL)?;
     for piece in [b"hel", b"lo!"] {
         sockets::send(far, piece)?;
-        let received = probe.run(Sqe::recv_provided(near, GROUP, 64), "IORING_OP_RECV")?;
+        let received = probe.run(recv(near, 64), "IORING_OP_RECV")?;
         let stays = received.buffer_id() == Some(0) && received.buffer_more();
         require(stays, "the buffer was consumed by one receive")?;
     }
-    require(
-        contents(&probe, 0, 64, 6) == b"hello!",
-        "the second receive does not continue the first",
-    )
+    let continues = contents(&probe, 0, 64, 6) == b"hello!";
+    require(continues, "the second receive does not continue the first")
 }
 
 /// Tests IORING_OP_PROVIDE_BUFFERS (5.7): a receive takes the buffer.
 pub fn provide() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
-    probe.run(probe.provide_buffers(BUFFERS_AT, 64, GROUP), "IORING_OP_PROVIDE_BUFFERS")?;
-    sockets::send(far, b"hello")?;
-    recv_hello(&mut probe, near, 64)
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
+    let buffer = probe.address(BUFFERS_AT, 64);
+    let provide = opcode::ProvideBuffers::new(buffer, 64, 1, GROUP, 0).build();
+    probe.run(provide, "IORING_OP_PROVIDE_BUFFERS")?;
+    recv_hello(&mut probe, near, far)
 }

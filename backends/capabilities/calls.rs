@@ -4,13 +4,13 @@
 use std::io;
 use std::ptr;
 
-use super::{Capability, ProbeError, ProbeResult, capability};
+use super::{Capability, ProbeError, ProbeResult, probe};
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("io_uring_setup", "io_uring_setup(2) is allowed", setup),
-    capability("io_uring_enter", "io_uring_enter(2) is allowed", enter),
-    capability("io_uring_register", "io_uring_register(2) is allowed", register),
+    probe("io_uring_setup", "io_uring_setup(2) is allowed", setup),
+    probe("io_uring_enter", "io_uring_enter(2) is allowed", enter),
+    probe("io_uring_register", "io_uring_register(2) is allowed", register),
 ];
 
 const NO_DESCRIPTOR: libc::c_long = -1;

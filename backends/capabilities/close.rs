@@ -2,23 +2,23 @@
 
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
+use ::io_uring::{opcode, types::Fd, types::Fixed};
+
 use super::files::register_table;
 use super::probe_ring::ProbeRing;
-use super::sqe::Sqe;
-use super::{Capability, ProbeResult, accept, capability, sockets};
+use super::{Capability, ProbeResult, accept, probe, sockets};
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("shutdown", "IORING_OP_SHUTDOWN", shutdown),
-    capability("close", "IORING_OP_CLOSE", descriptor),
-    capability("close_direct", "IORING_OP_CLOSE of a slot of the file table", direct),
+    probe("shutdown", "IORING_OP_SHUTDOWN", shutdown),
+    probe("close", "IORING_OP_CLOSE", descriptor),
+    probe("close_direct", "IORING_OP_CLOSE of a slot of the file table", direct),
 ];
 
 /// Tests IORING_OP_SHUTDOWN (5.11, and late 5.10 releases): the peer sees the end of the stream.
 pub fn shutdown() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
-    probe.run(Sqe::shutdown(near, libc::SHUT_WR), "IORING_OP_SHUTDOWN")?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
+    probe.run(opcode::Shutdown::new(Fd(near), libc::SHUT_WR).build(), "IORING_OP_SHUTDOWN")?;
     sockets::expect_end_of_stream(far)
 }
 
@@ -28,7 +28,7 @@ pub fn descriptor() -> ProbeResult {
     let (near, far) = sockets::pair()?;
     let far = probe.own_socket(far);
     let near = near.into_raw_fd();
-    let close = probe.push(Sqe::close(near))?;
+    let close = probe.push(opcode::Close::new(Fd(near)).build())?;
     if let Err(error) = probe.wait_ok(close, "IORING_OP_CLOSE") {
         // SAFETY: the kernel refused to close it, so it is still owned here.
         drop(unsafe { OwnedFd::from_raw_fd(near) });
@@ -43,10 +43,10 @@ pub fn descriptor() -> ProbeResult {
 /// IORING_OP_ACCEPT into a slot works, which the same kernel release introduced.
 pub fn direct() -> ProbeResult {
     accept::direct()?;
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     register_table(&mut probe, &[near])?;
     drop(probe.disown_socket(near));
-    probe.run(Sqe::close_direct(0), "IORING_OP_CLOSE of a direct descriptor")?;
+    let close = opcode::Close::new(Fixed(0)).build();
+    probe.run(close, "IORING_OP_CLOSE of a direct descriptor")?;
     sockets::expect_end_of_stream(far)
 }

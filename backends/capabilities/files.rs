@@ -2,19 +2,16 @@
 
 use std::os::fd::RawFd;
 
+use ::io_uring::{opcode, types::Fixed};
+
 use super::probe_ring::ProbeRing;
-use super::sqe::Sqe;
-use super::{Capability, ProbeError, ProbeResult, capability, sockets};
+use super::{Capability, ProbeError, ProbeResult, probe, sockets};
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("fixed_file", "IOSQE_FIXED_FILE: an operation on a registered file", fixed_file),
-    capability("files_sparse", "IORING_RSRC_REGISTER_SPARSE: a table of empty slots", files_sparse),
-    capability(
-        "files_update",
-        "IORING_REGISTER_FILES_UPDATE: fills a slot of the table",
-        files_update,
-    ),
+    probe("fixed_file", "IOSQE_FIXED_FILE: an operation on a registered file", fixed_file),
+    probe("files_sparse", "IORING_RSRC_REGISTER_SPARSE: a table of empty slots", files_sparse),
+    probe("files_update", "IORING_REGISTER_FILES_UPDATE: fills a slot of the table", files_update),
 ];
 
 /// Slots of a probe's file table. Fewer than the open descriptors, so that an index and a
@@ -31,15 +28,15 @@ pub(super) fn register_table(probe: &mut ProbeRing, files: &[RawFd]) -> ProbeRes
 
 /// Tests IOSQE_FIXED_FILE (5.1) with a send.
 pub fn fixed_file() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     register_table(&mut probe, &[near])?;
     send_from_slot(&mut probe, 0, far)
 }
 
 /// Sends on a registered file, and checks that the peer receives it.
-pub(super) fn send_from_slot(probe: &mut ProbeRing, slot: RawFd, peer: RawFd) -> ProbeResult {
-    probe.run(Sqe::send(slot, b"hello", 0).fixed(), "IORING_OP_SEND with IOSQE_FIXED_FILE")?;
+pub(super) fn send_from_slot(probe: &mut ProbeRing, slot: u32, peer: RawFd) -> ProbeResult {
+    let send = opcode::Send::new(Fixed(slot), b"hello".as_ptr(), 5).build();
+    probe.run(send, "IORING_OP_SEND with IOSQE_FIXED_FILE")?;
     sockets::expect_bytes(peer, b"hello")
 }
 

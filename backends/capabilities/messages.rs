@@ -1,16 +1,17 @@
 //! Messages from one ring to another.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
+
+use ::io_uring::{opcode, types::DestinationSlot, types::Fd, types::Fixed};
 
 use super::files::{SLOTS, register_table, send_from_slot};
 use super::probe_ring::ProbeRing;
-use super::sqe::Sqe;
-use super::{Capability, ProbeError, ProbeResult, capability, require};
+use super::{Capability, ProbeResult, probe, require};
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("msg_ring", "IORING_OP_MSG_RING: posts a CQE to another ring", ring),
-    capability("msg_ring_fd", "IORING_MSG_SEND_FD: sends a registered file to another ring", file),
+    probe("msg_ring", "IORING_OP_MSG_RING: posts a CQE to another ring", ring),
+    probe("msg_ring_fd", "IORING_MSG_SEND_FD: sends a registered file to another ring", file),
 ];
 
 const NAME: &str = "IORING_OP_MSG_RING";
@@ -19,7 +20,8 @@ const NAME: &str = "IORING_OP_MSG_RING";
 pub fn ring() -> ProbeResult {
     const ID: u64 = 77;
     let (mut from, mut to) = (ProbeRing::new()?, ProbeRing::new()?);
-    from.run(Sqe::msg_ring(to.ring.as_raw_fd(), 1234, ID), NAME)?;
+    let message = opcode::MsgRingData::new(Fd(to.ring.as_raw_fd()), 1234, ID, None);
+    from.run(message.build(), NAME)?;
     let message = to.wait(ID, "a message")?;
     require(message.result == 1234, format!("the result was {}", message.result))
 }
@@ -32,10 +34,9 @@ pub fn file() -> ProbeResult {
     let (near, far) = from.socket_pair()?;
     register_table(&mut from, &[near])?;
     register_table(&mut to, &[])?;
-    from.run(Sqe::msg_ring_send_fd(to.ring.as_raw_fd(), 0, ID), NAME)?;
-    let slot = to.wait(ID, "a message")?.result;
-    if !(0..SLOTS as RawFd).contains(&slot) {
-        return Err(ProbeError::unexpected(format!("the slot was {slot}")));
-    }
+    let (ring, slot) = (Fd(to.ring.as_raw_fd()), DestinationSlot::auto_target());
+    from.run(opcode::MsgRingSendFd::new(ring, Fixed(0), slot, ID).build(), NAME)?;
+    let slot = to.wait(ID, "a message")?.result as u32;
+    require(slot < SLOTS, format!("the slot was {}", slot as i32))?;
     send_from_slot(&mut to, slot, far)
 }

@@ -7,11 +7,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ::io_uring::squeue::Entry;
 use ::io_uring::{Builder, IoUring, opcode, types};
 
 use super::sockets::{self, COMPLETION_TIMEOUT};
-use super::sqe::Sqe;
-use super::{ProbeError, ProbeResult, require};
+use super::{ProbeError, ProbeResult, require, sqe};
 use crate::completion::Completion;
 
 /// Attempts before ENOMEM is final. The kernel frees a closed ring later, and its memory counts
@@ -92,6 +92,13 @@ impl ProbeRing {
         Ok((self.own_socket(one), self.own_socket(other)))
     }
 
+    /// Sets up a ring without flags, and a pair of connected sockets.
+    pub(super) fn with_sockets() -> ProbeResult<(Self, RawFd, RawFd)> {
+        let mut probe = Self::new()?;
+        let (near, far) = probe.socket_pair()?;
+        Ok((probe, near, far))
+    }
+
     /// Returns the address of a range of the I/O memory.
     pub(super) fn address(&self, offset: usize, length: usize) -> *mut u8 {
         assert!(offset + length <= MEMORY_BYTES);
@@ -105,36 +112,25 @@ impl ProbeRing {
         (0..length).map(|index| unsafe { from.wrapping_add(index).read_volatile() }).collect()
     }
 
-    /// Creates a RECV into the start of the I/O memory.
-    pub(super) fn recv(&self, socket: RawFd, length: usize, ioprio: u16) -> Sqe {
-        let to = self.address(0, length);
-        Sqe::new(opcode::Recv::new(types::Fd(socket), to, length as u32).ioprio(ioprio).build())
-    }
-
-    /// Creates an IORING_OP_PROVIDE_BUFFERS for one buffer of the I/O memory.
-    pub(super) fn provide_buffers(&self, offset: usize, length: usize, group: u16) -> Sqe {
-        let from = self.address(offset, length);
-        Sqe::new(opcode::ProvideBuffers::new(from, length as i32, 1, group, 0).build())
-    }
-
-    /// Queues an SQE and returns its user_data.
-    pub(super) fn push(&mut self, sqe: Sqe) -> ProbeResult<u64> {
+    /// Queues an SQE and returns its user_data. The SQE points only to statics and to the memory of
+    /// this ring.
+    pub(super) fn push(&mut self, sqe: Entry) -> ProbeResult<u64> {
         self.last_id += 1;
-        let skips = sqe.skips_completion();
-        let entry = sqe.into_entry().user_data(self.last_id);
-        // SAFETY: an SQE points only to statics and to the memory of this ring, which stays
-        // allocated until nothing is in flight.
-        let pushed = unsafe { self.ring.submission().push(&entry) };
+        // SAFETY: both stay allocated until nothing is in flight.
+        let pushed = unsafe { self.ring.submission().push(&sqe.user_data(self.last_id)) };
         pushed.map_err(|_| ProbeError::unexpected("the submission queue was full"))?;
-        if !skips {
-            self.in_flight.push(self.last_id);
-        }
+        self.in_flight.push(self.last_id);
         Ok(self.last_id)
     }
 
-    /// Submits the queued SQEs without waiting.
-    pub(super) fn submit(&mut self) -> ProbeResult {
-        self.ring.submit().map(drop).map_err(ProbeError::refused("io_uring_enter"))
+    /// Does not wait for the completion of this SQE before the memory is freed.
+    pub(super) fn expects_no_completion(&mut self, id: u64) {
+        self.in_flight.retain(|other| *other != id);
+    }
+
+    /// Submits the queued SQEs without waiting, and returns their number.
+    pub(super) fn submit(&mut self) -> ProbeResult<usize> {
+        self.ring.submit().map_err(ProbeError::refused("io_uring_enter"))
     }
 
     /// Returns true if no completion is visible. Does not enter the kernel.
@@ -168,7 +164,7 @@ impl ProbeRing {
     }
 
     /// Submits an SQE and waits for its completion, which must not be an error.
-    pub(super) fn run(&mut self, sqe: Sqe, name: &'static str) -> ProbeResult<Completion> {
+    pub(super) fn run(&mut self, sqe: Entry, name: &'static str) -> ProbeResult<Completion> {
         let id = self.push(sqe)?;
         self.wait_ok(id, name)
     }
@@ -176,7 +172,7 @@ impl ProbeRing {
     /// Submits an SQE and waits for its completion, which must be `errno`.
     pub(super) fn run_expecting(
         &mut self,
-        sqe: Sqe,
+        sqe: Entry,
         name: &'static str,
         errno: i32,
     ) -> ProbeResult {
@@ -197,7 +193,7 @@ impl ProbeRing {
     }
 
     pub(super) fn run_nop(&mut self) -> ProbeResult {
-        self.run(Sqe::nop(), "IORING_OP_NOP").map(drop)
+        self.run(sqe::nop(), "IORING_OP_NOP").map(drop)
     }
 
     /// Submits, and waits for a completion until the timeout.
@@ -232,9 +228,6 @@ impl ProbeRing {
 
     /// Cancels everything in flight, and returns true if all of it has completed.
     fn cancel_all(&mut self) -> bool {
-        for socket in &self.sockets {
-            sockets::shutdown_both(socket.as_raw_fd());
-        }
         let deadline = Instant::now() + COMPLETION_TIMEOUT;
         for id in self.in_flight.clone() {
             let entry = opcode::AsyncCancel::new(id).build();

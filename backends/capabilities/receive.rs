@@ -2,34 +2,37 @@
 
 use std::os::fd::RawFd;
 
+use ::io_uring::squeue::Entry;
+use ::io_uring::{opcode, types::Fd};
+
 use super::buffers::{self, GROUP};
 use super::probe_ring::ProbeRing;
-use super::sqe::{RECVSEND_POLL_FIRST, Sqe, UNKNOWN_FLAG};
-use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
+use super::sqe::{RECVSEND_POLL_FIRST, UNKNOWN_FLAG};
+use super::{Capability, ProbeResult, probe, require, sockets};
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("recv", "IORING_OP_RECV", single),
-    capability("recv_multishot", "IORING_RECV_MULTISHOT: one SQE, many receives", multishot),
-    capability("recv_bundle", "IORING_RECVSEND_BUNDLE: one receive fills several buffers", bundle),
-    capability(
-        "recv_poll_first",
-        "IORING_RECVSEND_POLL_FIRST: polls before the first attempt",
-        poll_first,
-    ),
+    probe("recv", "IORING_OP_RECV", single),
+    probe("recv_multishot", "IORING_RECV_MULTISHOT: one SQE, many receives", multishot),
+    probe("recv_bundle", "IORING_RECVSEND_BUNDLE: one receive fills several buffers", bundle),
+    probe("recv_poll_first", "IORING_RECVSEND_POLL_FIRST: polls before it receives", poll_first),
 ];
 
 const NAME: &str = "IORING_OP_RECV";
 
 /// Tests IORING_OP_RECV (5.6) on a socket that gets data after the submission.
 pub fn single() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     recv_hello(&mut probe, near, far, 0)
 }
 
+/// Returns a RECV into the start of the I/O memory.
+fn recv(probe: &ProbeRing, socket: RawFd, ioprio: u16) -> Entry {
+    opcode::Recv::new(Fd(socket), probe.address(0, 16), 16).ioprio(ioprio).build()
+}
+
 fn recv_hello(probe: &mut ProbeRing, near: RawFd, far: RawFd, ioprio: u16) -> ProbeResult {
-    let recv = probe.push(probe.recv(near, 16, ioprio))?;
+    let recv = probe.push(recv(probe, near, ioprio))?;
     probe.submit()?;
     sockets::send(far, b"hello")?;
     let received = probe.wait_ok(recv, NAME)?;
@@ -39,19 +42,14 @@ fn recv_hello(probe: &mut ProbeRing, near: RawFd, far: RawFd, ioprio: u16) -> Pr
 
 /// Tests IORING_RECV_MULTISHOT (6.0) with a buffer ring: two completions with IORING_CQE_F_MORE.
 pub fn multishot() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     buffers::register(&mut probe, 4, 64, 0)?;
-    let recv = probe.push(Sqe::recv_multishot(near, GROUP))?;
+    let recv = probe.push(opcode::RecvMulti::new(Fd(near), GROUP).build())?;
     probe.submit()?;
     for piece in [b"hello", b"world"] {
         sockets::send(far, piece)?;
         let received = probe.wait_ok(recv, NAME)?;
-        let Some(buffer) = received.buffer_id() else {
-            return Err(ProbeError::unexpected("RECV completed without a buffer"));
-        };
-        let data = buffers::contents(&probe, buffer, 64, 5);
-        require(received.result == 5 && data == piece, "the buffer does not hold the data")?;
+        buffers::expect(&probe, received, 64, piece)?;
         require(received.more(), "it ended after one completion")?;
     }
     Ok(())
@@ -61,11 +59,10 @@ pub fn multishot() -> ProbeResult {
 /// single buffer; a later one must fill several.
 pub fn bundle() -> ProbeResult {
     const BUFFER_BYTES: usize = 4;
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     buffers::register(&mut probe, 6, BUFFER_BYTES, 0)?;
     sockets::send(far, b"twelve bytes")?;
-    let recv = probe.push(Sqe::recv_bundle(near, GROUP))?;
+    let recv = probe.push(opcode::RecvMultiBundle::new(Fd(near), GROUP).build())?;
     let (mut received, mut largest) = (0, 0);
     while received < 12 {
         let piece = probe.wait_ok(recv, "IORING_OP_RECV with IORING_RECVSEND_BUNDLE")?.result;
@@ -73,20 +70,17 @@ pub fn bundle() -> ProbeResult {
         received += piece as usize;
         largest = largest.max(piece as usize);
     }
-    require(
-        buffers::contents(&probe, 0, BUFFER_BYTES, 12) == b"twelve bytes",
-        "the buffers do not hold the data",
-    )?;
+    let data = buffers::contents(&probe, 0, BUFFER_BYTES, 12);
+    require(data == b"twelve bytes", "the buffers do not hold the data")?;
     require(largest > BUFFER_BYTES, "every completion filled a single buffer")
 }
 
 /// Tests IORING_RECVSEND_POLL_FIRST (5.19). Its effect cannot be observed, so the probe also sets
 /// an undefined flag: a kernel that accepts it ignores this field.
 pub fn poll_first() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
     recv_hello(&mut probe, near, far, RECVSEND_POLL_FIRST)?;
     sockets::send(far, b"hello")?;
-    let unknown = probe.recv(near, 16, UNKNOWN_FLAG);
+    let unknown = recv(&probe, near, UNKNOWN_FLAG);
     probe.run_expecting(unknown, "RECV with an undefined flag", libc::EINVAL)
 }

@@ -3,10 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::{ProbeError, ProbeResult, require};
@@ -19,82 +16,17 @@ pub(super) fn pair() -> ProbeResult<(OwnedFd, OwnedFd)> {
     Ok((one.into(), other.into()))
 }
 
-/// A listener that a probe can connect to.
-pub(super) enum ProbeListener {
-    Tcp(TcpListener),
-    /// Used if the loopback interface is down. An abstract name leaves no file.
-    Unix(UnixListener, SocketAddr),
-}
-
-impl ProbeListener {
-    pub(super) fn new() -> ProbeResult<Self> {
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) {
-            let listener = Self::Tcp(listener);
-            if let Ok(client) = listener.connect() {
-                // The accept queue must be empty.
-                listener.accept_one()?;
-                drop(client);
-                return Ok(listener);
-            }
-        }
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ringpoll-capabilities-{}-{number}", process::id());
-        let address = SocketAddr::from_abstract_name(name).map_err(ProbeError::refused("bind"))?;
-        let listener = UnixListener::bind_addr(&address).map_err(ProbeError::refused("bind"))?;
-        Ok(Self::Unix(listener, address))
-    }
-
-    pub(super) fn fd(&self) -> RawFd {
-        match self {
-            Self::Tcp(listener) => listener.as_raw_fd(),
-            Self::Unix(listener, _) => listener.as_raw_fd(),
-        }
-    }
-
-    /// Connects, and returns the client's socket.
-    pub(super) fn connect(&self) -> ProbeResult<OwnedFd> {
-        match self {
-            Self::Tcp(listener) => tcp_connect(listener).map(Into::into),
-            Self::Unix(_, address) => UnixStream::connect_addr(address)
-                .map(Into::into)
-                .map_err(ProbeError::refused("connect")),
-        }
-    }
-
-    fn accept_one(&self) -> ProbeResult {
-        let Self::Tcp(listener) = self else { return Ok(()) };
-        tcp_accept(listener).map(drop)
-    }
-}
-
-impl From<ProbeListener> for OwnedFd {
-    fn from(listener: ProbeListener) -> Self {
-        match listener {
-            ProbeListener::Tcp(listener) => listener.into(),
-            ProbeListener::Unix(listener, _) => listener.into(),
-        }
-    }
-}
-
 /// Connects two sockets with TCP over the loopback interface.
 pub(super) fn tcp_pair() -> ProbeResult<(OwnedFd, OwnedFd)> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ProbeError::refused("bind"))?;
-    let client = tcp_connect(&listener)?;
-    Ok((client.into(), tcp_accept(&listener)?.into()))
-}
-
-fn tcp_connect(listener: &TcpListener) -> ProbeResult<TcpStream> {
-    let connected = listener
-        .local_addr()
-        .and_then(|address| TcpStream::connect_timeout(&address, COMPLETION_TIMEOUT));
-    connected.map_err(ProbeError::refused("connect over the loopback interface"))
-}
-
-fn tcp_accept(listener: &TcpListener) -> ProbeResult<TcpStream> {
+    let connected = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| {
+        let client = TcpStream::connect_timeout(&listener.local_addr()?, COMPLETION_TIMEOUT)?;
+        Ok((client, listener))
+    });
+    let (client, listener) =
+        connected.map_err(ProbeError::refused("connect over the loopback interface"))?;
     await_readable(listener.as_raw_fd(), "a connection")?;
-    listener.accept().map(|(stream, _)| stream).map_err(ProbeError::refused("accept"))
+    let (server, _) = listener.accept().map_err(ProbeError::refused("accept"))?;
+    Ok((client.into(), server.into()))
 }
 
 /// Waits until a descriptor is readable. Returns false at the timeout.
@@ -156,10 +88,4 @@ pub(super) fn expect_bytes(fd: RawFd, expected: &[u8]) -> ProbeResult {
 
 pub(super) fn expect_end_of_stream(fd: RawFd) -> ProbeResult {
     require(receive(fd, 1)?.is_empty(), "the peer received data instead of the end of the stream")
-}
-
-/// Shuts down both directions, so that requests in flight on the socket complete.
-pub(super) fn shutdown_both(fd: RawFd) {
-    // SAFETY: the call takes no pointers. It fails only on a socket that is not connected.
-    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }

@@ -70,7 +70,7 @@ fn probes_close_all_descriptors() {
 fn missing_completion_times_out() {
     let mut probe = probe_ring::ProbeRing::new().unwrap();
     let (near, _far) = probe.socket_pair().unwrap();
-    let poll = probe.push(sqe::Sqe::poll_multishot(near)).unwrap();
+    let poll = probe.push(sqe::poll_multishot(near)).unwrap();
     let error = probe.wait_ok(poll, "a poll").unwrap_err();
     assert_eq!(error.to_string(), "a poll never completed");
 }
@@ -78,7 +78,7 @@ fn missing_completion_times_out() {
 #[test]
 fn error_names_operation_and_errno() {
     let mut probe = probe_ring::ProbeRing::new().unwrap();
-    let error = probe.run(sqe::Sqe::send(-1, b"x", 0), "IORING_OP_SEND").unwrap_err();
+    let error = probe.run(sqe::send(-1, b"x", 0), "IORING_OP_SEND").unwrap_err();
     assert_eq!(error.errno(), Some(libc::EBADF));
     assert!(error.to_string().starts_with("IORING_OP_SEND: Bad file descriptor"));
 }

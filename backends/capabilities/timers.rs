@@ -2,28 +2,20 @@
 
 use std::os::fd::RawFd;
 
-use ::io_uring::squeue::Flags;
+use ::io_uring::{opcode, squeue::Flags, types::TimeoutFlags};
 
 use super::probe_ring::ProbeRing;
-use super::sqe::Sqe;
-use super::{Capability, ProbeError, ProbeResult, capability, require, sockets};
+use super::sqe::SHORT_TIMEOUT;
+use super::{Capability, ProbeError, ProbeResult, probe, require, sockets, sqe};
 use crate::completion::Completion;
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("timeout", "IORING_OP_TIMEOUT", timeout),
-    capability(
-        "timeout_multishot",
-        "IORING_TIMEOUT_MULTISHOT: it expires repeatedly",
-        timeout_multishot,
-    ),
-    capability(
-        "link_timeout",
-        "IORING_OP_LINK_TIMEOUT: a timeout for the linked request",
-        link_timeout,
-    ),
-    capability("poll", "IORING_OP_POLL_ADD", poll),
-    capability("poll_multishot", "IORING_POLL_ADD_MULTI: one SQE, many events", poll_multishot),
+    probe("timeout", "IORING_OP_TIMEOUT", timeout),
+    probe("timeout_multishot", "IORING_TIMEOUT_MULTISHOT: expires repeatedly", timeout_multishot),
+    probe("link_timeout", "IORING_OP_LINK_TIMEOUT: a timeout for a linked request", link_timeout),
+    probe("poll", "IORING_OP_POLL_ADD", poll),
+    probe("poll_multishot", "IORING_POLL_ADD_MULTI: one SQE, many events", poll_multishot),
 ];
 
 const TIMEOUT: &str = "IORING_OP_TIMEOUT";
@@ -31,13 +23,14 @@ const POLL: &str = "IORING_OP_POLL_ADD";
 
 /// Tests IORING_OP_TIMEOUT (5.4).
 pub fn timeout() -> ProbeResult {
-    ProbeRing::new()?.run_expecting(Sqe::timeout(), TIMEOUT, libc::ETIME)
+    ProbeRing::new()?.run_expecting(sqe::timeout(), TIMEOUT, libc::ETIME)
 }
 
 /// Tests IORING_TIMEOUT_MULTISHOT (6.4): a count of two gives two completions.
 pub fn timeout_multishot() -> ProbeResult {
     let mut probe = ProbeRing::new()?;
-    let timeout = probe.push(Sqe::timeout_multishot(2))?;
+    let timeout = opcode::Timeout::new(&raw const SHORT_TIMEOUT).flags(TimeoutFlags::MULTISHOT);
+    let timeout = probe.push(timeout.count(2).build())?;
     for more in [true, false] {
         let expired = probe.wait(timeout, TIMEOUT)?;
         match -expired.result {
@@ -51,28 +44,25 @@ pub fn timeout_multishot() -> ProbeResult {
 
 /// Tests IORING_OP_LINK_TIMEOUT (5.5): it cancels a linked poll.
 pub fn link_timeout() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, _far) = probe.socket_pair()?;
-    let poll = probe.push(Sqe::poll(near).flags(Flags::IO_LINK))?;
-    let timeout = probe.push(Sqe::link_timeout())?;
+    let (mut probe, near, _far) = ProbeRing::with_sockets()?;
+    let poll = probe.push(sqe::poll(near).flags(Flags::IO_LINK))?;
+    let timeout = probe.push(opcode::LinkTimeout::new(&raw const SHORT_TIMEOUT).build())?;
     probe.wait_expecting(poll, POLL, libc::ECANCELED)?;
     probe.wait_expecting(timeout, "IORING_OP_LINK_TIMEOUT", libc::ETIME)
 }
 
 /// Tests IORING_OP_POLL_ADD (5.1): it completes when data arrives.
 pub fn poll() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
-    let poll = probe.push(Sqe::poll(near))?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
+    let poll = probe.push(sqe::poll(near))?;
     probe.submit()?;
     make_readable(&mut probe, poll, far).map(drop)
 }
 
 /// Tests IORING_POLL_ADD_MULTI (5.13): two completions with IORING_CQE_F_MORE.
 pub fn poll_multishot() -> ProbeResult {
-    let mut probe = ProbeRing::new()?;
-    let (near, far) = probe.socket_pair()?;
-    let poll = probe.push(Sqe::poll_multishot(near))?;
+    let (mut probe, near, far) = ProbeRing::with_sockets()?;
+    let poll = probe.push(sqe::poll_multishot(near))?;
     probe.submit()?;
     for _ in 0..2 {
         let polled = make_readable(&mut probe, poll, far)?;

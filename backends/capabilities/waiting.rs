@@ -5,32 +5,22 @@ use std::time::{Duration, Instant};
 use ::io_uring::types::{Napi, SubmitArgs, Timespec};
 
 use super::probe_ring::ProbeRing;
-use super::sqe::{SHORT_TIMEOUT, Sqe};
-use super::{Capability, ProbeError, ProbeResult, capability, require};
+use super::sqe::{self, SHORT_TIMEOUT};
+use super::{Capability, ProbeError, ProbeResult, expect_errno, probe, require};
 
 /// Capabilities of this group.
 pub const ALL: &[Capability] = &[
-    capability("ext_arg", "IORING_ENTER_EXT_ARG: a wait with a timeout", ext_arg),
-    capability(
-        "min_wait",
-        "min_wait_usec: after this time a wait accepts fewer completions",
-        min_wait,
-    ),
-    capability(
-        "napi_busy_poll",
-        "IORING_REGISTER_NAPI: a wait that busy polls the network card",
-        napi_busy_poll,
-    ),
+    probe("ext_arg", "IORING_ENTER_EXT_ARG: a wait with a timeout", ext_arg),
+    probe("min_wait", "min_wait_usec: after this time a wait accepts fewer completions", min_wait),
+    probe("napi_busy_poll", "IORING_REGISTER_NAPI: busy polls the network card", napi_busy_poll),
 ];
 
 /// Tests IORING_ENTER_EXT_ARG (5.11): a wait without completions ends with ETIME.
 pub fn ext_arg() -> ProbeResult {
     let probe = ProbeRing::new()?;
-    match probe.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&SHORT_TIMEOUT)) {
-        Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(()),
-        Err(error) => Err(ProbeError::refused("io_uring_enter with IORING_ENTER_EXT_ARG")(error)),
-        Ok(_) => Err(ProbeError::unexpected("the wait ended before its timeout")),
-    }
+    let arguments = SubmitArgs::new().timespec(&SHORT_TIMEOUT);
+    let waited = probe.ring.submitter().submit_with_args(1, &arguments);
+    expect_errno(waited, "io_uring_enter with IORING_ENTER_EXT_ARG", libc::ETIME)
 }
 
 /// Tests `min_wait_usec` (6.12): with one of two completions posted, the wait ends after a
@@ -39,7 +29,7 @@ pub fn min_wait() -> ProbeResult {
     const TIMEOUT: Duration = Duration::from_secs(4);
     ext_arg()?;
     let mut probe = ProbeRing::new()?;
-    let nop = probe.push(Sqe::nop())?;
+    let nop = probe.push(sqe::nop())?;
     probe.submit()?;
     let timeout = Timespec::new().sec(TIMEOUT.as_secs());
     let started = Instant::now();
