@@ -212,19 +212,19 @@ pub struct LadderAnalysis<'arms> {
     pub ladder: Ladder,
     /// The arms of its steps, with the kernel features that their servers report.
     pub arms: &'arms [Arm],
-    /// For each step, the use of its technique.
-    pub technique_use: Vec<technique_use::TechniqueUse>,
+    /// For each step, the reason if its technique is not in force.
+    pub unused_reasons: Vec<Option<String>>,
 }
 
 impl<'arms> LadderAnalysis<'arms> {
     /// Determines which techniques are in force, from the reports of the servers.
     pub fn new(ladder: Ladder, arms: &'arms [Arm]) -> Self {
-        Self { ladder, arms, technique_use: technique_use::of_steps(ladder, arms) }
+        Self { ladder, arms, unused_reasons: technique_use::unused_reasons(ladder, arms) }
     }
 
     /// Returns the nearest previous step whose technique is in force.
     pub fn previous(&self, step: usize) -> Option<usize> {
-        (0..step).rev().find(|&previous| self.technique_use[previous].unused_reason.is_none())
+        (0..step).rev().find(|&previous| self.unused_reasons[previous].is_none())
     }
 }
 

@@ -166,9 +166,6 @@ fn steps(
     let header = [metric, unit, calls, to_first, interval, to_previous, interval, "effect"];
     let rows = ladder.steps.iter().map(|step| ladder_table::row(result, step));
     table(page, "lrrrrrrl", header, rows);
-    let noted = ladder.steps.iter().filter_map(|step| Some((step, step.note.as_ref()?)));
-    let noted = noted.map(|(step, note)| format!("{}: {note}", result.arms[step.arm].label));
-    list(page, noted);
 }
 
 fn sweep(page: &mut String, result: &ComparisonResult, map: &CrossoverMap) {

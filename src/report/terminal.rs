@@ -86,11 +86,6 @@ fn render_ladder(
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
     let _ = writeln!(text, "\n{}", table.trim_fmt());
-    for step in &ladder.steps {
-        if let Some(note) = &step.note {
-            let _ = writeln!(text, "  {}: {note}", result.arms[step.arm].label);
-        }
-    }
 }
 
 fn table(result: &ComparisonResult, experiment: &Experiment, comparison: &Comparison) -> Table {

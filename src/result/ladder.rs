@@ -26,8 +26,6 @@ pub struct LadderStepResult {
     pub adds: String,
     /// Reason for which the technique is not in force on this machine. Such a step is not compared.
     pub unused_reason: Option<String>,
-    /// Other difference from the previous step.
-    pub note: Option<String>,
     /// Median of its rounds, in the unit of the metric.
     pub value: Option<f64>,
     /// System calls per request that the server reports.

@@ -22,8 +22,7 @@ impl LadderAnalysis<'_> {
     /// Returns the contrasts tested with the primary metric: each step in force with the first
     /// step, and with the previous step unless that is the first.
     pub fn claims(&self) -> Vec<Contrast> {
-        let in_force =
-            (1..self.arms.len()).filter(|&step| self.technique_use[step].unused_reason.is_none());
+        let in_force = (1..self.arms.len()).filter(|&step| self.unused_reasons[step].is_none());
         in_force
             .flat_map(|step| {
                 let previous = self.previous(step).filter(|&previous| previous > 0);
@@ -67,11 +66,8 @@ impl LadderAnalysis<'_> {
             reason: format!("{} is not in force: {reason}.", self.arms[step].label),
             remedy: "Run `ringpoll doctor`, which lists what this kernel supports.".to_owned(),
         };
-        let unused = self.technique_use.iter().enumerate();
-        unused
-            .filter_map(|(step, it)| it.unused_reason.as_ref().map(|reason| (step, reason)))
-            .map(gate)
-            .collect()
+        let reasons = self.unused_reasons.iter().enumerate();
+        reasons.filter_map(|(step, reason)| Some((step, reason.as_ref()?))).map(gate).collect()
     }
 
     fn step(
@@ -81,21 +77,19 @@ impl LadderAnalysis<'_> {
         at: MetricAt,
         step: usize,
     ) -> LadderStepResult {
-        let technique_use = &self.technique_use[step];
         let value = arm_median(&experiment.rounds, step, at);
         let calls = MetricAt { metric: Metric::SystemCallsPerRequest, ..at };
         let mut described = LadderStepResult {
             arm: step,
             adds: self.ladder.steps()[step].adds.to_owned(),
-            unused_reason: technique_use.unused_reason.clone(),
-            note: technique_use.note.clone(),
+            unused_reason: self.unused_reasons[step].clone(),
             value,
             system_calls_per_request: arm_median(&experiment.rounds, step, calls),
             to_first: None,
             previous: None,
             to_previous: None,
         };
-        if technique_use.unused_reason.is_some() {
+        if described.unused_reason.is_some() {
             return described;
         }
         described.previous = self.previous(step);

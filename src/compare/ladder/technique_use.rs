@@ -1,26 +1,12 @@
 //! Determines if the technique of each step is in force, from the reports of the servers.
 
-use ringpoll_backends::Technique;
-
 use super::{Ladder, StepChange};
 use crate::result::Arm;
 
-/// The use of the technique of a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TechniqueUse {
-    /// The reason if the technique is not in force.
-    pub unused_reason: Option<String>,
-    /// Other differences from the previous step.
-    pub note: Option<String>,
-}
-
-/// Returns the use of the technique of each step. `arms` contain the reports of their servers.
-pub fn of_steps(ladder: Ladder, arms: &[Arm]) -> Vec<TechniqueUse> {
-    let one = |(step, arm): (usize, &Arm)| TechniqueUse {
-        unused_reason: why_unused(ladder, step, arms),
-        note: step.checked_sub(1).and_then(|previous| lost_features_note(&arms[previous], arm)),
-    };
-    arms.iter().enumerate().map(one).collect()
+/// Returns the reason for each step whose technique is not in force. `arms` contain the reports of
+/// their servers.
+pub fn unused_reasons(ladder: Ladder, arms: &[Arm]) -> Vec<Option<String>> {
+    (0..arms.len()).map(|step| why_unused(ladder, step, arms)).collect()
 }
 
 fn why_unused(ladder: Ladder, step: usize, arms: &[Arm]) -> Option<String> {
@@ -42,21 +28,6 @@ fn why_unused(ladder: Ladder, step: usize, arms: &[Arm]) -> Option<String> {
         }
     };
     Some(reason.to_owned())
-}
-
-/// Notes the features of the previous step that this step does not have.
-fn lost_features_note(previous: &Arm, arm: &Arm) -> Option<String> {
-    let has = |arm: &Arm, name: &str| arm.kernel_features.iter().any(|it| it == name);
-    let replaced = |name: &str| {
-        Technique::find(name).is_some_and(|it| it.yields_to.iter().any(|other| has(arm, other)))
-    };
-    let lost: Vec<&str> = previous
-        .kernel_features
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !has(arm, name) && !replaced(name))
-        .collect();
-    (!lost.is_empty()).then(|| format!("{} is not in force together with it.", lost.join(", ")))
 }
 
 /// Returns true if the engine calls shutdown(2), which its name reports.

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use super::technique_use::TechniqueUse;
 use super::*;
 use crate::compare::experiment::ExperimentPlan;
 use crate::compare::metrics::{Contrast, all_metrics, primary_metric};
@@ -98,8 +97,8 @@ fn setting_that_makes_two_steps_equal_is_refused() {
 #[test]
 fn all_techniques_are_in_force_on_a_kernel_with_all_features() {
     for ladder in LADDERS {
-        let uses = technique_use::of_steps(ladder, &arms(ladder));
-        assert!(uses.iter().all(|it| *it == TechniqueUse::default()), "{uses:?}");
+        let uses = technique_use::unused_reasons(ladder, &arms(ladder));
+        assert!(uses.iter().all(Option::is_none), "{uses:?}");
     }
 }
 
@@ -113,11 +112,10 @@ fn only_the_step_of_a_missing_feature_is_unused() {
     ] {
         let mut arms = arms(ladder);
         without(&mut arms, technique);
-        let uses = technique_use::of_steps(ladder, &arms);
-        let unused: Vec<usize> =
-            (0..arms.len()).filter(|&step| uses[step].unused_reason.is_some()).collect();
+        let uses = technique_use::unused_reasons(ladder, &arms);
+        let unused: Vec<usize> = (0..arms.len()).filter(|&step| uses[step].is_some()).collect();
         assert_eq!(unused, [index_of(ladder, label)], "{uses:?}");
-        assert!(uses[unused[0]].unused_reason.as_ref().unwrap().contains(technique));
+        assert!(uses[unused[0]].as_ref().unwrap().contains(technique));
     }
 }
 
@@ -128,28 +126,16 @@ fn shutdown_steps_without_effect_are_unused() {
     let mut arms = arms(ladder);
     let engine = "io_uring, tuned, shutdown(2) instead of IORING_OP_SHUTDOWN";
     arms[call - 1].engine = Some(engine.to_owned());
-    let unused = technique_use::of_steps(ladder, &arms)[call].unused_reason.clone().unwrap();
+    let unused = technique_use::unused_reasons(ladder, &arms)[call].clone().unwrap();
     assert!(unused.contains("has no IORING_OP_SHUTDOWN"), "{unused}");
 
     for ladder in LADDERS {
         let prepared = prepare_arms(ladder, &with(&["server.lingering_close=true"])).unwrap();
         let lingering: Vec<Arm> = prepared.into_iter().map(|it| it.description).collect();
-        let uses = technique_use::of_steps(ladder, &lingering);
+        let uses = technique_use::unused_reasons(ladder, &lingering);
         let close = index_of(ladder, "+ shutdown by close");
-        assert!(uses[close].unused_reason.as_ref().unwrap().contains("lingering_close"));
+        assert!(uses[close].as_ref().unwrap().contains("lingering_close"));
     }
-}
-
-#[test]
-fn features_lost_by_a_step_are_noted() {
-    let ladder = Ladder::IoUring;
-    let mut arms = arms(ladder);
-    let step = index_of(ladder, "+ multishot_receive");
-    without(&mut arms[step..], "multishot_accept");
-    let uses = technique_use::of_steps(ladder, &arms);
-    let note = uses[step].note.as_ref().unwrap();
-    assert!(note.contains("multishot_accept is not in force"), "{note}");
-    assert_eq!(uses.iter().filter(|it| it.note.is_some()).count(), 1);
 }
 
 fn plan(claims: Vec<Contrast>) -> ExperimentPlan {
@@ -223,7 +209,7 @@ fn analysed(costs: &[u64; 7], unused: &[usize]) -> Experiment {
     let arms = arms(Ladder::Epoll);
     let mut analysis = LadderAnalysis::new(Ladder::Epoll, &arms);
     for &step in unused {
-        analysis.technique_use[step].unused_reason = Some("a test".to_owned());
+        analysis.unused_reasons[step] = Some("a test".to_owned());
     }
     let plan = plan(analysis.claims());
     let mut experiment = experiment_of(&arms, rounds(costs), &plan);
@@ -305,7 +291,7 @@ fn all_claims_share_the_error_budget() {
     let (to_first, to_previous) = share(&analysed(&[40, 40, 20, 20, 10, 10, 10], &[]));
     assert!((to_first - 0.04 / 11.0).abs() < 1e-9, "{to_first}");
     assert!((to_previous - to_first).abs() < 1e-12);
-    analysis.technique_use[2].unused_reason = Some("a test".to_owned());
+    analysis.unused_reasons[2] = Some("a test".to_owned());
     let claims = analysis.claims();
     assert_eq!(claims.len(), 9);
     assert!(claims.contains(&Contrast::new(3, 1)) && !claims.contains(&Contrast::WithBaseline(2)));

@@ -209,10 +209,7 @@ fn table_row(
     html! {
         tr {
             th scope="row" { (result.arms[step.arm].label) }
-            td {
-                (step.adds)
-                @if let Some(note) = &step.note { div.reason { (note) } }
-            }
+            td { (step.adds) }
             td.number {
                 @if is_shown {
                     (numbers::of_metric(&json.at("value"), ladder.metric.metric, step.value))
