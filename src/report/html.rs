@@ -86,6 +86,26 @@ fn verdict(result: &ComparisonResult) -> Markup {
     }
 }
 
+/// Returns a table that scrolls within its card. `alignment` has a letter for each column: `l` is
+/// text, `r` is numbers.
+fn table(caption: &str, alignment: &str, columns: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                @if !caption.is_empty() { caption { (caption) } }
+                thead {
+                    tr {
+                        @for (letter, name) in alignment.chars().zip(columns) {
+                            th class=[(letter == 'r').then_some("number")] scope="col" { (name) }
+                        }
+                    }
+                }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 fn emulated() -> Markup {
     html! {
         p.emulated {

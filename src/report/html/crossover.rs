@@ -113,40 +113,22 @@ fn winner(result: &ComparisonResult, cell: &CrossoverCell, index: usize, x: &Sca
 }
 
 fn table(result: &ComparisonResult, map: &CrossoverMap, json: &JsonPath) -> Markup {
-    html! {
-        div.scroll {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { (map.key) }
-                        th scope="col" { "better arm" }
-                        th scope="col" { "arm" }
-                        th.number scope="col" { "ratio to " (result.arms[0].label) }
-                        th.number scope="col" { "interval" }
-                        th scope="col" { "verdict" }
-                    }
-                }
-                tbody {
-                    @for (index, cell) in map.cells.iter().enumerate() {
-                        @for (at, it) in cell.results.iter().enumerate() {
-                            @let json = json.at(index).at("results").at(at);
-                            tr {
-                                th scope="row" { (cell.value) }
-                                td {
-                                    @match cell.winner {
-                                        Some(arm) => (result.arms[arm].label),
-                                        None => "undecided",
-                                    }
-                                }
-                                td { @if let Some(arm) = result.arms.get(at + 1) { (arm.label) } }
-                                td.number { (numbers::ratio(&json.at("ratio"), it.ratio)) }
-                                td.number { (interval(&json, it)) }
-                                td { (verdict(it)) (reason(it)) }
-                            }
-                        }
-                    }
+    let ratio = format!("ratio to {}", result.arms[0].label);
+    let columns = [&map.key, "better arm", "arm", &ratio, "interval", "verdict"];
+    let rows = html! {
+        @for (index, cell) in map.cells.iter().enumerate() {
+            @for (at, it) in cell.results.iter().enumerate() {
+                @let json = json.at(index).at("results").at(at);
+                tr {
+                    th scope="row" { (cell.value) }
+                    td { (cell.winner.map_or("undecided", |arm| &result.arms[arm].label)) }
+                    td { @if let Some(arm) = result.arms.get(at + 1) { (arm.label) } }
+                    td.number { (numbers::ratio(&json.at("ratio"), it.ratio)) }
+                    td.number { (interval(&json, it)) }
+                    td { (verdict(it)) (reason(it)) }
                 }
             }
         }
-    }
+    };
+    super::table("", "lllrrl", &columns, &rows)
 }

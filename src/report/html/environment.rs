@@ -70,30 +70,22 @@ fn one_arm(result: &ComparisonResult, index: usize, arm: &Arm) -> Markup {
             @if !arm.kernel_features.is_empty() {
                 p { "Kernel features in force: " (arm.kernel_features.join(", ")) }
             }
-            (settings(&arm.settings))
+            @if !arm.settings.is_empty() { (settings(&arm.settings)) }
         }
     }
 }
 
 fn settings(settings: &[Setting]) -> Markup {
-    html! {
-        @if !settings.is_empty() {
-            div.scroll {
-                table {
-                    thead { tr { th scope="col" { "setting" } th scope="col" { "value" } th scope="col" { "origin" } } }
-                    tbody {
-                        @for setting in settings {
-                            tr {
-                                th scope="row" { code { (setting.key) } }
-                                td { code { (setting.value) } }
-                                td { (setting.origin) }
-                            }
-                        }
-                    }
-                }
+    let rows = html! {
+        @for setting in settings {
+            tr {
+                th scope="row" { code { (setting.key) } }
+                td { code { (setting.value) } }
+                td { (setting.origin) }
             }
         }
-    }
+    };
+    super::table("", "lll", &["setting", "value", "origin"], &rows)
 }
 
 fn entry(name: &str, content: &Markup) -> Markup {

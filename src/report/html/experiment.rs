@@ -171,29 +171,25 @@ fn pictures(result: &ComparisonResult, experiment: &Experiment) -> Markup {
 }
 
 fn summaries(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
-    html! {
-        div.scroll {
-            table {
-                caption { "Medians over the rounds of each arm" }
-                thead {
-                    tr {
-                        th scope="col" { "load level" }
-                        th scope="col" { "arm" }
-                        @for name in [
-                            "rounds", "requests/s", "CPU µs/request", "user mode", "server CPU",
-                            "client CPU", "system calls/request", "context switches/request",
-                            "events/wait",
-                        ] { th.number scope="col" { (name) } }
-                    }
-                }
-                tbody {
-                    @for (index, summary) in experiment.summaries.iter().enumerate() {
-                        (summary_row(result, experiment, summary, &json.at("summaries").at(index)))
-                    }
-                }
-            }
+    let columns = [
+        "load level",
+        "arm",
+        "rounds",
+        "requests/s",
+        "CPU µs/request",
+        "user mode",
+        "server CPU",
+        "client CPU",
+        "system calls/request",
+        "context switches/request",
+        "events/wait",
+    ];
+    let rows = html! {
+        @for (index, summary) in experiment.summaries.iter().enumerate() {
+            (summary_row(result, experiment, summary, &json.at("summaries").at(index)))
         }
-    }
+    };
+    super::table("Medians over the rounds of each arm", "llrrrrrrrrr", &columns, &rows)
 }
 
 fn summary_row(

@@ -162,31 +162,23 @@ fn change(gain: &MetricResult) -> String {
 }
 
 fn table(result: &ComparisonResult, ladder: &LadderResult, json: &JsonPath) -> Markup {
-    let unit = ladder.metric.metric.unit();
-    html! {
-        div.scroll {
-            table.steps {
-                thead {
-                    tr {
-                        th scope="col" { "step" }
-                        th scope="col" { "adds" }
-                        th.number scope="col" { (unit) }
-                        th.number scope="col" { "system calls/request" }
-                        th.number scope="col" { "to first" }
-                        th.number scope="col" { "interval" }
-                        th.number scope="col" { "to previous" }
-                        th.number scope="col" { "interval" }
-                        th scope="col" { "verdict" }
-                    }
-                }
-                tbody {
-                    @for (index, step) in ladder.steps.iter().enumerate() {
-                        (table_row(result, ladder, step, &json.at(index)))
-                    }
-                }
-            }
+    let columns = [
+        "step",
+        "adds",
+        ladder.metric.metric.unit(),
+        "system calls/request",
+        "to first",
+        "interval",
+        "to previous",
+        "interval",
+        "verdict",
+    ];
+    let rows = html! {
+        @for (index, step) in ladder.steps.iter().enumerate() {
+            (table_row(result, ladder, step, &json.at(index)))
         }
-    }
+    };
+    html! { div.steps { (super::table("", "llrrrrrrl", &columns, &rows)) } }
 }
 
 fn table_row(

@@ -120,35 +120,30 @@ fn percentiles(rarest: f64) -> Vec<(f64, String)> {
 
 /// Returns the table of percentiles.
 pub(super) fn table(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
-    let summaries = || experiment.summaries.iter().enumerate().filter(|it| it.1.rounds > 0);
-    html! {
-        div.scroll {
-            table {
-                caption { "Latency in µs over all rounds of each arm" }
-                thead {
-                    tr {
-                        th scope="col" { "load level" }
-                        th scope="col" { "arm" }
-                        th scope="col" { "coordinated omission" }
-                        @for name in ["requests", "p50", "p90", "p99", "p99.9", "max"] {
-                            th.number scope="col" { (name) }
-                        }
-                    }
-                }
-                tbody {
-                    @for (index, summary) in summaries() {
-                        @let json = json.at("summaries").at(index).at("latency");
-                        @let pair = &summary.latency;
-                        @let words = at_load_level(summary.load_level, &experiment.load_levels);
-                        (row(result, &words, summary.arm, "corrected", &json.at("corrected"), &pair.corrected))
-                        @if pair.corrected != pair.uncorrected {
-                            (row(result, &words, summary.arm, "uncorrected", &json.at("uncorrected"), &pair.uncorrected))
-                        }
-                    }
-                }
+    let summaries = experiment.summaries.iter().enumerate().filter(|it| it.1.rounds > 0);
+    let columns = [
+        "load level",
+        "arm",
+        "coordinated omission",
+        "requests",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+    ];
+    let rows = html! {
+        @for (index, summary) in summaries {
+            @let json = json.at("summaries").at(index).at("latency");
+            @let pair = &summary.latency;
+            @let words = at_load_level(summary.load_level, &experiment.load_levels);
+            (row(result, &words, summary.arm, "corrected", &json.at("corrected"), &pair.corrected))
+            @if pair.corrected != pair.uncorrected {
+                (row(result, &words, summary.arm, "uncorrected", &json.at("uncorrected"), &pair.uncorrected))
             }
         }
-    }
+    };
+    super::table("Latency in µs over all rounds of each arm", "lllrrrrrr", &columns, &rows)
 }
 
 fn row(

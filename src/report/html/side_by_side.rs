@@ -164,35 +164,21 @@ fn row(row: &Row, axis: &RatioAxis) -> Markup {
 }
 
 fn files(side_by_side: &SideBySide) -> Markup {
-    html! {
-        section.card {
-            h2 { "Results" }
-            div.scroll {
-                table {
-                    thead {
-                        tr {
-                            @for name in ["file", "kernel", "CPU", "virtualisation", "ringpoll", "started", "conclusion"] {
-                                th scope="col" { (name) }
-                            }
-                        }
-                    }
-                    tbody {
-                        @for named in side_by_side.all {
-                            @let environment = &named.result.environment;
-                            @let program = &environment.program;
-                            tr {
-                                th scope="row" { code { (named.name) } }
-                                td { (environment.kernel_release) }
-                                td { (environment.cpu.model) }
-                                td { (environment.virtualisation) }
-                                td { (program.version) " " (program.git_commit.as_deref().unwrap_or("")) }
-                                td { (named.result.started_at) }
-                                td.prose { (named.result.conclusion) }
-                            }
-                        }
-                    }
-                }
+    let columns = ["file", "kernel", "CPU", "virtualisation", "ringpoll", "started", "conclusion"];
+    let rows = html! {
+        @for named in side_by_side.all {
+            @let environment = &named.result.environment;
+            @let program = &environment.program;
+            tr {
+                th scope="row" { code { (named.name) } }
+                td { (environment.kernel_release) }
+                td { (environment.cpu.model) }
+                td { (environment.virtualisation) }
+                td { (program.version) " " (program.git_commit.as_deref().unwrap_or("")) }
+                td { (named.result.started_at) }
+                td.prose { (named.result.conclusion) }
             }
         }
-    }
+    };
+    html! { section.card { h2 { "Results" } (super::table("", "lllllll", &columns, &rows)) } }
 }
