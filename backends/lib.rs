@@ -227,14 +227,14 @@
 //!    `epoll/syscalls.rs`: the counted system calls.
 //! 4. `io_uring/single_shot.rs`: the operation is submitted in `start_*`.
 //! 5. `worker/mod.rs`: the part that all engines and protocols share. `worker/connection.rs`: the
-//!    states of a connection; `worker/accepting.rs`: accept control; `worker/drain.rs`: the stop;
-//!    `worker/observers.rs`, `worker/options.rs`.
+//!    states of a connection; `worker/accepting.rs`: accept control; `worker/deadlines.rs`: the
+//!    connections that have expired; `worker/drain.rs`: the stop; `worker/observers.rs`,
+//!    `worker/options.rs`.
 //! 6. `epoll/tuned.rs`, `io_uring/tuned.rs`, `io_uring/tuned/`: the ten functions with fewer system
 //!    calls. `io_uring/techniques/`: one file for each io_uring feature they use.
-//! 7. `io_uring/ring.rs`: the ring; `completion.rs`: CQE results; `io_uring/recv_slab.rs`,
-//!    `io_uring/guarded_buffers.rs`: receive buffers that the kernel owns while a RECV is in
-//!    flight; `io_uring/restriction.rs`: restricts the ring's operations;
-//!    `io_uring/teardown.rs`: cancels and reaps what is in flight.
+//! 7. `io_uring/ring.rs`: the ring; `completion.rs`: CQE results; `io_uring/recv_slab.rs`:
+//!    receive buffers that the kernel owns while a RECV is in flight; `io_uring/restriction.rs`:
+//!    restricts the ring's operations; `io_uring/teardown.rs`: cancels and reaps what is in flight.
 //! 8. `kernel.rs`: the kernel as a type parameter of the engines, which the packages of the
 //!    simulated kernel and of injected faults replace.
 //!    `real_kernel.rs`: the one that ships.
