@@ -1,7 +1,6 @@
 //! The io_uring backend: submit an operation, and handle its completion.
 
 #[cfg(debug_assertions)]
-mod guarded_buffers;
 mod recv_slab;
 mod restriction;
 pub(crate) mod ring;
