@@ -25,7 +25,7 @@ use crate::techniques::Techniques;
 use crate::token::{Operation, Token};
 use crate::worker::{Report, Worker};
 use accept_control::AcceptControl;
-use in_flight::{Completed, InFlight, Operations};
+use in_flight::{InFlight, Operations};
 use receiving::ReceiveBuffers;
 
 pub(crate) struct Tuned<K: Kernel, P: Protocol> {
@@ -102,11 +102,14 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
             of_connection => of_connection,
         };
         assert!(self.worker.connections.get(id).is_some(), "a completion for a closed connection");
-        let next = match self.in_flight(id).completed(operation, completion) {
-            Completed::Recv => self.on_recv(id, completion),
-            Completed::Send => self.on_send(id, completion),
-            Completed::Shutdown => self.on_shutdown(id),
-            Completed::Close | Completed::Notification => return self.on_close(id),
+        self.in_flight(id).completed(operation, completion);
+        let next = match operation {
+            // The kernel no longer reads the bytes of a zero-copy send.
+            _ if completion.is_notification() => return self.on_close(id),
+            Operation::Recv => self.on_recv(id, completion),
+            Operation::Send => self.on_send(id, completion),
+            Operation::Shutdown => self.on_shutdown(id),
+            _ => return self.on_close(id),
         };
         self.end_step(token, next);
     }

@@ -24,6 +24,16 @@ impl Operations {
     pub(super) const SHUTDOWN: Self = Self(1 << 2);
     pub(super) const CLOSE: Self = Self(1 << 3);
 
+    fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::Recv => Self::RECV,
+            Operation::Send => Self::SEND,
+            Operation::Shutdown => Self::SHUTDOWN,
+            Operation::Close => Self::CLOSE,
+            _ => unreachable!("an operation of the worker"),
+        }
+    }
+
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -46,17 +56,6 @@ impl Operations {
         };
         other.or(self).or(Self::CLOSE)
     }
-}
-
-/// A completion, as the dispatch has to handle it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Completed {
-    Recv,
-    Send,
-    Shutdown,
-    Close,
-    /// The kernel no longer reads the bytes of a zero-copy send.
-    Notification,
 }
 
 /// State of the connection in one slot. A new connection starts with a new value.
@@ -107,32 +106,24 @@ impl InFlight {
     }
 
     /// Records a completion of an operation in flight.
-    pub(super) fn completed(&mut self, operation: Operation, completion: Completion) -> Completed {
+    pub(super) fn completed(&mut self, operation: Operation, completion: Completion) {
         if completion.is_notification() {
             self.notifications = self.notifications.checked_sub(1).expect("it was announced");
-            return Completed::Notification;
+            return;
         }
-        let more = completion.more();
-        let (operations, completed) = match operation {
-            Operation::Recv => (Operations::RECV, Completed::Recv),
-            Operation::Send => (Operations::SEND, Completed::Send),
-            Operation::Shutdown => (Operations::SHUTDOWN, Completed::Shutdown),
-            Operation::Close => (Operations::CLOSE, Completed::Close),
-            _ => unreachable!("an operation of the worker"),
-        };
+        let operations = Operations::of(operation);
         assert!(
             self.is_pending(operations),
             "a completion of an operation that is not in flight: {operation:?}"
         );
-        match completed {
+        match operation {
             // A multishot RECV stays in flight.
-            Completed::Recv if more => return completed,
-            Completed::Send => self.notifications += u32::from(more),
-            Completed::Close => self.is_closed = true,
+            Operation::Recv if completion.more() => return,
+            Operation::Send => self.notifications += u32::from(completion.more()),
+            Operation::Close => self.is_closed = true,
             _ => {}
         }
         self.pending = self.pending.without(operations);
-        completed
     }
 
     /// Returns true once for each submission of an operation in flight: it must be cancelled.
@@ -197,15 +188,14 @@ mod tests {
         const F_NOTIF: u32 = 1 << 3;
         let mut in_flight = InFlight::NONE;
         in_flight.submitted(Operations::SEND);
-        let result = Completion::new(1, F_MORE);
-        assert_eq!(in_flight.completed(Operation::Send, result), Completed::Send);
+        in_flight.completed(Operation::Send, Completion::new(1, F_MORE));
         assert!(in_flight.can_close());
         in_flight.submitted(Operations::CLOSE);
         assert_eq!(in_flight.outstanding(), 2);
-        let closed = in_flight.completed(Operation::Close, Completion::new(0, 0));
-        assert_eq!((closed, in_flight.is_free()), (Completed::Close, false));
+        in_flight.completed(Operation::Close, Completion::new(0, 0));
+        assert!(!in_flight.is_free(), "the notification is outstanding");
         assert!(!in_flight.can_close(), "a descriptor is closed once");
-        let notified = in_flight.completed(Operation::Send, Completion::new(0, F_NOTIF));
-        assert_eq!((notified, in_flight.is_free()), (Completed::Notification, true));
+        in_flight.completed(Operation::Send, Completion::new(0, F_NOTIF));
+        assert!(in_flight.is_free());
     }
 }
