@@ -20,15 +20,11 @@ pub(crate) const MAX_SLOTS: usize = 1 << 24;
 
 const NO_SLOT: u32 = u32::MAX;
 
-enum Content<T> {
-    /// The next free slot, or [`NO_SLOT`].
-    Free(u32),
-    Used(T),
-}
-
 struct Slot<T> {
     generation: u32,
-    content: Content<T>,
+    value: Option<T>,
+    /// If it is free, the next free slot or [`NO_SLOT`].
+    next_free: u32,
 }
 
 /// The slab. It reuses the slot that was freed last, whose memory is still cached.
@@ -47,7 +43,8 @@ impl<T> Slab<T> {
         assert!((1..=MAX_SLOTS).contains(&capacity), "capacity {capacity}");
         let free = |index: usize| Slot {
             generation: 0,
-            content: Content::Free(if index + 1 < capacity { index as u32 + 1 } else { NO_SLOT }),
+            value: None,
+            next_free: if index + 1 < capacity { index as u32 + 1 } else { NO_SLOT },
         };
         Self { slots: (0..capacity).map(free).collect(), first_free: 0, used: 0 }
     }
@@ -76,37 +73,23 @@ impl<T> Slab<T> {
         let Some(slot) = self.slots.get_mut(index as usize) else {
             return Err(value);
         };
-        let Content::Free(next) = slot.content else {
-            unreachable!("a used slot on the free list");
-        };
-        self.first_free = next;
+        assert!(slot.value.is_none(), "a used slot on the free list");
+        self.first_free = slot.next_free;
         self.used += 1;
-        slot.content = Content::Used(value);
+        slot.value = Some(value);
         Ok(ConnectionId { slot: index, generation: slot.generation })
     }
 
     /// Returns the entry, unless it was removed.
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&T> {
-        match self.slots.get(id.slot as usize) {
-            Some(Slot { generation, content: Content::Used(value) })
-                if *generation == id.generation =>
-            {
-                Some(value)
-            }
-            _ => None,
-        }
+        let slot = self.slots.get(id.slot as usize)?;
+        slot.value.as_ref().filter(|_| slot.generation == id.generation)
     }
 
     /// Returns the entry for a change, unless it was removed.
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut T> {
-        match self.slots.get_mut(id.slot as usize) {
-            Some(Slot { generation, content: Content::Used(value) })
-                if *generation == id.generation =>
-            {
-                Some(value)
-            }
-            _ => None,
-        }
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.value.as_mut().filter(|_| slot.generation == id.generation)
     }
 
     /// Removes an entry. Its id is invalid from now on.
@@ -114,23 +97,16 @@ impl<T> Slab<T> {
         self.get(id)?;
         let slot = &mut self.slots[id.slot as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        let content = std::mem::replace(&mut slot.content, Content::Free(self.first_free));
+        slot.next_free = self.first_free;
         self.first_free = id.slot;
         self.used -= 1;
-        match content {
-            Content::Used(value) => Some(value),
-            Content::Free(_) => unreachable!("get found it used"),
-        }
+        slot.value.take()
     }
 
     /// Returns the id of the entry in a slot, unless the slot is free.
     pub(crate) fn id_at(&self, slot: u32) -> Option<ConnectionId> {
-        match self.slots.get(slot as usize) {
-            Some(Slot { generation, content: Content::Used(_) }) => {
-                Some(ConnectionId { slot, generation: *generation })
-            }
-            _ => None,
-        }
+        let Slot { generation, value, .. } = self.slots.get(slot as usize)?;
+        value.as_ref().map(|_| ConnectionId { slot, generation: *generation })
     }
 
     /// Iterates over the ids of all entries, in the order of slots.

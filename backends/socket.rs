@@ -1,8 +1,8 @@
 //! The listening socket, set up with the reference programs' system calls in their order.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::error::{BackendError, ErrorKind};
@@ -55,12 +55,12 @@ impl ListenOptions {
 /// A listening TCP socket, closed on drop.
 #[derive(Debug)]
 pub struct Listener {
-    socket: OwnedFd,
+    socket: TcpListener,
 }
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self { socket: listener.into() }
+        Self { socket: listener }
     }
 }
 
@@ -110,8 +110,7 @@ impl Listener {
         let socket =
             check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
         // SAFETY: the kernel has just returned this descriptor; nothing else owns it.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        let listener = Self { socket };
+        let listener = Self { socket: unsafe { TcpListener::from_raw_fd(socket) } };
         listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
         if options.reuse_port {
             listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
@@ -137,48 +136,35 @@ impl Listener {
         Ok(())
     }
 
-    fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
-        // SAFETY: the pointer is to an int that lives through the call, and its size is passed.
-        check(unsafe {
-            libc::setsockopt(
-                self.as_raw_fd(),
-                level,
-                name,
-                (&raw const value).cast(),
-                size_of::<i32>() as u32,
-            )
-        })?;
-        Ok(())
+    fn set_option<T>(&self, level: i32, name: i32, value: T) -> io::Result<()> {
+        let length = size_of::<T>() as u32;
+        let value = (&raw const value).cast();
+        // SAFETY: the pointer is to a value that lives through the call, and its size is passed.
+        check(unsafe { libc::setsockopt(self.as_raw_fd(), level, name, value, length) }).map(drop)
     }
 
     fn bind_to(&self, address: SocketAddr) -> io::Result<()> {
-        let socket = self.as_raw_fd();
         match address {
-            SocketAddr::V4(address) => {
-                let raw = libc::sockaddr_in {
-                    sin_family: libc::AF_INET as u16,
-                    sin_port: address.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
-                    sin_zero: [0; 8],
-                };
-                let length = size_of::<libc::sockaddr_in>() as u32;
-                // SAFETY: the address lives through the call, and its size is passed.
-                check(unsafe { libc::bind(socket, (&raw const raw).cast(), length) })?;
-            }
-            SocketAddr::V6(address) => {
-                let raw = libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as u16,
-                    sin6_port: address.port().to_be(),
-                    sin6_flowinfo: address.flowinfo(),
-                    sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
-                    sin6_scope_id: address.scope_id(),
-                };
-                let length = size_of::<libc::sockaddr_in6>() as u32;
-                // SAFETY: the address lives through the call, and its size is passed.
-                check(unsafe { libc::bind(socket, (&raw const raw).cast(), length) })?;
-            }
+            SocketAddr::V4(address) => self.bind_to_raw(&libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+                sin_zero: [0; 8],
+            }),
+            SocketAddr::V6(address) => self.bind_to_raw(&libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as u16,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            }),
         }
-        Ok(())
+    }
+
+    fn bind_to_raw<T>(&self, address: &T) -> io::Result<()> {
+        let (address, length) = (std::ptr::from_ref(address).cast(), size_of::<T>() as u32);
+        // SAFETY: the address lives through the call, and its size is passed.
+        check(unsafe { libc::bind(self.as_raw_fd(), address, length) }).map(drop)
     }
 
     /// Returns the bound address, with the port that the kernel chose for port 0.
@@ -186,38 +172,13 @@ impl Listener {
     /// # Errors
     /// Those of getsockname(2).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        // SAFETY: all-zero bytes are a valid sockaddr_storage.
-        let mut raw: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-        let mut length = size_of::<libc::sockaddr_storage>() as u32;
-        // SAFETY: both pointers live through the call, and the length is the size of the storage.
-        check(unsafe {
-            libc::getsockname(self.as_raw_fd(), (&raw mut raw).cast(), &raw mut length)
-        })?;
-        match i32::from(raw.ss_family) {
-            libc::AF_INET => {
-                // SAFETY: the family says that the storage holds a sockaddr_in.
-                let raw = unsafe { &*(&raw const raw).cast::<libc::sockaddr_in>() };
-                let address = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
-                Ok(SocketAddrV4::new(address, u16::from_be(raw.sin_port)).into())
-            }
-            libc::AF_INET6 => {
-                // SAFETY: the family says that the storage holds a sockaddr_in6.
-                let raw = unsafe { &*(&raw const raw).cast::<libc::sockaddr_in6>() };
-                let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-                let port = u16::from_be(raw.sin6_port);
-                Ok(SocketAddrV6::new(address, port, raw.sin6_flowinfo, raw.sin6_scope_id).into())
-            }
-            _ => Err(io::ErrorKind::Unsupported.into()),
-        }
+        self.socket.local_addr()
     }
 
     /// Sets O_NONBLOCK by `ioctl(FIONBIO)`. epoll needs it; on io_uring an ACCEPT on a nonblocking
     /// listener completes with EAGAIN instead of waiting (axboe/liburing 364).
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        let flag = i32::from(nonblocking);
-        // SAFETY: FIONBIO reads one int, which lives through the call.
-        check(unsafe { libc::ioctl(self.as_raw_fd(), libc::FIONBIO, &raw const flag) })?;
-        Ok(())
+        self.socket.set_nonblocking(nonblocking)
     }
 
     /// Refuses new connections and keeps the accept queue; closing the listener would reset the
@@ -228,17 +189,8 @@ impl Listener {
     pub(crate) fn refuse_new_connections(&self) -> io::Result<()> {
         let mut drop_all = libc::sock_filter { code: libc::BPF_RET as u16, jt: 0, jf: 0, k: 0 };
         let program = libc::sock_fprog { len: 1, filter: &raw mut drop_all };
-        // SAFETY: the program and its one instruction live through the call, which copies them.
-        check(unsafe {
-            libc::setsockopt(
-                self.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_FILTER,
-                (&raw const program).cast(),
-                size_of::<libc::sock_fprog>() as u32,
-            )
-        })?;
-        Ok(())
+        // The call copies the instruction that the program points to.
+        self.set_option(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
     }
 }
 
@@ -337,7 +289,7 @@ mod tests {
         listener.refuse_new_connections().unwrap();
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let listener = TcpListener::from(listener.socket);
+        let listener = listener.socket;
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_ok(), "the queued connection is accepted");
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);

@@ -109,36 +109,23 @@ impl Technique {
 }
 
 /// A type of a field of [`Techniques`].
-trait Value: Copy {
-    fn to_number(self) -> u32;
+trait Value: Into<u32> {
     fn from_number(number: u32) -> Self;
 }
 
 impl Value for bool {
-    fn to_number(self) -> u32 {
-        self.into()
-    }
-
     fn from_number(number: u32) -> Self {
         number != 0
     }
 }
 
 impl Value for u16 {
-    fn to_number(self) -> u32 {
-        self.into()
-    }
-
     fn from_number(number: u32) -> Self {
         Self::try_from(number).expect("the values of the technique fit its field")
     }
 }
 
 impl Value for u32 {
-    fn to_number(self) -> u32 {
-        self
-    }
-
     fn from_number(number: u32) -> Self {
         number
     }
@@ -187,7 +174,7 @@ macro_rules! techniques {
                 enabled: or!($default as u32; $($enabled as u32)?),
                 is_experimental: or!(false; $($is_experimental)?),
                 ladder_step: or!(None; $(Some($ladder_step))?),
-                get: |techniques| techniques.$key.to_number(),
+                get: |techniques| techniques.$key.into(),
                 set: |techniques, value| techniques.$key = Value::from_number(value),
             },)+];
 
