@@ -37,20 +37,13 @@ impl ClientMeasurement {
     pub fn add(&mut self, other: Self) {
         let (own, its) = (self.duration.as_secs_f64(), other.duration.as_secs_f64());
         let busy = self.used.cpu_utilization * own + other.used.cpu_utilization * its;
-        self.used = ClientUsage {
-            cpu_ns: self.used.cpu_ns + other.used.cpu_ns,
-            cpu_utilization: busy / (own + its).max(f64::MIN_POSITIVE),
-            max_open_connections: self
-                .used
-                .max_open_connections
-                .max(other.used.max_open_connections),
-            connections_closed_by_server: self.used.connections_closed_by_server
-                + other.used.connections_closed_by_server,
-            max_scheduling_delay_ns: self
-                .used
-                .max_scheduling_delay_ns
-                .max(other.used.max_scheduling_delay_ns),
-        };
+        let seconds = own + its;
+        let (own, its) = (&mut self.used, other.used);
+        own.cpu_ns += its.cpu_ns;
+        own.cpu_utilization = busy / seconds.max(f64::MIN_POSITIVE);
+        own.max_open_connections = own.max_open_connections.max(its.max_open_connections);
+        own.connections_closed_by_server += its.connections_closed_by_server;
+        own.max_scheduling_delay_ns = own.max_scheduling_delay_ns.max(its.max_scheduling_delay_ns);
         self.duration += other.duration;
         self.requests += other.requests;
         self.failures.add(other.failures);
