@@ -11,7 +11,7 @@ use super::ladder::Ladder;
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
-use crate::load::LoadKind;
+use crate::load::{Direction, LoadKind};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,19 +38,23 @@ pub struct CompareArguments {
     /// --sweep, --burst or --fragments: churn]
     #[arg(long, value_enum, value_name = "LOAD", value_delimiter = ',')]
     pub load: Vec<LoadKind>,
-    /// With --load pipelined or rr: requests or messages in flight on each connection [default:
-    /// pipelined 16, rr 1]
+    /// With --load pipelined, rr or stream: requests or messages in flight on each connection
+    /// [default: 16; rr: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub depth: Option<u32>,
-    /// With --load rr or crr: length of a message. Every byte of its echo is verified [default: 1]
+    /// With --load rr, crr or stream: length of a message. Every byte received is verified
+    /// [default: 1; stream: 65536]
     #[arg(long, value_name = "N")]
     pub message_bytes: Option<usize>,
+    /// With --load stream: direction of the bytes [default: send]
+    #[arg(long, value_enum, value_name = "DIRECTION")]
+    pub direction: Option<Direction>,
     /// With --load large: length of the response body in bytes.
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
     pub bytes: u64,
     /// Compare the steps of a ladder (an incremental ablation) instead of arms: from the engine of
     /// the reference program to the tuned engine, each step adds one technique. It is measured at
-    /// the fixed rate only, and its default budget is 300s.
+    /// the fixed rate only, so not under --load stream, and its default budget is 300s.
     #[arg(long, value_name = "ENGINE", conflicts_with_all = ["arms", "sweep"])]
     pub ladder: Option<Ladder>,
     /// Time limit for all loads together; the comparison ends earlier once it is decided.
@@ -66,7 +70,8 @@ pub struct CompareArguments {
     /// Time under load before each round is measured.
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
     pub warm_up: Duration,
-    /// Fixed rate in requests per second [default: 60% of the slowest arm's throughput]
+    /// Fixed rate in requests per second [default: 60% of the slowest arm's throughput]. A stream
+    /// has none.
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub rate: Option<f64>,
     /// Connections in flight at saturation; persistent connections at both load levels.
@@ -152,11 +157,9 @@ impl CompareArguments {
                 loads.push(LoadKind::KeepAlive);
             }
         }
-        if loads.contains(&LoadKind::Stream) {
-            return Err("--load stream can only be used with `ringpoll load`".to_owned());
-        }
+        self.check_stream(&loads)?;
         if self.message_bytes.is_some() && !loads.iter().any(|load| load.has_messages()) {
-            return Err("--message-bytes can only be used with --load rr or crr".to_owned());
+            return Err("--message-bytes can only be used with --load rr, crr or stream".to_owned());
         }
         if self.path.is_some() && loads.iter().all(|load| load.has_messages()) {
             return Err("--path cannot be used with messages, only with HTTP requests".to_owned());
@@ -170,6 +173,23 @@ impl CompareArguments {
                 Err(format!("--fail-if: load {load} is not measured. Try: add --load {load}."))
             }
             None => Ok(loads),
+        }
+    }
+
+    fn check_stream(&self, loads: &[LoadKind]) -> Result<(), String> {
+        let is_stream = |load: &LoadKind| *load == LoadKind::Stream;
+        if self.direction.is_some() && !loads.iter().any(is_stream) {
+            return Err("--direction can only be used with --load stream".to_owned());
+        }
+        let at_fixed_rate = [
+            ("--ladder", self.ladder.is_some() && loads.iter().any(is_stream)),
+            ("--rate", self.rate.is_some() && loads.iter().all(is_stream)),
+        ];
+        match at_fixed_rate.iter().find(|(_, is_wrong)| *is_wrong) {
+            Some((flag, _)) => Err(format!(
+                "{flag} cannot be used with --load stream, which is measured at saturation only"
+            )),
+            None => Ok(()),
         }
     }
 }

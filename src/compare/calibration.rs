@@ -38,6 +38,9 @@ pub struct Calibration {
 /// # Errors
 /// Returns a failure if a server does not start, or if an arm completes no request.
 pub fn calibrate(runner: &BatchRunner, given: Option<f64>) -> Result<Calibration, Failure> {
+    for arm in 0..runner.arms.len() {
+        runner.observe_idle(arm)?;
+    }
     let began = Instant::now();
     let mut slowest = f64::INFINITY;
     for arm in 0..runner.arms.len() {
@@ -54,8 +57,9 @@ pub fn calibrate(runner: &BatchRunner, given: Option<f64>) -> Result<Calibration
     }
     let measured = (runner.warm_up + runner.duration) * runner.arms.len() as u32;
     let overhead = began.elapsed().saturating_sub(measured) / runner.arms.len().max(1) as u32;
-    for arm in 0..runner.arms.len() {
-        runner.observe_idle(arm)?;
+    if runner.client.is_stream() {
+        // It is measured at saturation only.
+        return Ok(Calibration { requests_per_second: slowest, origin: String::new(), overhead });
     }
     if let Some(rate) = given {
         let origin = "given by --rate".to_owned();

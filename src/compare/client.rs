@@ -23,6 +23,8 @@ pub struct ClientMeasurement {
     pub duration: Duration,
     /// Requests with a correct response.
     pub requests: u64,
+    /// Bytes sent and received.
+    pub bytes: u64,
     /// Requests that failed.
     pub failures: Failures,
     /// Latencies corrected for coordinated omission, and uncorrected ones; `None` before the first
@@ -46,6 +48,7 @@ impl ClientMeasurement {
         own.max_scheduling_delay_ns = own.max_scheduling_delay_ns.max(its.max_scheduling_delay_ns);
         self.duration += other.duration;
         self.requests += other.requests;
+        self.bytes += other.bytes;
         self.failures.add(other.failures);
         match (&mut self.latencies, other.latencies) {
             (Some(own), Some(its)) => {
@@ -62,7 +65,8 @@ impl ClientMeasurement {
 pub trait Client {
     /// Applies the load to the server of an arm. Every response must equal the first response of
     /// that arm. Returns when no request is in flight, so that the server's CPU time in between is
-    /// the cost of exactly these requests.
+    /// the cost of exactly these requests. Only after a stream, the server can have work left: it
+    /// has not received all bytes, or sends until the socket buffers are full.
     ///
     /// # Errors
     /// Returns the reason if the load cannot run.
@@ -83,6 +87,9 @@ pub trait Client {
     /// Returns the minimum duration of a slice, so that it contains several bursts or fragmented
     /// requests; zero if the load has neither.
     fn min_slice(&self) -> Duration;
+
+    /// Returns true if the load is a stream.
+    fn is_stream(&self) -> bool;
 
     /// Opens the idle connections of the load.
     ///
@@ -131,13 +138,13 @@ mod tests {
             let latencies = Some((latencies.clone(), latencies));
             let duration = Duration::from_millis(milliseconds);
             let failures = Failures { refused: 1, ..Failures::default() };
-            ClientMeasurement { duration, requests, failures, latencies, used }
+            ClientMeasurement { duration, requests, bytes: 5, failures, latencies, used }
         };
         let mut sum = ClientMeasurement::default();
         sum.add(slice(50, 100, 1.0));
         sum.add(slice(150, 40, 0.2));
         assert_eq!((sum.duration.as_millis(), sum.requests), (200, 140));
-        assert_eq!(sum.failures.refused, 2);
+        assert_eq!((sum.bytes, sum.failures.refused), (10, 2));
         assert_eq!((sum.used.cpu_ns, sum.used.max_open_connections), (20, 100));
         assert!((sum.used.cpu_utilization - 0.4).abs() < 1e-9, "{sum:?}");
         assert_eq!(sum.latencies.unwrap().0.len(), 2);

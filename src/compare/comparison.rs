@@ -126,6 +126,7 @@ fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
         kind,
         depth: arguments.depth.map_or(kind.default_depth(), |depth| depth as usize),
         message_bytes: arguments.message_bytes.unwrap_or(kind.default_message_bytes()),
+        direction: arguments.direction.unwrap_or(shape.direction),
         bytes: arguments.bytes,
         seed: arguments.seed.unwrap_or(shape.seed),
         connections: arguments.connections as usize,
@@ -277,6 +278,11 @@ impl Setup<'_> {
             let with_baseline = || (1..arms.len()).map(Contrast::WithBaseline).collect();
             let claims = analysis.as_ref().map_or_else(with_baseline, LadderAnalysis::claims);
             let plan = ExperimentPlan { budget, claims, ..plan.clone() };
+            // The rate of a stream is that of its slower end.
+            let plan = match scenario.client.is_stream() {
+                true => ExperimentPlan { load_levels: vec![LoadLevel::Saturation], ..plan },
+                false => plan,
+            };
             let mut experiment = experiment::run(&runner, &plan, &progress)?;
             if let Some(analysis) = &analysis {
                 analysis.add_to(&mut experiment, &plan);

@@ -101,7 +101,11 @@ impl Condition {
     /// if it holds for any of them.
     pub fn evaluate(&self, result: &ComparisonResult) -> Evaluation {
         let has_load = |it: &&Experiment| self.load.is_none_or(|load| load.name() == it.load.name);
-        let experiments = result.experiments.iter().filter(has_load);
+        // A stream and other loads do not have the same metrics.
+        let measures = |it: &&Experiment| {
+            it.comparisons.iter().flat_map(|it| &it.metrics).any(|it| it.metric == self.metric)
+        };
+        let experiments = result.experiments.iter().filter(has_load).filter(measures);
         most_severe(experiments.map(|experiment| self.evaluate_experiment(experiment)))
     }
 

@@ -7,7 +7,7 @@ use super::arm::PreparedArm;
 use super::calibration::{Calibration, calibrate};
 use super::explanation;
 use super::gates::{self, Evidence};
-use super::metrics::{Contrast, all_metrics, primary_metric};
+use super::metrics::{Contrast, all_metrics, stream_metrics};
 use super::progress::Progress;
 use super::round::BatchRunner;
 use super::schedule::Schedule;
@@ -17,7 +17,7 @@ use super::verdict::{AlphaBudget, AlphaLevels, Margins, decide, meets_stopping_r
 use crate::failure::Failure;
 use crate::result::{
     Arm, Comparison, Control, Experiment, Gate, GateEffect, GateKind, InterimAnalysis, LoadLevel,
-    LoadLevelResult, MetricResult, Round, StopReason,
+    LoadLevelResult, MetricAt, MetricResult, Round, StopReason,
 };
 
 /// The parameters of an experiment, fixed before anything is measured.
@@ -70,6 +70,8 @@ pub fn run(
 struct RunningExperiment<'run> {
     runner: &'run BatchRunner<'run>,
     plan: &'run ExperimentPlan,
+    /// In table order; the first is the primary one.
+    metrics: Vec<MetricAt>,
     rate: f64,
     began: Instant,
     schedule: Schedule,
@@ -100,17 +102,22 @@ impl<'run> RunningExperiment<'run> {
         // At least one block, from which the required budget can be estimated.
         let fitting = (left.as_secs_f64() / block.as_secs_f64()) as usize;
         let planned_blocks = fitting.clamp(1, plan.max_blocks);
-        let metrics = all_metrics(&plan.load_levels).len();
+        let metrics = match runner.client.is_stream() {
+            true => stream_metrics(),
+            false => all_metrics(&plan.load_levels),
+        };
+        let alpha_budget = AlphaBudget::new(plan.confidence, plan.claims.len(), metrics.len());
         Self {
             runner,
             plan,
+            metrics,
             rate: calibration.requests_per_second,
             began,
             schedule,
             planned_blocks,
             blocks: 0,
             rounds: Vec::new(),
-            alpha_budget: AlphaBudget::new(plan.confidence, plan.claims.len(), metrics),
+            alpha_budget,
             alpha: None,
             interim_analyses: Vec::new(),
             ended: None,
@@ -173,7 +180,7 @@ impl<'run> RunningExperiment<'run> {
     }
 
     fn is_decided(&self) -> bool {
-        let primary = primary_metric(&self.plan.load_levels);
+        let primary = self.metrics[0];
         let Some(alpha) = self.alpha else { return false };
         self.plan.claims.iter().all(|&contrast| {
             let alpha_level = alpha.primary;
@@ -186,10 +193,8 @@ impl<'run> RunningExperiment<'run> {
 
     /// Decides all metrics of a contrast, with the alpha of the last interim analysis.
     fn results(&self, contrast: Contrast) -> Vec<MetricResult> {
-        let primary = primary_metric(&self.plan.load_levels);
-        let metrics = all_metrics(&self.plan.load_levels);
-        let results = metrics.into_iter().enumerate().map(|(index, at)| {
-            let is_primary = at == primary && contrast != Contrast::Control;
+        let results = self.metrics.iter().enumerate().map(|(index, &at)| {
+            let is_primary = index == 0 && contrast != Contrast::Control;
             let alpha_level = self.alpha.map_or(1e-9, |alpha| match contrast {
                 Contrast::Control => alpha.control,
                 _ if is_primary => alpha.primary,
@@ -215,7 +220,7 @@ impl<'run> RunningExperiment<'run> {
         });
         gates.extend(self.too_few_rounds());
         let summaries = summaries(&self.rounds, arms.len(), &self.plan.load_levels);
-        let primary = primary_metric(&self.plan.load_levels);
+        let primary = self.metrics[0];
         let comparisons: Vec<Comparison> = (1..arms.len())
             .map(|contender| {
                 let mut metrics = self.results(Contrast::WithBaseline(contender));

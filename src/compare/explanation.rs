@@ -67,7 +67,9 @@ pub fn comparison_conclusion(
     let first = &arms[comparison.baseline].label;
     let other = &arms[comparison.candidate].label;
     let mut conclusion = main_clause(first, other, result, load_levels, confidence);
-    let throughput = comparison.metrics.iter().find(|it| it.metric == Metric::Throughput);
+    let is_throughput =
+        |it: &&MetricResult| matches!(it.metric, Metric::Throughput | Metric::BytesThroughput);
+    let throughput = comparison.metrics.iter().find(is_throughput);
     if let Some(clause) = throughput.and_then(|it| throughput_clause(other, it)) {
         conclusion += &clause;
     }
@@ -123,7 +125,8 @@ fn throughput_clause(other: &str, result: &MetricResult) -> Option<String> {
         Verdict::Better | Verdict::Worse => {
             let difference =
                 format_difference(ratio).replace("as much", "as many").replace("less", "fewer");
-            Some(format!(" At saturation {other} serves {difference} requests/s."))
+            let unit = if result.metric == Metric::BytesThroughput { "bytes" } else { "requests" };
+            Some(format!(" At saturation {other} serves {difference} {unit}/s."))
         }
         _ => None,
     }

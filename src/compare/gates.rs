@@ -7,7 +7,7 @@ mod client;
 mod environment;
 mod server;
 
-use super::metrics::{metrics_at, rounds_of};
+use super::metrics::rounds_of;
 use super::statistics::paired::median;
 use crate::result::{
     Arm, CpuPlacement, Gate, GateEffect, GateKind, LoadLevel, LoadLevelResult, Metric, MetricAt,
@@ -62,15 +62,13 @@ impl Evidence<'_> {
 
     /// Returns these metrics at each load level that measures them.
     fn where_measured(&self, metrics: &[Metric]) -> Vec<MetricAt> {
-        let measured =
-            |load_level: LoadLevel, metric: &Metric| metrics_at(load_level).contains(metric);
-        let load_levels = self.load_levels.iter().map(|it| it.load_level);
-        load_levels
-            .flat_map(|load_level| {
-                let here = metrics.iter().filter(move |metric| measured(load_level, metric));
-                here.map(move |&metric| MetricAt { metric, load_level })
-            })
-            .collect()
+        let measured = self.control.iter().filter(|it| metrics.contains(&it.metric));
+        measured.map(|it| MetricAt { metric: it.metric, load_level: it.load_level }).collect()
+    }
+
+    /// Returns the label of the primary metric.
+    fn cost(&self) -> &'static str {
+        self.control.first().map_or(Metric::CpuPerRequest, |it| it.metric).label()
     }
 }
 
@@ -86,6 +84,7 @@ pub fn gates(evidence: &Evidence) -> Vec<Gate> {
         server::out_of_buffers,
         server::io_wq_workers,
         server::batch_limits_differ,
+        server::not_quiet,
         client::server_not_saturated,
         client::rate_not_reached,
         environment::shared_core,

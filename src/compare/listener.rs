@@ -7,10 +7,29 @@ use crate::result::ListenerState;
 
 /// Returns whether a socket listens on this port in the network namespace of a process.
 pub fn is_listening(process: u32, port: u16) -> bool {
-    ["tcp", "tcp6"].into_iter().any(|protocol| {
-        File::open(format!("/proc/{process}/net/{protocol}"))
-            .is_ok_and(|table| has_listener(BufReader::new(table), port))
-    })
+    tables(process).any(|table| has_listener(table, port))
+}
+
+/// Returns whether the server's end of a connection to this port has bytes that it has not
+/// received, in the network namespace of a process.
+pub fn has_unread_bytes(process: u32, port: u16) -> bool {
+    let is_unread = |line: String| unread_bytes(&line, port).is_some_and(|bytes| bytes > 0);
+    tables(process).any(|table| table.lines().map_while(Result::ok).any(is_unread))
+}
+
+fn tables(process: u32) -> impl Iterator<Item = BufReader<File>> {
+    let path = move |protocol| format!("/proc/{process}/net/{protocol}");
+    ["tcp", "tcp6"].into_iter().filter_map(move |it| File::open(path(it)).ok().map(BufReader::new))
+}
+
+/// Returns the receive queue of a connection with this local port: the second number of the fifth
+/// column. That of a listening socket is its accept queue.
+fn unread_bytes(line: &str, port: u16) -> Option<u64> {
+    let columns: Vec<&str> = line.split_whitespace().take(5).collect();
+    let &[_, local, _, state, queues] = &columns[..] else { return None };
+    let local = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+    let bytes = u64::from_str_radix(queues.rsplit_once(':')?.1, 16).ok()?;
+    (local == port && state != "0A").then_some(bytes)
 }
 
 /// Searches a table in the format of proc_net_tcp(5): the second column is the local address and
@@ -66,6 +85,7 @@ fn tcp_ext(text: &str, name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     #[test]
@@ -78,6 +98,22 @@ mod tests {
         assert!(!is_listening(process, client.local_addr().unwrap().port()));
         drop(listener);
         assert!(!is_listening(process, address.port()));
+    }
+
+    #[test]
+    fn bytes_are_unread_until_the_server_receives_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (process, port) = (std::process::id(), listener.local_addr().unwrap().port());
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert!(!has_unread_bytes(process, port), "a connection in the accept queue");
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"12").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        assert!(has_unread_bytes(process, port));
+        server.write_all(b"1").unwrap();
+        client.peek(&mut [0]).unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        assert!(!has_unread_bytes(process, port), "only the client has");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::client::{Client, ClientMeasurement, LoadModel};
 use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, ConnectionPool, Control, Expected, FailureKind, LoadKind, Outcome, Plan, Rate,
-    Reference, Request,
+    self, Burst, ConnectionPool, Control, Direction, Expected, FailureKind, LoadKind, Outcome,
+    Plan, Rate, Reference, Request,
 };
 use crate::result::{ClientUsage, Failures, LoadDescription};
 
@@ -48,7 +48,9 @@ impl LoadClient {
         if shape.kind.default_depth() > 0 && !(1..=1024).contains(&shape.depth) {
             return Err("--depth must be between 1 and 1024".to_owned());
         }
-        let request = if shape.kind.has_messages() {
+        let request = if shape.kind == LoadKind::Stream {
+            Request::stream(shape.message_bytes, shape.direction)?
+        } else if shape.kind.has_messages() {
             Request::message(shape.message_bytes)?
         } else if is_persistent {
             Request::get_persistent(&shape.path, "localhost", &[])?
@@ -69,12 +71,17 @@ impl LoadClient {
         Self { shape, request, responses: RefCell::default(), pools: RefCell::default() }
     }
 
-    /// Fails unless the server echoes one message.
+    /// Fails unless the server echoes one message, or takes or sends one of a stream.
     fn probe_with_message(&self, plan: Plan) -> Result<(), String> {
         let plan = Plan { connections: 1, requests: Some(1), burst: None, ..plan };
         let outcome = load::run(&plan, &Control::new()).map_err(|error| error.to_string())?;
         let failed = FailureKind::ALL.into_iter().find_map(|it| outcome.failures.first(it));
-        failed.map_or(Ok(()), |failure| Err(format!("no echo of the first message: {failure}")))
+        let problem = match plan.request.direction() {
+            Some(Direction::Send) => "the server did not take the first message",
+            Some(Direction::Recv) => "no message from a chargen server (RFC 864)",
+            Some(Direction::Both) | None => "no echo of the first message",
+        };
+        failed.map_or(Ok(()), |failure| Err(format!("{problem}: {failure}")))
     }
 
     fn pool(&self, target: SocketAddr) -> Arc<ConnectionPool> {
@@ -158,6 +165,10 @@ impl Client for LoadClient {
         4 * fragments.max(self.shape.burst_pause)
     }
 
+    fn is_stream(&self) -> bool {
+        self.shape.kind == LoadKind::Stream
+    }
+
     fn open_idle_connections(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
         let open = |_| TcpStream::connect_timeout(&target, Duration::from_secs(5));
         let opened: Result<Vec<_>, _> = (0..self.shape.idle).map(open).collect();
@@ -191,10 +202,10 @@ impl Client for LoadClient {
         let expected = || format!("expected a whole number, not {value}");
         let changed = match key {
             "depth" if shape.kind.default_depth() == 0 => {
-                Err("depth can only be used with --load pipelined or rr".to_owned())
+                Err("depth can only be used with --load pipelined, rr or stream".to_owned())
             }
             "message_bytes" if !shape.kind.has_messages() => {
-                Err("message_bytes can only be used with --load rr or crr".to_owned())
+                Err("message_bytes can only be used with --load rr, crr or stream".to_owned())
             }
             "bytes" if shape.kind != LoadKind::Large => {
                 Err("bytes can only be used with --load large".to_owned())
@@ -232,6 +243,7 @@ fn measurement(outcome: &Outcome) -> ClientMeasurement {
     ClientMeasurement {
         duration: outcome.duration,
         requests: outcome.completed,
+        bytes: outcome.bytes_sent + outcome.bytes_received,
         failures: Failures {
             wrong_bytes: of(&[FailureKind::WrongBytes, FailureKind::PrematureEof]),
             refused: of(&[FailureKind::ConnectRefused]),
@@ -314,6 +326,26 @@ mod tests {
         }
         let churn = client(LoadShape::default());
         assert!(churn.with_parameter("message_bytes", "2").unwrap().is_err());
+    }
+
+    #[test]
+    fn streams_need_a_server_for_their_direction() {
+        for (direction, protocol, text) in [
+            (Direction::Send, "discard", "to the server"),
+            (Direction::Recv, "chargen", "from the server"),
+            (Direction::Both, "echo", "to the server and back"),
+        ] {
+            let kind = LoadKind::Stream;
+            let client = client(LoadShape { kind, direction, ..LoadShape::default() });
+            assert_eq!(client.server_settings(), [("server.protocol", protocol.to_owned())]);
+            assert_eq!(client.request.direction(), Some(direction));
+            let swept = client.with_parameter("message_bytes", "8192").unwrap().unwrap();
+            let description = swept.description();
+            assert!(description.description.contains(text), "{}", description.description);
+            let value = |key| description.parameters.iter().find(|it| it.key == key).unwrap();
+            assert_eq!(value("direction").value, direction.name());
+            assert_eq!((&*value("depth").value, &*value("message_bytes").value), ("16", "8192"));
+        }
     }
 
     #[test]

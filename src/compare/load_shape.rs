@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::load::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind};
+use crate::load::{
+    DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind,
+};
 use crate::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
@@ -10,10 +12,12 @@ use crate::result::{LoadDescription, Setting};
 pub struct LoadShape {
     /// The kind of load.
     pub kind: LoadKind,
-    /// Pipelined load: requests in flight on each connection.
+    /// Pipelined load, and the loads rr and stream: requests in flight on each connection.
     pub depth: usize,
-    /// Messages of the loads rr and crr: their length.
+    /// Messages of the loads rr, crr and stream: their length.
     pub message_bytes: usize,
+    /// Direction of a stream.
+    pub direction: Direction,
     /// Large load: length of the response body.
     pub bytes: u64,
     /// Mixed load: seed of the number of requests on each connection.
@@ -40,6 +44,7 @@ impl Default for LoadShape {
             kind: LoadKind::Churn,
             depth: DEFAULT_DEPTH,
             message_bytes: 1,
+            direction: Direction::Send,
             bytes: DEFAULT_LARGE_BYTES,
             seed: 1,
             connections: 64,
@@ -63,7 +68,12 @@ impl LoadShape {
     pub fn server_settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
         if self.kind.has_messages() {
-            return vec![("server.protocol", "echo".to_owned())];
+            let protocol = match (self.kind, self.direction) {
+                (LoadKind::Stream, Direction::Send) => "discard",
+                (LoadKind::Stream, Direction::Recv) => "chargen",
+                _ => "echo",
+            };
+            return vec![("server.protocol", protocol.to_owned())];
         }
         if self.lifetime().is_persistent() {
             settings.push(("server.keep_alive", "true".to_owned()));
@@ -109,12 +119,15 @@ impl LoadShape {
             parameters.push(parameter("fragment_pause_ms", pause.to_string()));
         }
         match self.kind {
-            LoadKind::Pipelined | LoadKind::Rr => {
+            LoadKind::Pipelined | LoadKind::Rr | LoadKind::Stream => {
                 parameters.push(parameter("depth", self.depth.to_string()));
             }
             LoadKind::Large => parameters.push(parameter("bytes", self.bytes.to_string())),
             LoadKind::Mixed => parameters.push(parameter("seed", self.seed.to_string())),
             _ => {}
+        }
+        if self.kind == LoadKind::Stream {
+            parameters.push(parameter("direction", self.direction.name().to_owned()));
         }
         let set = |(key, value)| parameter(key, value);
         let server_settings = self.server_settings().into_iter().map(set).collect();
@@ -141,7 +154,17 @@ fn base_text(shape: &LoadShape) -> String {
             "{connections} persistent connections, {depth} in flight on each, messages of \
              {message_bytes} bytes"
         ),
-        LoadKind::Stream => format!("{connections} persistent connections with a stream on each"),
+        LoadKind::Stream => {
+            let direction = match shape.direction {
+                Direction::Send => "to the server",
+                Direction::Recv => "from the server",
+                Direction::Both => "to the server and back",
+            };
+            format!(
+                "{connections} persistent connections with a stream {direction} on each, {depth} \
+                 messages of {message_bytes} bytes in flight"
+            )
+        }
         LoadKind::KeepAlive => {
             format!("{connections} persistent connections, one request in flight on each")
         }

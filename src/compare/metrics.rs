@@ -29,6 +29,18 @@ pub fn metrics_at(load_level: LoadLevel) -> &'static [Metric] {
     }
 }
 
+/// Returns the metrics of a stream, in table order. The first decides the outcome: it is valid even
+/// if the client is the bottleneck. A request is a message.
+pub fn stream_metrics() -> Vec<MetricAt> {
+    let metrics = [
+        Metric::CpuPerGib,
+        Metric::BytesThroughput,
+        Metric::SystemCallsPerRequest,
+        Metric::ContextSwitchesPerRequest,
+    ];
+    metrics.map(|metric| MetricAt { metric, load_level: LoadLevel::Saturation }).into()
+}
+
 /// Returns the metrics of all these load levels.
 pub fn all_metrics(load_levels: &[LoadLevel]) -> Vec<MetricAt> {
     let at = |&load_level: &LoadLevel| {
@@ -55,12 +67,26 @@ pub fn value(round: &Round, metric: Metric) -> Option<f64> {
         Metric::LatencyP50 => round.latency.corrected.p50_ns as f64 / 1000.0,
         Metric::LatencyP99 => round.latency.corrected.p99_ns as f64 / 1000.0,
         Metric::SystemCallsPerRequest => {
-            let counters = round.counters.as_ref()?;
-            counters.system_calls.values().sum::<u64>() as f64 / counters.responses as f64
+            let calls = round.counters.as_ref()?.system_calls.values().sum::<u64>();
+            calls as f64 / responses(round)?
         }
         Metric::ContextSwitchesPerRequest => context_switches(round) as f64 / requests,
+        Metric::CpuPerGib => {
+            round.server.cpu_ns as f64 / 1e9 / (round.bytes? as f64 / f64::from(1 << 30))
+        }
+        Metric::BytesThroughput => round.bytes? as f64 / 1e9 / seconds,
     };
     value.is_finite().then_some(value)
+}
+
+/// Returns the responses of a ringpoll server since its start. Those of a stream are the messages
+/// that its bytes amount to.
+pub(super) fn responses(round: &Round) -> Option<f64> {
+    let counters = round.counters.as_ref()?;
+    let Some(bytes) = round.bytes else { return Some(counters.responses as f64) };
+    let count = |name: &str| counters.counters.get(name).copied().unwrap_or(0);
+    let since_start = count("received_bytes") + count("sent_bytes");
+    Some(since_start as f64 / bytes as f64 * round.requests as f64)
 }
 
 fn context_switches(round: &Round) -> u64 {
@@ -73,7 +99,7 @@ fn logarithm(round: &Round, metric: Metric) -> Option<f64> {
     let value = value(round, metric)?;
     let half_an_event = match metric {
         Metric::ContextSwitchesPerRequest => 0.5 / round.requests as f64,
-        Metric::SystemCallsPerRequest => 0.5 / round.counters.as_ref()?.responses as f64,
+        Metric::SystemCallsPerRequest => 0.5 / responses(round)?,
         _ => 0.0,
     };
     let logarithm = (value + half_an_event).ln();
@@ -181,6 +207,20 @@ mod tests {
         assert_eq!(value(&round, Metric::LatencyP99), Some(500.0));
         assert_eq!(value(&round, Metric::SystemCallsPerRequest), Some(5.0));
         assert_eq!(value(&round, Metric::ContextSwitchesPerRequest), Some(0.3));
+    }
+
+    #[test]
+    fn values_of_a_stream_have_their_units() {
+        let mut round = round(0, LoadLevel::Saturation, 0);
+        assert_eq!(value(&round, Metric::CpuPerGib), None);
+        assert_eq!(value(&round, Metric::BytesThroughput), None);
+        round.bytes = Some(1 << 29);
+        assert_eq!(value(&round, Metric::CpuPerGib), Some(0.2));
+        assert_eq!(value(&round, Metric::BytesThroughput), Some(0.536_870_912));
+        // The server has received twice as many bytes since its start: 20,000 messages.
+        let counters = &mut round.counters.as_mut().unwrap().counters;
+        counters.insert("received_bytes".to_owned(), 1 << 30);
+        assert_eq!(value(&round, Metric::SystemCallsPerRequest), Some(2.75));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::arm::{PreparedArm, Program};
 use super::client::{Client, ClientMeasurement, LoadModel};
+use super::listener;
 use super::machine::{CpuTicks, throttled_ns};
 use super::process_usage::Sample;
 use super::schedule::{Batch, Instance};
@@ -39,6 +40,14 @@ const LEAD_IN: Duration = Duration::from_millis(5);
 const IDLE_OBSERVATION: Duration = Duration::from_millis(100);
 /// The highest share of a CPU that counts as idle.
 const MAX_IDLE_BUSY: f64 = 0.05;
+
+/// The time for which a server has no work after a stream: longer than another process keeps the
+/// CPU of a server that has some.
+const QUIET_TIME: Duration = Duration::from_millis(5);
+/// The limit on the wait for it: the socket buffers of many connections can hold hundreds of MB.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
+/// The interval of the samples of this wait.
+const QUIET_SAMPLE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Runs batches; holds all that rounds have in common.
 pub struct BatchRunner<'run> {
@@ -133,12 +142,16 @@ impl BatchRunner<'_> {
             after_warm_up: Sample::default(),
             used: ServerUsage::default(),
             measured: ClientMeasurement::default(),
+            slices_not_quiet: 0,
             pauses: self.busy_when_idle[id.arm].get(),
             server,
         };
         let opened = self.client.open_idle_connections(instance.server.address);
         instance.idle = opened.map_err(|problem| instance.load_failure(problem))?;
         self.run_load(&instance, model, self.warm_up)?;
+        if self.client.is_stream() {
+            instance.await_quiet();
+        }
         instance.after_warm_up = instance.sample();
         instance.set_paused(true);
         Ok(instance)
@@ -158,12 +171,23 @@ impl BatchRunner<'_> {
     fn run_slice(&self, instance: &mut RunningInstance, slices: Slices) -> Result<(), Failure> {
         instance.set_paused(false);
         self.run_load(instance, slices.model, slices.lead_in)?;
+        let is_stream = self.client.is_stream();
+        let was_quiet = !is_stream || instance.await_quiet().is_quiet;
         // ListenOverflows and ListenDrops are counted per network namespace, not per socket, and
         // only this instance has the load.
         let listeners = ListenerState::read(instance.server.id());
-        let before = instance.sample();
-        let measured = self.run_load(instance, slices.model, slices.length)?;
-        instance.used.add(instance.sample().since(&before));
+        let (began, before) = (Instant::now(), instance.sample());
+        let mut measured = self.run_load(instance, slices.model, slices.length)?;
+        let after = if is_stream {
+            let end = instance.await_quiet();
+            // The server received or sent the last bytes in the time after the client's slice.
+            measured.duration = end.busy_until.duration_since(began);
+            instance.slices_not_quiet += usize::from(!(was_quiet && end.is_quiet));
+            end.sample
+        } else {
+            instance.sample()
+        };
+        instance.used.add(after.since(&before));
         instance.listener.add(ListenerState::read(instance.server.id()).since(listeners));
         instance.set_paused(true);
         instance.measured.add(measured);
@@ -182,6 +206,7 @@ impl BatchRunner<'_> {
         self.client.close_pooled(instance.server.address);
         let report = instance.server.stop()?;
         let (measured, mut used) = (instance.measured, instance.used);
+        let is_stream = self.client.is_stream();
         let threads = self.max_parallelism(instance.arm) as f64;
         used.cpu_utilization = used.cpu_ns as f64 / (measured.duration.as_nanos() as f64 * threads);
         let latency = measured.latencies.map(|(corrected, uncorrected)| LatencyPair {
@@ -199,6 +224,8 @@ impl BatchRunner<'_> {
             engine: report.as_ref().map(|report| report.backend.clone()),
             duration_ns: measured.duration.as_nanos() as u64,
             requests: measured.requests,
+            bytes: is_stream.then_some(measured.bytes),
+            slices_not_quiet: is_stream.then_some(instance.slices_not_quiet),
             failures: measured.failures,
             latency: latency.unwrap_or_default(),
             server: used,
@@ -245,6 +272,7 @@ struct RunningInstance<'run> {
     after_warm_up: Sample,
     used: ServerUsage,
     measured: ClientMeasurement,
+    slices_not_quiet: usize,
     /// True for a server that is stopped with SIGSTOP between its slices.
     pauses: bool,
 }
@@ -259,6 +287,27 @@ impl RunningInstance<'_> {
         Sample::take(self.server.id(), self.server.may_have_children())
     }
 
+    /// Waits until the server has no work left of a stream: it has received all bytes, and has not
+    /// used the CPU for [`QUIET_TIME`], unless it does so while it is idle.
+    fn await_quiet(&self) -> EndOfWork {
+        let mut end =
+            EndOfWork { busy_until: Instant::now(), sample: self.sample(), is_quiet: false };
+        let (began, mut last) = (end.busy_until, (end.busy_until, end.sample.clone()));
+        while !end.is_quiet && end.busy_until.duration_since(began) < QUIET_TIMEOUT {
+            sleep(QUIET_SAMPLE_INTERVAL);
+            let (sample, now) = (self.sample(), Instant::now());
+            let used = sample.since(&last.1).cpu_ns as f64;
+            let is_busy = used > MAX_IDLE_BUSY * now.duration_since(last.0).as_nanos() as f64;
+            let port = self.server.address.port();
+            if (is_busy && !self.pauses) || listener::has_unread_bytes(self.server.id(), port) {
+                (end.busy_until, end.sample) = (now, sample.clone());
+            }
+            end.is_quiet = now.duration_since(end.busy_until) >= QUIET_TIME;
+            last = (now, sample);
+        }
+        end
+    }
+
     /// Returns the CPU time since the warm-up, in and between slices.
     fn cpu_since_warm_up_ns(&self) -> u64 {
         self.sample().since(&self.after_warm_up).cpu_ns
@@ -269,6 +318,16 @@ impl RunningInstance<'_> {
             self.server.set_paused(paused);
         }
     }
+}
+
+/// The end of the work of a server after a stream.
+struct EndOfWork {
+    /// The last time at which it had work.
+    busy_until: Instant,
+    /// Its usage at that time.
+    sample: Sample,
+    /// False if it still has work.
+    is_quiet: bool,
 }
 
 /// Counts idle connections that the server has closed as failures.

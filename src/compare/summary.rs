@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
-use super::metrics::{rounds_of, value};
+use super::metrics::{responses, rounds_of, value};
 use super::statistics::paired::median;
 use crate::load::histogram_text;
 use crate::result::{ArmSummary, Latency, LatencyPair, LoadLevel, Metric, Round};
@@ -60,14 +60,14 @@ fn summary(rounds: &[Round], arm: usize, load_level: LoadLevel) -> Option<ArmSum
 /// Returns the number of each system call per response, in descending order.
 fn system_calls(rounds: &[&Round]) -> Vec<(String, f64)> {
     let counters: Vec<_> = rounds.iter().filter_map(|round| round.counters.as_ref()).collect();
-    let responses: u64 = counters.iter().map(|it| it.responses).sum();
+    let responses: f64 = rounds.iter().filter_map(|round| responses(round)).sum();
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, count) in counters.iter().flat_map(|it| &it.system_calls) {
         *sums.entry(name).or_default() += count;
     }
     let mut calls: Vec<(String, f64)> = sums
         .into_iter()
-        .map(|(name, count)| (name.to_owned(), count as f64 / responses.max(1) as f64))
+        .map(|(name, count)| (name.to_owned(), count as f64 / responses.max(1.0)))
         .collect();
     calls.sort_by(|one, other| other.1.total_cmp(&one.1));
     calls

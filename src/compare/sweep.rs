@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::metrics::primary_metric;
 use crate::result::{
-    Arm, CrossoverCell, CrossoverMap, Experiment, LoadLevel, MetricResult, Outcome,
+    Arm, CrossoverCell, CrossoverMap, Experiment, LoadLevel, MetricAt, MetricResult, Outcome,
 };
 
 /// A swept parameter and its values.
@@ -39,9 +39,13 @@ pub fn crossover(
 ) -> CrossoverMap {
     let cells: Vec<CrossoverCell> = experiments.iter().map(cell).collect();
     let sentence = sentence(key, arms, &cells);
+    let primary = cells.iter().flat_map(|it| &it.results).next();
     CrossoverMap {
         key: key.to_owned(),
-        metric: primary_metric(load_levels),
+        metric: primary.map_or_else(
+            || primary_metric(load_levels),
+            |it| MetricAt { metric: it.metric, load_level: it.load_level },
+        ),
         cells,
         conclusion: sentence,
     }

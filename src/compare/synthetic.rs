@@ -27,6 +27,8 @@ pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
         duration_ns: 1_000_000_000,
         slices: 20,
         requests: 10_000,
+        bytes: None,
+        slices_not_quiet: None,
         failures: Default::default(),
         latency: LatencyPair { corrected: latency.clone(), uncorrected: latency },
         server: ServerUsage {

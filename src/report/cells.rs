@@ -10,6 +10,7 @@ pub const NO_VALUE: &str = "–";
 pub fn quantity(metric: Metric, value: f64) -> String {
     match value {
         _ if metric == Metric::Throughput => format_thousands(value),
+        _ if metric == Metric::CpuPerGib => format!("{value:.3}"),
         value if value >= 1000.0 => format_thousands(value),
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 0.1 => format!("{value:.2}"),

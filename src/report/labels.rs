@@ -68,6 +68,7 @@ pub const fn gate_label(kind: GateKind) -> &'static str {
         GateKind::OtherLoadOnServerCpus => "other load on the server's CPUs",
         GateKind::ControlDiffers => "the first arm differs from itself",
         GateKind::WrongEngine => "wrong engine",
+        GateKind::ServerNotQuiet => "server not quiet",
         GateKind::TechniqueNotInForce => "technique not in force",
         GateKind::TooFewRounds => "too few rounds",
         GateKind::NotOptimised => "built without optimisation",

@@ -29,6 +29,10 @@ pub struct Round {
     pub slices: usize,
     /// Requests with a correct response.
     pub requests: u64,
+    /// With a stream: bytes of the messages, the sum of both directions.
+    pub bytes: Option<u64>,
+    /// With a stream: slices before or after which the server did not become idle in time.
+    pub slices_not_quiet: Option<usize>,
     /// Failed requests by cause.
     pub failures: Failures,
     /// Latencies of the requests.

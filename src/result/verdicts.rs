@@ -25,6 +25,10 @@ pub enum Metric {
     SystemCallsPerRequest,
     /// Context switches of the server per request.
     ContextSwitchesPerRequest,
+    /// CPU time of the server per GiB of a stream.
+    CpuPerGib,
+    /// Bytes of a stream per second.
+    BytesThroughput,
 }
 
 impl Metric {
@@ -36,6 +40,8 @@ impl Metric {
         Self::LatencyP99,
         Self::SystemCallsPerRequest,
         Self::ContextSwitchesPerRequest,
+        Self::CpuPerGib,
+        Self::BytesThroughput,
     ];
 
     /// Returns the name in JSON and in `--fail-if`.
@@ -47,6 +53,8 @@ impl Metric {
             Self::LatencyP99 => "latency_p99",
             Self::SystemCallsPerRequest => "system_calls_per_request",
             Self::ContextSwitchesPerRequest => "context_switches_per_request",
+            Self::CpuPerGib => "cpu_per_gib",
+            Self::BytesThroughput => "bytes_throughput",
         }
     }
 
@@ -54,11 +62,12 @@ impl Metric {
     pub const fn label(self) -> &'static str {
         match self {
             Self::CpuPerRequest => "CPU per request",
-            Self::Throughput => "throughput",
+            Self::Throughput | Self::BytesThroughput => "throughput",
             Self::LatencyP50 => "latency p50",
             Self::LatencyP99 => "latency p99",
             Self::SystemCallsPerRequest => "system calls per request",
             Self::ContextSwitchesPerRequest => "context switches per request",
+            Self::CpuPerGib => "CPU per GiB",
         }
     }
 
@@ -67,13 +76,15 @@ impl Metric {
         match self {
             Self::CpuPerRequest | Self::LatencyP50 | Self::LatencyP99 => "µs",
             Self::Throughput => "requests/s",
+            Self::CpuPerGib => "s",
+            Self::BytesThroughput => "GB/s",
             Self::SystemCallsPerRequest | Self::ContextSwitchesPerRequest => "",
         }
     }
 
     /// Returns true if larger values are better.
     pub const fn more_is_better(self) -> bool {
-        matches!(self, Self::Throughput)
+        matches!(self, Self::Throughput | Self::BytesThroughput)
     }
 }
 
@@ -233,6 +244,8 @@ pub enum GateKind {
     ControlDiffers,
     /// The server used another engine than the requested one.
     WrongEngine,
+    /// The server of a stream did not become idle between slices.
+    ServerNotQuiet,
     /// The technique of a ladder step is not in force.
     TechniqueNotInForce,
     /// There were too few rounds for an interval.

@@ -1,6 +1,6 @@
 //! The loads of a comparison, each with its own verdict.
 
-use ringpoll::result::{GateEffect, GateKind, LoadLevel, Outcome, Verdict};
+use ringpoll::result::{GateEffect, GateKind, LoadLevel, Metric, Outcome, Verdict};
 
 use crate::program::Comparison;
 use crate::test_server;
@@ -144,8 +144,16 @@ fn arguments_that_contradict_the_load_are_refused() {
         (&["--load", "keep-alive", "--sweep", "keep_alive=true,false"], "requires a fixed value"),
         (&["--load", "churn", "--fail-if", "mixed: throughput < 1"], "add --load mixed"),
         (&["--load", "churn", "--sweep", "depth=1,2"], "only be used with --load pipelined"),
-        (&["--load", "stream"], "--load stream can only be used with `ringpoll load`"),
-        (&["--load", "churn", "--message-bytes", "2"], "can only be used with --load rr or crr"),
+        (
+            &["--load", "rr", "--direction", "send"],
+            "--direction can only be used with --load stream",
+        ),
+        (&["--load", "stream", "--rate", "9"], "--rate cannot be used with --load stream"),
+        (&["--load", "stream", "--path", "/"], "--path cannot be used with messages"),
+        (&["--load", "stream", "--message-bytes", "0"], "a message must have 1 to"),
+        (&["--load", "stream", "--burst", "2"], "--burst and --fragments cannot"),
+        (&["--load", "stream", "--set", "server.protocol=echo"], "server.protocol must be discard"),
+        (&["--load", "churn", "--message-bytes", "2"], "can only be used with --load rr, crr or"),
         (&["--load", "rr", "--path", "/"], "--path cannot be used with messages"),
         (&["--load", "crr", "--fragments", "2"], "a message cannot be sent in fragments"),
         (&["--load", "rr", "--set", "server.protocol=http"], "server.protocol must be echo"),
@@ -274,4 +282,103 @@ fn server_that_does_not_echo_is_refused() {
     let finished = Comparison::under_loads(&["epoll:level", &http], "rr").run();
     assert_eq!(finished.exit_code(), 1, "{}", finished.stderr());
     assert!(finished.stderr().contains("no echo of the first message"), "{}", finished.stderr());
+}
+
+/// The bytes of a message of a stream.
+const STREAM_MESSAGE_BYTES: u64 = 65_536;
+
+#[test]
+fn stream_has_a_verdict_in_each_direction() {
+    for (direction, protocol) in [("send", "discard"), ("recv", "chargen"), ("both", "echo")] {
+        let finished = Comparison::under_loads(&[], "stream")
+            .with(["--direction", direction, "--connections", "4"])
+            .run();
+        let result = finished.result();
+        let [experiment] = &result.experiments[..] else { panic!("one load") };
+        assert_eq!(experiment.load.server_settings[0].value, protocol);
+        let metrics = &experiment.comparisons[0].metrics;
+        assert!(metrics.iter().all(|it| it.load_level == LoadLevel::Saturation), "{metrics:?}");
+        assert!(metrics.iter().all(|it| it.ratio.is_some()), "{metrics:?}");
+        let names: Vec<_> = metrics.iter().map(|it| it.metric.name()).collect();
+        assert_eq!(names[..2], ["cpu_per_gib", "bytes_throughput"], "{direction}");
+        assert!(metrics[0].is_primary && finished.stdout().contains("CPU per GiB"));
+        let ways = if direction == "both" { 2 } else { 1 };
+        for round in &experiment.rounds {
+            assert!(round.requests > 0 && round.failures.total() == 0, "{round:?}");
+            let bytes = round.requests * STREAM_MESSAGE_BYTES * ways;
+            assert_eq!(round.bytes, Some(bytes), "{direction}");
+            let counters = round.counters.as_ref().expect("a report of a ringpoll server");
+            let count = |name: &str| counters.counters[name];
+            let (received, sent) = (count("received_bytes"), count("sent_bytes"));
+            // The counters include the warm-up and the load before each slice.
+            match direction {
+                "send" => assert!(received >= bytes && sent == 0, "{received} {sent}"),
+                "recv" => assert!(sent >= bytes && received == 0, "{received} {sent}"),
+                _ => assert!(received.min(sent) >= bytes / 2, "{received} {sent}"),
+            }
+            // The time includes that in which the server finishes. The clocks differ a little.
+            assert!(round.server.cpu_utilization < 1.01, "{round:?}");
+            assert!(round.slices_not_quiet.is_some_and(|it| it <= round.slices), "{round:?}");
+        }
+    }
+}
+
+#[test]
+fn message_bytes_of_a_stream_can_be_swept() {
+    let result = Comparison::under_loads(&["epoll:level", "epoll:edge"], "stream")
+        .with(["--sweep", "message_bytes=100,100000", "--connections", "4", "--blocks", "1"])
+        .run()
+        .result();
+    for (experiment, bytes) in result.experiments.iter().zip([100, 100_000]) {
+        assert_eq!(experiment.sweep.as_ref().expect("a sweep").value, bytes.to_string());
+        for round in &experiment.rounds {
+            assert_eq!(round.bytes, Some(round.requests * bytes), "{round:?}");
+        }
+    }
+    let primary = result.crossover.expect("the values of a sweep").metric;
+    assert_eq!((primary.metric, primary.load_level), (Metric::CpuPerGib, LoadLevel::Saturation));
+}
+
+#[test]
+fn stream_of_another_program_or_a_server_that_polls_is_compared() {
+    let program = env!("CARGO_BIN_EXE_ringpoll");
+    let command =
+        format!("command:'{program}' serve --listen 127.0.0.1:{{port}} --protocol discard");
+    let result = Comparison::under_loads(
+        &["epoll:level", &command, "epoll:tuned,epoll.busy_poll_us=1000000"],
+        "stream",
+    )
+    .with(["--connections", "4", "--blocks", "1"])
+    .run()
+    .result();
+    let [experiment] = &result.experiments[..] else { panic!("one load") };
+    assert!(experiment.notes.iter().any(|it| it.contains("SIGSTOP")), "{:?}", experiment.notes);
+    for round in &experiment.rounds {
+        assert!(round.bytes > Some(0) && round.failures.total() == 0, "{round:?}");
+        assert!(round.server.cpu_utilization < 1.01 || round.arm == 1, "{round:?}");
+    }
+}
+
+#[test]
+fn server_without_a_stream_is_refused() {
+    let http = test_server::arm("right");
+    let finished = Comparison::under_loads(&["epoll:level", &http], "stream")
+        .with(["--direction", "recv"])
+        .run();
+    assert_eq!(finished.exit_code(), 1, "{}", finished.stderr());
+    assert!(
+        finished.stderr().contains("no message from a chargen server"),
+        "{}",
+        finished.stderr()
+    );
+}
+
+/// A stream and other loads have different metrics.
+#[test]
+fn condition_concerns_the_loads_that_have_its_metric() {
+    let finished = Comparison::under_loads(&["epoll:level", "epoll:edge"], "churn,stream")
+        .with(["--connections", "4", "--fail-if", "cpu_per_gib > 1000"])
+        .with(["--server-cpus", "0", "--client-cpus", "0", "--fail-if", "cpu_per_request > 1000"])
+        .run();
+    assert_eq!(finished.exit_code(), 0, "{}", finished.stderr());
 }

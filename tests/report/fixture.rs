@@ -85,6 +85,8 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, LoadLevel, usize), beg
         duration_ns: 600_000_000,
         slices: 12,
         requests,
+        bytes: None,
+        slices_not_quiet: None,
         failures: Default::default(),
         latency: LatencyPair {
             corrected: encode_latency(&corrected),

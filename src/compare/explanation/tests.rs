@@ -87,6 +87,9 @@ fn compared_throughput_is_reported() {
     assert!(sentence.ends_with("At saturation B serves 20% more requests/s."), "{sentence}");
     let fewer = throughput_clause("B", &result(0.8, Verdict::Worse)).unwrap();
     assert_eq!(fewer, " At saturation B serves 20% fewer requests/s.");
+    let bytes = MetricResult { metric: Metric::BytesThroughput, ..result(1.2, Verdict::Better) };
+    let more = throughput_clause("B", &bytes).unwrap();
+    assert_eq!(more, " At saturation B serves 20% more bytes/s.");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Gates about the load: the load generator must not be the bottleneck.
 
 use super::{Evidence, Gate, GateEffect, GateKind, percent};
-use crate::result::{LoadLevel, Metric, MetricAt, Round};
+use crate::result::{LoadLevel, Metric, Round};
 
 /// CPU utilization from which a server, or a client at a fixed rate, is saturated.
 const SATURATED: f64 = 0.97;
@@ -30,26 +30,26 @@ pub(super) fn server_not_saturated(evidence: &Evidence) -> Vec<Gate> {
             GateKind::ClientSaturated,
             format!("The load generator was the bottleneck for {names}"),
             "Try fewer server workers, a load that needs less client CPU per request, or a faster \
-             CPU in --client-cpus. CPU per request is still valid.",
+             CPU in --client-cpus.",
         )
     } else {
         (
             GateKind::ServerNotSaturated,
             format!("{names} and the load generator waited for each other"),
-            "Try more --connections. CPU per request is still valid.",
+            "Try more --connections.",
         )
     };
     vec![Gate {
         kind,
         effect: GateEffect::NotCompared,
-        metrics: vec![MetricAt { metric: Metric::Throughput, load_level }],
+        metrics: evidence.where_measured(&[Metric::Throughput, Metric::BytesThroughput]),
         arms: Vec::new(),
         reason: format!(
             "{symptom} (client CPU {}, server CPU {}), so throughput was not compared.",
             percent(client, 0),
             percent(server, 0),
         ),
-        remedy: remedy.to_owned(),
+        remedy: format!("{remedy} {} is still valid.", evidence.cost()),
     }]
 }
 

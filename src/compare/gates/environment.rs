@@ -25,9 +25,10 @@ pub(super) fn shared_core(evidence: &Evidence) -> Vec<Gate> {
         arms: Vec::new(),
         reason: "Server and client share a CPU core, so throughput and latency were not compared."
             .to_owned(),
-        remedy: "Try --server-cpus and --client-cpus with different cores. CPU per request is \
-                 still valid."
-            .to_owned(),
+        remedy: format!(
+            "Try --server-cpus and --client-cpus with different cores. {} is still valid.",
+            evidence.cost()
+        ),
     }]
 }
 
@@ -110,6 +111,6 @@ pub(super) fn not_optimised(evidence: &Evidence) -> Vec<Gate> {
     }]
 }
 
-pub(super) fn wall_clock_metrics() -> [Metric; 3] {
-    [Metric::Throughput, Metric::LatencyP50, Metric::LatencyP99]
+pub(super) fn wall_clock_metrics() -> [Metric; 4] {
+    [Metric::Throughput, Metric::LatencyP50, Metric::LatencyP99, Metric::BytesThroughput]
 }

@@ -19,6 +19,8 @@ const CLOSED_THRESHOLD: f64 = 0.005;
 const IO_WQ_WARNING_THRESHOLD: f64 = 0.01;
 /// Share above which throughput and latency are not compared.
 const IO_WQ_THRESHOLD: f64 = 0.10;
+/// Share of the slices after which a server was not quiet, above which nothing is compared.
+const NOT_QUIET_THRESHOLD: f64 = 0.05;
 
 /// Counters of waits for a receive buffer or a connection slot.
 pub(super) const OUT_OF_BUFFERS_COUNTERS: &[&str] =
@@ -316,6 +318,33 @@ fn batch_limit(evidence: &Evidence, arm: usize) -> Option<u64> {
         ..EngineOptions::default()
     };
     Some(options.completions().into())
+}
+
+/// The CPU time of a stream is that of its bytes only if the server has finished them.
+pub(super) fn not_quiet(evidence: &Evidence) -> Vec<Gate> {
+    let count = |arm| evidence.sum(arm, |round| round.slices_not_quiet.unwrap_or(0) as u64);
+    let slices = |arm| evidence.sum(arm, |round| round.slices as u64);
+    let arms = evidence.arms_where(|arm| count(arm) > 0);
+    if arms.is_empty() {
+        return Vec::new();
+    }
+    let few = |&arm: &usize| count(arm) as f64 <= NOT_QUIET_THRESHOLD * slices(arm) as f64;
+    let few = arms.iter().all(few);
+    let each: Vec<String> =
+        arms.iter().map(|&arm| format!("{} of {} slices", count(arm), slices(arm))).collect();
+    vec![Gate {
+        kind: GateKind::ServerNotQuiet,
+        effect: if few { GateEffect::Warning } else { GateEffect::NotCompared },
+        metrics: Vec::new(),
+        reason: format!(
+            "{} did not become idle before or after the stream ({}), so the CPU time is not that of \
+             its bytes.",
+            evidence.names(&arms),
+            each.join(", ")
+        ),
+        arms,
+        remedy: "Try fewer --connections, or stop other programs.".to_owned(),
+    }]
 }
 
 fn counter(evidence: &Evidence, arm: usize, name: &str) -> u64 {

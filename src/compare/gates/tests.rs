@@ -340,6 +340,17 @@ fn not_optimised() {
 }
 
 #[test]
+fn server_not_quiet() {
+    let few = Case::with_rounds(None, |round| round.slices_not_quiet = Some(1));
+    let gate = few.assert(GateKind::ServerNotQuiet, GateEffect::Warning);
+    assert_eq!(gate.arms, [1]);
+    assert!(gate.reason.contains("14 of 280 slices"), "{}", gate.reason);
+    let many = Case::with_rounds(None, |round| round.slices_not_quiet = Some(2));
+    let gate = many.assert(GateKind::ServerNotQuiet, GateEffect::NotCompared);
+    assert!(gate.metrics.is_empty(), "all metrics");
+}
+
+#[test]
 fn control_differs() {
     let case = Case::with(|case| {
         let copies =

@@ -35,8 +35,10 @@ impl RatioAxis {
             let ends = [result.low, result.high].into_iter().flatten();
             ends.map(|end| end.max(1.0 / end)).fold(1.0, f64::max)
         };
-        let costs =
-            |it: &&MetricResult| matches!(it.metric, Metric::CpuPerRequest | Metric::Throughput);
+        use Metric::{BytesThroughput, CpuPerGib, CpuPerRequest, Throughput};
+        let costs = |it: &&MetricResult| {
+            matches!(it.metric, CpuPerRequest | Throughput | CpuPerGib | BytesThroughput)
+        };
         let reach = match results.clone().filter(costs).map(reach_of).reduce(f64::max) {
             Some(costs) => {
                 let most = costs.powi(2).max(1.1);

@@ -20,6 +20,9 @@ pub(super) fn figure(
 ) -> Option<Markup> {
     let metric = match load_level {
         LoadLevel::FixedRate => Metric::CpuPerRequest,
+        LoadLevel::Saturation if experiment.rounds.iter().any(|it| it.bytes.is_some()) => {
+            Metric::BytesThroughput
+        }
         LoadLevel::Saturation => Metric::Throughput,
     };
     let rounds: Vec<(&Round, f64)> = experiment

@@ -17,7 +17,9 @@ use crate::result::{LoadLevel, Metric};
 pub fn render(side_by_side: &SideBySide, width: Option<u16>) -> String {
     let mut text = String::new();
     for group in side_by_side.groups() {
-        if group.metric.is_primary || group.metric.metric == Metric::Throughput {
+        let metric = group.metric.metric;
+        if group.metric.is_primary || matches!(metric, Metric::Throughput | Metric::BytesThroughput)
+        {
             let _ = writeln!(text, "{}\n{}\n", heading(&group), table(&group, width));
         }
     }
