@@ -7,6 +7,7 @@ use std::thread;
 use ringpoll_backends::testing::Operation;
 use ringpoll_backends::{Closing, ShutdownBy, Techniques, Variant};
 
+use crate::exchange::ServedProtocol;
 use crate::load::{self, Case, Totals};
 use crate::plan::{Effect, Fault, Plan};
 
@@ -104,7 +105,9 @@ pub(crate) fn with_provided_buffers(buffers: u16, keep_alive: bool, case: &Case)
     shared.name = format!("{buffers} buffers, keep-alive {keep_alive}, {}", shared.name);
     shared.options.techniques.provided_buffers = buffers;
     shared.options.techniques.multishot_receive = keep_alive;
-    shared.keep_alive = keep_alive;
+    if keep_alive {
+        shared.protocol = ServedProtocol::Http11;
+    }
     shared
 }
 
@@ -152,6 +155,81 @@ pub(crate) fn faults(operation: Operation, effect: Effect) -> impl Iterator<Item
 
 pub(crate) fn with_lingering_close(case: Case) -> Case {
     Case { closing: Closing::Lingering { bytes: 1 << 16 }, ..case }
+}
+
+/// The protocols without messages, and the operations that every connection submits. Only HTTP
+/// always submits SHUTDOWN: a stream that the peer has ended is closed at once.
+pub(crate) const STREAMS: [(ServedProtocol, &[Operation]); 3] = [
+    (
+        ServedProtocol::Echo,
+        &[Operation::Accept, Operation::Recv, Operation::Send, Operation::Close],
+    ),
+    (ServedProtocol::Discard, &[Operation::Accept, Operation::Recv, Operation::Close]),
+    (ServedProtocol::Chargen, &[Operation::Accept, Operation::Send, Operation::Close]),
+];
+
+pub(crate) fn with_protocol(protocol: ServedProtocol, case: Case) -> Case {
+    Case { name: format!("{protocol:?}, {}", case.name), protocol, ..case }
+}
+
+/// Returns the cases of each operation of a stream that is refused, lost, short or delayed, and
+/// those of an operation that is always short or delayed. The full form has each place, the default
+/// form one of the places for each effect, in turn.
+pub(crate) fn stream_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut places = PLACES.step_by(3).cycle();
+    for (protocol, operations) in STREAMS {
+        for &operation in operations {
+            for effect in stream_effects(operation) {
+                let place = places.next().expect("they do not end");
+                let places = if common::is_full() { PLACES } else { place..=place };
+                // An endless stream in short pieces takes too long.
+                let is_quick = match effect {
+                    Effect::Short(_) => !protocol.is_endless(),
+                    Effect::Delayed(_) => true,
+                    _ => false,
+                };
+                let always = is_quick.then_some(1..=u32::MAX);
+                let submissions = places.map(|it| it..=it).chain(always);
+                let faults = submissions.map(|which| fault(operation, which, effect));
+                cases.extend(faults.map(|case| with_protocol(protocol, case)));
+            }
+        }
+    }
+    cases
+}
+
+fn stream_effects(operation: Operation) -> Vec<Effect> {
+    let mut effects = vec![Effect::Delayed(1), Effect::Delayed(5)];
+    if operation != Operation::Close {
+        // CLOSE closes the descriptor even if it fails.
+        effects.extend(ERRNOS.map(Effect::Refused));
+    }
+    // The server retries after these two, since they mean that nothing was done.
+    let errnos = ERRNOS.into_iter().filter(|errno| ![libc::EAGAIN, libc::EINTR].contains(errno));
+    effects.extend(errnos.map(Effect::Lost));
+    if [Operation::Recv, Operation::Send].contains(&operation) {
+        effects.extend([1, 7].map(Effect::Short));
+    }
+    effects
+}
+
+/// Runs the case of a stream with multishot receives, so that sends are in flight with receives.
+/// Returns `None` for a fault that has no meaning there.
+pub(crate) fn with_multishot_receive(case: &Case) -> Option<Case> {
+    let fault = &case.plan.faults[0];
+    let is_recv = fault.operation == Operation::Recv;
+    match fault.effect {
+        // The buffers are chosen by the kernel, so that the submission has no length.
+        Effect::Short(_) if is_recv => return None,
+        // The server retries after it, since it means that nothing was received.
+        Effect::Lost(libc::ENOBUFS) if is_recv => return None,
+        _ => {}
+    }
+    let shared = with_provided_buffers(64, false, case);
+    let mut multishot = Case { name: format!("multishot receives, {}", shared.name), ..shared };
+    multishot.options.techniques.multishot_receive = true;
+    Some(multishot)
 }
 
 /// Chooses a fault by four random bytes.

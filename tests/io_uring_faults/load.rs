@@ -3,19 +3,21 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::mem::size_of;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpoll_backends::protocols::{Http10, Http11, Responses};
+use ringpoll_backends::protocols::{Chargen, Discard, Echo, Http10, Http11, Responses};
 use ringpoll_backends::testing::open_on;
 use ringpoll_backends::{
     Backend, BackendError, Closing, DeadlineLengths, EngineOptions, Limits, Report, Stop,
     SystemCall, Variant, WorkerOptions,
 };
+use socket2::SockRef;
 
+use crate::exchange::{RESPONSE, ServedProtocol};
 use crate::faulty_ring::FaultyKernel;
 use crate::plan::{Outcome, Plan, set_plan, take_outcome};
 
@@ -31,10 +33,12 @@ const MAX_TICKS: u64 = 2 * EVENT_TIMEOUT.as_secs();
 const ROUNDS: usize = 6;
 const CONCURRENT_CLIENTS: usize = 4;
 
-const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
-/// The response with keep-alive to a client that sends `Connection: close`.
-const LAST_RESPONSE: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nHello, world!";
+/// Clients that send a complete request: the rounds, and one after the fault and one before the
+/// stop.
+const CLIENTS: usize = ROUNDS * CONCURRENT_CLIENTS + 2;
+
+/// Bounds what the kernel takes from an endless stream.
+const SEND_BUFFER_BYTES: usize = 16 << 10;
 
 #[derive(Clone)]
 pub(crate) struct Case {
@@ -44,7 +48,7 @@ pub(crate) struct Case {
     pub(crate) options: EngineOptions,
     pub(crate) closing: Closing,
     pub(crate) deadlines: DeadlineLengths,
-    /// Number of clients that may get no complete response.
+    /// Number of clients that may get no complete response or stream.
     pub(crate) may_fail: usize,
     pub(crate) drain_timeout: Duration,
     /// Number of clients that have sent half a request when the stop is requested.
@@ -53,7 +57,7 @@ pub(crate) struct Case {
     pub(crate) stuck: usize,
     /// Number of clients that connect first, send nothing, and wait for the idle deadline.
     pub(crate) idle_clients: usize,
-    pub(crate) keep_alive: bool,
+    pub(crate) protocol: ServedProtocol,
 }
 
 impl Case {
@@ -70,13 +74,8 @@ impl Case {
             half_requests: 0,
             stuck: 0,
             idle_clients: 0,
-            keep_alive: false,
+            protocol: ServedProtocol::Http10,
         }
-    }
-
-    /// Returns the response that a client must get; each sends one request.
-    fn response(&self) -> &'static [u8] {
-        if self.keep_alive { LAST_RESPONSE } else { RESPONSE }
     }
 }
 
@@ -120,6 +119,9 @@ impl Running {
 
 fn start(case: &Case) -> Running {
     let listener = TcpListener::bind((unique_address(), 0)).unwrap();
+    if case.protocol.is_stream() {
+        SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
+    }
     let address = listener.local_addr().unwrap();
     let stop = Stop::new().unwrap();
     let mut worker = WorkerOptions::new(listener, stop.clone());
@@ -127,17 +129,20 @@ fn start(case: &Case) -> Running {
     worker.deadlines = case.deadlines;
     worker.drain_timeout = case.drain_timeout;
     worker.limits = Limits { connections: 16, ..Limits::default() };
-    let keep_alive =
-        case.keep_alive.then(|| Http11::new(Responses::new((*RESPONSE).into()).unwrap()));
     let (plan, options, variant) = (case.plan.clone(), case.options.clone(), case.variant);
+    let protocol = case.protocol;
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         set_plan(plan);
-        let result =
-            open_on::<FaultyKernel>(variant, &options).and_then(|mut it| match keep_alive {
-                Some(http11) => it.run(worker, http11),
-                None => it.run(worker, Http10::new(RESPONSE)),
-            });
+        let result = open_on::<FaultyKernel>(variant, &options).and_then(|mut it| match protocol {
+            ServedProtocol::Http10 => it.run(worker, Http10::new(RESPONSE)),
+            ServedProtocol::Http11 => {
+                it.run(worker, Http11::new(Responses::new((*RESPONSE).into()).unwrap()))
+            }
+            ServedProtocol::Echo => it.run(worker, Echo),
+            ServedProtocol::Discard => it.run(worker, Discard),
+            ServedProtocol::Chargen => it.run(worker, Chargen::default()),
+        });
         sender.send((result, take_outcome())).unwrap();
     });
     Running { address, stop, result: receiver, thread }
@@ -162,7 +167,8 @@ pub(crate) fn request_during_stop(case: &Case) {
     requester.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
     let mut response = Vec::new();
     requester.read_to_end(&mut response).expect("the server closes the connection");
-    assert_eq!(response.escape_ascii().to_string(), LAST_RESPONSE.escape_ascii().to_string());
+    let expected = case.protocol.expected(&[]);
+    assert_eq!(response.escape_ascii().to_string(), expected.escape_ascii().to_string());
     let (Report { counters, .. }, outcome) = server.join(&case.name);
     assert_eq!((counters.accepted, counters.force_closed), (2, 0), "{counters:?}");
     assert_eq!((outcome.injected, outcome.operations_left), (1, 0));
@@ -187,6 +193,7 @@ pub(crate) fn run(case: &Case) -> Totals {
     let expired = report.counters.expired_receiving as usize - case.idle_clients;
     let may_fail = case.may_fail + expired;
     assert!(unserved <= may_fail, "{name}: {unserved} clients without a complete response");
+    check_bytes(case, &report, CLIENTS - may_fail.min(CLIENTS));
     Totals {
         cases: 1,
         injected: outcome.injected,
@@ -210,25 +217,35 @@ fn is_served_eventually(address: SocketAddr, case: &Case) -> bool {
 /// of them that did not get the complete response and the end of the stream.
 fn run_round(address: SocketAddr, clients: usize, case: &Case) -> usize {
     let mut streams: Vec<_> = (0..clients)
-        .map(|_| {
+        .map(|client| {
             let stream = TcpStream::connect_timeout(&address, EVENT_TIMEOUT).unwrap();
             stream.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
-            stream
+            (stream, case.protocol.request(client))
         })
         .collect();
-    for piece in [&b"GET / HTTP/1.0\r\n"[..], b"\r\n"] {
-        for stream in &mut streams {
+    for piece in 0..2 {
+        for (stream, request) in &mut streams {
             // If the server has closed already, the read reports it.
-            let _ = stream.write_all(piece);
+            let _ = stream.write_all(&request[piece]);
         }
     }
-    streams.into_iter().filter_map(|it| is_unserved(it, case).then_some(())).count()
+    if case.protocol.ends_with_the_peer() {
+        for (stream, _) in &streams {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+    let unserved = streams.into_iter().filter(|(it, request)| is_unserved(it, request, case));
+    unserved.count()
 }
 
-fn is_unserved(mut stream: TcpStream, case: &Case) -> bool {
-    let mut response = Vec::new();
-    match stream.read_to_end(&mut response) {
-        Ok(_) => response != case.response(),
+fn is_unserved(stream: &TcpStream, request: &[Vec<u8>; 2], case: &Case) -> bool {
+    let expected = case.protocol.expected(request);
+    let limit = if case.protocol.is_endless() { expected.len() as u64 } else { u64::MAX };
+    let mut received = Vec::new();
+    let result = stream.take(limit).read_to_end(&mut received);
+    assert!(expected.starts_with(&received), "{}: a client got other bytes", case.name);
+    match result {
+        Ok(_) => received != expected,
         Err(error) => {
             let timed_out = matches!(error.raw_os_error(), Some(libc::EAGAIN));
             assert!(!timed_out, "{}: a client got neither a response nor a close", case.name);
@@ -278,6 +295,22 @@ fn wait_for_other_closes(address: SocketAddr, case: &Case) {
     }
 }
 
+/// The bytes of all clients but those that may have failed were counted, and no byte twice.
+fn check_bytes(case: &Case, report: &Report, served: usize) {
+    let (name, counters) = (&case.name, &report.counters);
+    let (received, sent) = (counters.received_bytes, counters.sent_bytes);
+    let request_bytes: usize = case.protocol.request(0).iter().map(Vec::len).sum();
+    let min = (served * request_bytes) as u64;
+    assert!(received >= min, "{name}: {received} bytes received of at least {min}");
+    if case.protocol == ServedProtocol::Echo {
+        assert!((min..=received).contains(&sent), "{name}: {sent} bytes sent of {received}");
+    }
+    if case.protocol.is_stream() && case.half_requests == 0 {
+        let max = counters.accepted * request_bytes as u64;
+        assert!(received <= max, "{name}: {received} bytes received of at most {max}");
+    }
+}
+
 fn check_outcome(case: &Case, report: &Report, outcome: Outcome, address: SocketAddr) {
     let (name, counters) = (&case.name, &report.counters);
     let stuck = case.stuck as u64;
@@ -290,7 +323,8 @@ fn check_outcome(case: &Case, report: &Report, outcome: Outcome, address: Socket
     assert!(outcome.injected > 0, "{name}: no fault was injected, so the case shows nothing");
     // A busy loop would make thousands of events, or of waits without one. A few such waits are
     // normal.
-    let max = counters.accepted * 9 + 2 * outcome.injected + 2 * MAX_TICKS;
+    let max_events = if case.protocol.is_stream() { 50 } else { 9 };
+    let max = counters.accepted * max_events + 2 * outcome.injected + 2 * MAX_TICKS;
     assert!(counters.events <= max, "{name}: {} events, at most {max} expected", counters.events);
     let max = 4 * max;
     assert!(counters.waits <= max, "{name}: {} waits, at most {max} expected", counters.waits);

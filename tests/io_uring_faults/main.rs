@@ -2,6 +2,7 @@
 //! running, lose only the connection concerned, and release everything at the end.
 
 mod cases;
+mod exchange;
 mod faulty_ring;
 mod load;
 mod plan;
@@ -17,10 +18,11 @@ use ringpoll_backends::{Backend, DeadlineLengths, EngineOptions, Techniques, Var
 use simulation::bytes_of_seed;
 
 use cases::{
-    ERRNOS, fault, faults, from_seed_bytes, run_all, run_on_both_engines, sampled_places,
-    should_run, with_busy_polling, with_lingering_close, with_multishot_accept,
-    with_provided_buffers, with_send_zc,
+    ERRNOS, STREAMS, fault, faults, from_seed_bytes, run_all, run_on_both_engines, sampled_places,
+    should_run, stream_cases, with_busy_polling, with_lingering_close, with_multishot_accept,
+    with_multishot_receive, with_protocol, with_provided_buffers, with_send_zc,
 };
+use exchange::ServedProtocol;
 use faulty_ring::{FaultyKernel, FaultyRing};
 use load::{Case, Totals};
 use plan::{Effect, Fault, Plan, set_plan, take_outcome};
@@ -73,14 +75,36 @@ fn lost_result_loses_only_its_connection() {
     println!("lost: {all:?}");
 }
 
+/// Echo, discard and chargen: a client gets a prefix of its stream, and all clients but that of the
+/// fault get the whole of theirs.
+#[test]
+fn fault_in_a_stream_loses_only_its_connection() {
+    let name = "fault_in_a_stream_loses_only_its_connection";
+    if !should_run(name) {
+        return;
+    }
+    let cases = stream_cases();
+    let multishot = cases.iter().filter_map(with_multishot_receive);
+    run_all("streams, multishot receives", multishot.collect::<Vec<_>>());
+    // The result of a zero-copy send cannot be lost, since its notification follows.
+    let is_send_lost = |fault: &Fault| {
+        fault.operation == Operation::Send && matches!(fault.effect, Effect::Lost(_))
+    };
+    let zero_copy = cases.iter().filter(|it| !it.plan.faults.iter().any(is_send_lost));
+    run_all("streams, zero-copy sends", zero_copy.cloned().map(with_send_zc).collect::<Vec<_>>());
+    run_on_both_engines("streams", cases);
+}
+
 #[test]
 fn several_faults_at_once_lose_only_their_connections() {
     let name = "several_faults_at_once_lose_only_their_connections";
     if !should_run(name) {
         return;
     }
-    let seeds = if common::is_full() { 400 } else { 100 };
-    let cases = (0..seeds).map(|seed| {
+    let protocols = STREAMS.map(|(protocol, _)| protocol).into_iter();
+    let protocols = protocols.chain([ServedProtocol::Http10]).cycle();
+    let seeds = if common::is_full() { 800 } else { 200 };
+    let cases = (0..seeds).zip(protocols).map(|(seed, protocol)| {
         let mut all = Case::new(format!("several with seed {seed}"), Plan::default());
         all.plan.shuffle_seed = Some(seed);
         for bytes in bytes_of_seed(seed, 64).chunks_exact(4) {
@@ -88,7 +112,7 @@ fn several_faults_at_once_lose_only_their_connections() {
             all.plan.faults.extend(one.plan.faults);
             all.may_fail += one.may_fail;
         }
-        all
+        with_protocol(protocol, all)
     });
     run_on_both_engines("several faults", cases);
 }
@@ -293,6 +317,16 @@ fn forced_stop_with_delayed_completions_releases_everything() {
             Case { half_requests: 10, drain_timeout: Duration::ZERO, ..delayed }
         })
     });
+    let cases: Vec<_> = cases.collect();
+    let of_worker = [Operation::Cancel, Operation::Stop, Operation::Tick];
+    let streams = STREAMS.into_iter().flat_map(|(protocol, operations)| {
+        let is_submitted = move |case: &&Case| {
+            let operation = &case.plan.faults[0].operation;
+            operations.contains(operation) || of_worker.contains(operation)
+        };
+        cases.iter().filter(is_submitted).map(move |it| with_protocol(protocol, it.clone()))
+    });
+    run_on_both_engines("force-closed streams", streams.collect::<Vec<_>>());
     run_on_both_engines("force-closed", cases);
 }
 
@@ -305,7 +339,7 @@ fn request_received_before_shut_rd_gets_response() {
         return;
     }
     let delayed = fault(Operation::Recv, 1..=1, Effect::Delayed(u32::MAX));
-    let mut case = Case { keep_alive: true, ..delayed };
+    let mut case = with_protocol(ServedProtocol::Http11, delayed);
     case.plan.min_hold = Duration::from_millis(50);
     case.variant = Variant::IoUringTuned;
     case.options.techniques = Techniques::NONE;
