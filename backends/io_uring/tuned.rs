@@ -243,7 +243,12 @@ impl<K: Kernel, P: Protocol> Tuned<K, P> {
         let in_flight = self.in_flight(id);
         if in_flight.can_close() {
             in_flight.submitted(Operations::CLOSE);
-            self.ring.close(self.worker.take_fd(id), Token::new(Operation::Close, id));
+            let awaits_notification = in_flight.awaits_notification();
+            let fd = self.worker.take_fd(id);
+            if awaits_notification && self.worker.is_aborted(id) {
+                send_zc::discard_unread_at_close(&fd);
+            }
+            self.ring.close(fd, Token::new(Operation::Close, id));
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Connection<S> {
     pub(super) has_peer_ended: bool,
     /// The lifetime has passed once; the next time the connection is closed.
     pub(super) has_expired_once: bool,
+    /// It did not end by itself: an error, a deadline, or the end of the drain.
+    pub(super) is_aborted: bool,
     /// A complete request is not logged yet.
     pub(super) is_unlogged: bool,
 }
@@ -62,6 +64,7 @@ impl<S> Connection<S> {
             receive_closed: false,
             has_peer_ended: false,
             has_expired_once: false,
+            is_aborted: false,
             is_unlogged: false,
         }
     }

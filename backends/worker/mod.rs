@@ -96,6 +96,11 @@ impl<P: Protocol> Worker<P> {
         self.connection(id).take_fd().expect("a connection is closed once")
     }
 
+    /// Returns true if the connection did not end by itself.
+    pub(crate) fn is_aborted(&self, id: ConnectionId) -> bool {
+        self.connections.get(id).expect(OPEN).is_aborted
+    }
+
     /// Returns true if the close waits for the peer's end of stream.
     pub(crate) fn lingers(&self) -> bool {
         self.lingering_close_bytes.is_some()
@@ -369,6 +374,7 @@ impl<P: Protocol> Worker<P> {
     fn end(&mut self, id: ConnectionId) {
         let connection = self.connection(id);
         connection.close();
+        connection.is_aborted = true;
         connection.is_draining = false;
         self.deadlines.stop(id.slot);
     }

@@ -5,17 +5,18 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpoll_backends::Variant;
 use ringpoll_backends::protocols::{Chargen, Discard, Echo};
+use ringpoll_backends::{Closing, EngineOptions, Variant};
 
 use crate::client::{connect, connect_and_send, wait_until_closed};
-use crate::servers::{for_each_variant, serve};
-use common::{EVENT_TIMEOUT, ServerThread, TestProtocol, TestWorker};
+use crate::servers::{for_each_variant, loopback_port, serve, serve_with};
+use common::{EVENT_TIMEOUT, ServerThread, TestProtocol, TestWorker, engine_is_available};
 
 tests![
     idle_echo_connection_closes_at_idle_deadline,
     received_bytes_restart_the_idle_deadline,
     peer_that_does_not_read_closes_at_send_deadline,
+    zero_copy_output_that_is_never_read_frees_its_slot,
     idle_echo_connection_gets_fin_at_the_stop,
     echo_that_is_pending_is_sent_after_the_stop,
     chargen_ends_its_stream_at_the_stop,
@@ -99,6 +100,33 @@ fn peer_that_does_not_read_closes_at_send_deadline() {
         let counters = server.stop_and_wait().0.counters;
         assert_eq!((counters.expired_sending, counters.closed), (1, 1), "{variant}");
     });
+}
+
+/// The kernel reads the output of a zero-copy send until the peer has acknowledged it, and a slot is
+/// free only after that.
+fn zero_copy_output_that_is_never_read_frees_its_slot() {
+    let variant = Variant::IoUringTuned;
+    if !engine_is_available("streams::zero_copy_output_that_is_never_read_frees_its_slot", variant)
+    {
+        return;
+    }
+    let mut engine = EngineOptions::default();
+    engine.techniques.send_zc_min_bytes = 1;
+    let server = serve_with(variant, &loopback_port(), engine, |worker| {
+        worker.protocol = TestProtocol::Chargen(Chargen::default());
+        worker.deadlines.send = DEADLINE;
+        worker.limits.connections = 1;
+        worker.closing = Closing::Lingering { bytes: 65_536 };
+        worker.drain_timeout = DEADLINE;
+    });
+    let mut stalled = connect(server.address);
+    stalled.read_exact(&mut [0]).expect("the start of the stream");
+    let mut next = connect(server.address);
+    next.set_read_timeout(Some(EVENT_TIMEOUT)).expect("a socket");
+    next.read_exact(&mut [0]).expect("the slot of the first is free");
+    // The second does not read either, and is reset at the end of the drain.
+    let counters = server.stop_and_wait().0.counters;
+    assert_eq!((counters.accepted, counters.closed, counters.leaked), (2, 2, 0));
 }
 
 fn idle_echo_connection_gets_fin_at_the_stop() {

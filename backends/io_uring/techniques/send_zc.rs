@@ -4,7 +4,9 @@
 //! Replaces the copy of the response into socket buffers: the network card reads the response's
 //! memory. A second CQE (IORING_CQE_F_NOTIF, announced by IORING_CQE_F_MORE in the first) reports
 //! that the kernel no longer reads it. That may be long after the close, and the slot stays in use
-//! until then.
+//! until then. The close of a connection that has expired or failed therefore discards what the
+//! peer has not read; otherwise peers that never read could use up the slots. Without a lingering
+//! close they still can, until the kernel gives up (tcp(7), tcp_orphan_retries).
 //!
 //! Kernel: Linux 6.0.
 //!
@@ -12,7 +14,7 @@
 //! anyway and adds the accounting. At the receiver such a segment is accounted in whole pages, so
 //! that a peer with a receive buffer of a few KiB may never receive it. Off by default.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use ::io_uring::{opcode, squeue, types};
@@ -75,4 +77,14 @@ impl ZeroCopyOutput {
 pub(crate) fn sqe(fd: RawFd, output: PendingOutput<'_>) -> squeue::Entry {
     let (pointer, length) = (output.bytes.as_ptr(), output.bytes.len() as u32);
     opcode::SendZc::new(types::Fd(fd), pointer, length).flags(output.flags).build()
+}
+
+/// Makes the close send a reset and free the send queue (SO_LINGER with a time of 0, socket(7)), so
+/// that the notifications follow at once.
+pub(crate) fn discard_unread_at_close(fd: &OwnedFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let (value, bytes) = ((&raw const linger).cast(), size_of::<libc::linger>() as u32);
+    // SAFETY: the value lives through the call, and its size is passed. A failure means that the
+    // connection has ended already.
+    unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, bytes) };
 }

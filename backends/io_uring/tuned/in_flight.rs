@@ -145,6 +145,11 @@ impl InFlight {
         self.pending == Operations::NONE && !self.is_closed
     }
 
+    /// Returns true if the kernel may still read the bytes of a zero-copy send.
+    pub(super) fn awaits_notification(&self) -> bool {
+        self.notifications > 0
+    }
+
     /// Returns true if nothing refers to the slot any more.
     pub(super) fn is_free(&self) -> bool {
         self.is_closed && self.notifications == 0
