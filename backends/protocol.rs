@@ -8,7 +8,7 @@ use crate::output::Output;
 pub enum Next {
     /// Receive from the peer.
     Recv,
-    /// Send the pending output.
+    /// Send the pending output; without any, receive.
     Send,
     /// Shut down the send side, so that the peer sees the end of the stream.
     Shutdown,
@@ -93,14 +93,19 @@ pub trait Protocol {
 
     /// Handles the end of the peer's stream: nothing more is received, but the peer may still read.
     /// Called once; the connection ends after the pending output, whatever is returned.
+    /// [`Protocol::on_sent`] may append more before that.
     fn on_end_of_stream(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
         Next::Shutdown
     }
 
     /// Handles that the connection must end soon: the worker is stopping, or the lifetime of the
-    /// connection has passed. An idle connection is then ended by the worker, after the output that
-    /// is appended here.
+    /// connection has passed in the middle of a message. Not called after [`Next::Shutdown`].
+    ///
+    /// [`Next::Shutdown`] ends the connection after the output that is appended here, in any state.
+    /// With [`Next::Recv`] the worker ends a connection that awaits no message begun
+    /// ([`Awaits::Bytes`], [`Awaits::FirstMessage`], [`Awaits::NextMessage`]) after that output; in
+    /// the middle of a message it is sent after the next receive, so that the message can end.
     fn on_stop(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
         Next::Recv
@@ -111,7 +116,9 @@ pub trait Protocol {
         let _ = connection;
     }
 
-    /// Returns the input that the connection awaits.
+    /// Returns the input that the connection awaits. It is asked after each receive and send; a
+    /// deadline that it selects starts when that changes, when output is sent, and when a request
+    /// is counted ([`Output::count_request`]).
     fn awaits(&self, connection: &Self::Connection) -> Awaits {
         let _ = connection;
         Awaits::Bytes

@@ -1,6 +1,5 @@
 //! The io_uring backend: submit an operation, and handle its completion.
 
-#[cfg(debug_assertions)]
 mod recv_slab;
 mod restriction;
 pub(crate) mod ring;

@@ -252,7 +252,12 @@ impl<P: Protocol> Worker<P> {
                 connection.active_ms = self.now_ms;
                 self.deadlines.start(Deadline::Idle, id.slot, self.now_ms);
             }
-            (Some(awaits), _) if Some(awaits) != awaited => {
+            // A message without a response may have ended, so the deadline is that of the next one.
+            (Some(awaits), _)
+                if Some(awaits) != awaited
+                    || awaits == Awaits::NextMessage
+                    || tally.requests > 0 =>
+            {
                 self.deadlines.start(deadline_of(awaits), id.slot, self.now_ms);
             }
             (None, _) if next == Next::Close => self.deadlines.stop(id.slot),

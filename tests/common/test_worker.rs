@@ -3,7 +3,9 @@
 use std::ops::{Deref, DerefMut};
 
 use ringpoll_backends::protocols::{Chargen, Discard, Echo, Http10, Http11, Responses};
-use ringpoll_backends::{Backend, BackendError, Next, Output, Protocol, Report, WorkerOptions};
+use ringpoll_backends::{
+    Awaits, Backend, BackendError, Next, Output, Protocol, Report, WorkerOptions,
+};
 
 use super::RESPONSE;
 
@@ -24,6 +26,7 @@ pub struct Functions {
     pub on_recv: fn(&[u8], &mut Output) -> Next,
     pub on_end_of_stream: fn(&mut Output) -> Next,
     pub on_stop: fn(&mut Output) -> Next,
+    pub awaits: Awaits,
 }
 
 impl Default for Functions {
@@ -33,6 +36,7 @@ impl Default for Functions {
             on_recv: |_, _| Next::Recv,
             on_end_of_stream: |_| Next::Shutdown,
             on_stop: |_| Next::Recv,
+            awaits: Awaits::Bytes,
         }
     }
 }
@@ -52,6 +56,10 @@ impl Protocol for Functions {
 
     fn on_stop(&mut self, (): &mut (), output: &mut Output) -> Next {
         (self.on_stop)(output)
+    }
+
+    fn awaits(&self, (): &()) -> Awaits {
+        self.awaits
     }
 }
 

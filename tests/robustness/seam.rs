@@ -3,11 +3,12 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::thread;
 use std::time::Duration;
 
-use ringpoll_backends::{Next, Output, Variant};
+use ringpoll_backends::{Awaits, Next, Output, Variant};
 
-use crate::client::{connect, connect_and_send, read_to_end};
+use crate::client::{connect, connect_and_send, read_to_end, wait_until_closed};
 use crate::servers::{for_each_variant, serve};
 use common::{Functions, ServerThread, TestProtocol};
 
@@ -18,6 +19,7 @@ tests![
     end_of_stream_ends_a_connection_whatever_follows,
     output_without_bytes_sends_nothing,
     message_taken_back_and_not_replaced_is_not_sent,
+    messages_without_responses_restart_the_deadline,
 ];
 
 /// Longer than any test waits.
@@ -163,5 +165,35 @@ fn message_taken_back_and_not_replaced_is_not_sent() {
             assert!([&b""[..], b"first"].contains(&&received[..]), "{variant}: {received:?}");
         }
         assert_eq!(server.wait().counters.force_closed, 0, "{variant}");
+    });
+}
+
+/// No output restarts the deadline of a protocol that sends nothing, such as syslog.
+fn messages_without_responses_restart_the_deadline() {
+    const DEADLINE: Duration = Duration::from_millis(1500);
+    for_each_variant(|variant| {
+        for awaits in [Awaits::NextMessage, Awaits::Head] {
+            let on_recv = |_: &[u8], output: &mut Output| {
+                output.count_request();
+                Next::Recv
+            };
+            let server = serve(variant, |worker| {
+                worker.protocol =
+                    TestProtocol::Functions(Functions { on_recv, awaits, ..Functions::default() });
+                worker.deadlines.idle = DEADLINE;
+                worker.deadlines.keep_alive = DEADLINE;
+                worker.deadlines.request_head = DEADLINE;
+            });
+            let mut stream = connect(server.address);
+            for _ in 0..8 {
+                stream.write_all(b"message\n").expect("the server receives");
+                thread::sleep(DEADLINE / 3);
+            }
+            let open = server.open_descriptors() - 1;
+            assert_eq!(open, 1, "{variant}, {awaits:?}: the deadline of the accept is in force");
+            wait_until_closed(&stream);
+            let counters = server.stop_and_wait().0.counters;
+            assert_eq!((counters.requests, counters.closed), (8, 1), "{variant}, {awaits:?}");
+        }
     });
 }
