@@ -22,12 +22,8 @@ const FULL_TIMEOUT: Duration = Duration::from_secs(3000);
 const BOUNDED_SCENARIOS: &str = "in_process::lingering";
 
 /// Unit tests of the backends on a real ring that the bounded form runs.
-const BOUNDED_UNIT_TESTS: &[&str] = &[
-    "io_uring::ring::",
-    "io_uring::recv_slab::",
-    "io_uring::guarded_buffers::",
-    "io_uring::teardown::",
-];
+const BOUNDED_UNIT_TESTS: &[&str] =
+    &["io_uring::ring::", "io_uring::recv_slab::", "io_uring::teardown::"];
 
 /// Tests with injected faults that the bounded form runs.
 const BOUNDED_FAULTS: &[&str] = &[
