@@ -78,16 +78,17 @@ impl RecvSlab {
         *lent = false;
         self.lent_count -= 1;
         assert!(count <= self.buffer_bytes, "received more than the buffer holds");
-        // SAFETY: the bytes are within the slab, which lives as long as the borrow, and are
-        // initialised. The kernel no longer uses them, as the caller promises.
-        let bytes = unsafe { slice::from_raw_parts_mut(self.buffer(slot), count) };
+        // SAFETY: the buffer is within the slab, which lives as long as the borrow, and is
+        // initialised. The kernel no longer uses it, as the caller promises.
+        let buffer = unsafe { slice::from_raw_parts_mut(self.buffer(slot), self.buffer_bytes) };
         if cfg!(debug_assertions) {
             self.received.clear();
-            self.received.extend_from_slice(bytes);
-            bytes.fill(0);
+            self.received.extend_from_slice(&buffer[..count]);
+            // All of it: a RECV that failed may have written more than `count` bytes.
+            buffer.fill(0);
             return &self.received;
         }
-        bytes
+        &buffer[..count]
     }
 
     fn buffer(&self, slot: u32) -> *mut u8 {
