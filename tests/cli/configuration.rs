@@ -103,6 +103,7 @@ fn preset_reference_sets_what_the_reference_programs_do() {
         "server.defer_accept_s = 0",
         "server.quick_ack = true",
         "server.no_delay = false",
+        "server.receive_buffer_bytes = 1024",
         "deadlines.request_head_timeout_ms = 0",
         "deadlines.send_timeout_ms = 0",
         "deadlines.idle_timeout_ms = 0",
@@ -112,7 +113,7 @@ fn preset_reference_sets_what_the_reference_programs_do() {
         let key = assignment.split(" = ").next().unwrap();
         assert_eq!(shown_for(&shown, key), format!("{assignment} # preset reference"));
     }
-    assert_eq!(shown.matches("# preset reference").count(), 16);
+    assert_eq!(shown.matches("# preset reference").count(), 17);
 }
 
 /// Files with the message about each.
