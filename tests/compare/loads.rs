@@ -380,5 +380,7 @@ fn condition_concerns_the_loads_that_have_its_metric() {
         .with(["--connections", "4", "--fail-if", "cpu_per_gib > 1000"])
         .with(["--server-cpus", "0", "--client-cpus", "0", "--fail-if", "cpu_per_request > 1000"])
         .run();
-    assert_eq!(finished.exit_code(), 0, "{}", finished.stderr());
+    let (code, error) = (finished.exit_code(), finished.stderr());
+    // A machine that is busy with other programs can leave either condition undecided.
+    assert!(code == 0 || code == 5 && error.contains("is inconclusive"), "{code}: {error}");
 }
