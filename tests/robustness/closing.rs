@@ -89,9 +89,13 @@ fn lost_responses(variant: Variant, closing: Closing, requests_each: usize) -> u
     server.stop.request();
     let counters = server.wait().counters;
     let requests = (PEERS * requests_each) as u64;
-    assert_eq!((counters.requests, counters.responses), (requests, requests), "{variant}");
-    assert_eq!(counters.closed, requests, "{variant}");
-    lost.into_inner()
+    let lost = lost.into_inner();
+    // All packets of a request can be lost until its client stops waiting.
+    let served = requests - lost as u64..=requests;
+    assert!(served.contains(&counters.requests), "{variant}: {counters:?}");
+    assert_eq!(counters.responses, counters.requests, "{variant}");
+    assert_eq!(counters.closed, counters.accepted, "{variant}");
+    lost
 }
 
 /// Sends a request followed by more bytes: at once, a little later, or both. Returns whether the

@@ -102,8 +102,8 @@ fn peer_that_does_not_read_closes_at_send_deadline() {
     });
 }
 
-/// The kernel reads the output of a zero-copy send until the peer has acknowledged it, and a slot is
-/// free only after that.
+/// The kernel reads the output of a zero-copy send until the peer has acknowledged it, and a slot
+/// is free only after that.
 fn zero_copy_output_that_is_never_read_frees_its_slot() {
     let variant = Variant::IoUringTuned;
     if !engine_is_available("streams::zero_copy_output_that_is_never_read_frees_its_slot", variant)

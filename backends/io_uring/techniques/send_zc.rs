@@ -6,7 +6,7 @@
 //! that the kernel no longer reads it. That may be long after the close, and the slot stays in use
 //! until then. The close of a connection that has expired or failed therefore discards what the
 //! peer has not read; otherwise peers that never read could use up the slots. Without a lingering
-//! close they still can, until the kernel gives up (tcp(7), tcp_orphan_retries).
+//! close they still can, until the kernel stops its retries (tcp_orphan_retries in tcp(7)).
 //!
 //! Kernel: Linux 6.0.
 //!
