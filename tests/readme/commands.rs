@@ -175,17 +175,7 @@ fn run_compare(options: &[&str], directory: &Path) {
     if needs_python && find_tool(TEST, "python3").is_none() {
         return;
     }
-    // An option of the command that is among the short ones is replaced by it.
-    let is_short = |option: &&str| option.starts_with("--") && SHORT_COMPARISON.contains(option);
-    let mut own = Vec::new();
-    let mut words = options.iter().copied();
-    while let Some(word) = words.next() {
-        match is_short(&word) {
-            true => drop(words.next()),
-            false => own.push(word),
-        }
-    }
-    let output = ringpoll(&[&["compare"], &own[..], &SHORT_COMPARISON].concat(), directory);
+    let output = ringpoll(&[&["compare"], options, &SHORT_COMPARISON].concat(), directory);
     // A condition is inconclusive after one block.
     let expected = if options.contains(&"--fail-if") { 5 } else { 0 };
     assert_eq!(output.status.code(), Some(expected), "{options:?}: {output:?}");
