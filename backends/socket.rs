@@ -137,10 +137,7 @@ impl Listener {
     }
 
     fn set_option<T>(&self, level: i32, name: i32, value: T) -> io::Result<()> {
-        let length = size_of::<T>() as u32;
-        let value = (&raw const value).cast();
-        // SAFETY: the pointer is to a value that lives through the call, and its size is passed.
-        check(unsafe { libc::setsockopt(self.as_raw_fd(), level, name, value, length) }).map(drop)
+        set_option(self.as_raw_fd(), level, name, value)
     }
 
     fn bind_to(&self, address: SocketAddr) -> io::Result<()> {
@@ -192,6 +189,14 @@ impl Listener {
         // The call copies the instruction that the program points to.
         self.set_option(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
     }
+}
+
+/// Calls setsockopt(2).
+pub(crate) fn set_option<T>(socket: RawFd, level: i32, name: i32, value: T) -> io::Result<()> {
+    let length = size_of::<T>() as u32;
+    let value = (&raw const value).cast();
+    // SAFETY: the pointer is to a value that lives through the call, and its size is passed.
+    check(unsafe { libc::setsockopt(socket, level, name, value, length) }).map(drop)
 }
 
 /// Converts the result of a system call: -1 is the errno.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use ::io_uring::{opcode, squeue, types};
 
 use crate::pending_output::PendingOutput;
+use crate::socket::set_option;
 
 /// Most different outputs of a connection that are held; further ones are sent with a copy.
 const MAX_HELD: usize = 16;
@@ -83,8 +84,6 @@ pub(crate) fn sqe(fd: RawFd, output: PendingOutput<'_>) -> squeue::Entry {
 /// that the notifications follow at once.
 pub(crate) fn discard_unread_at_close(fd: &OwnedFd) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let (value, bytes) = ((&raw const linger).cast(), size_of::<libc::linger>() as u32);
-    // SAFETY: the value lives through the call, and its size is passed. A failure means that the
-    // connection has ended already.
-    unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, bytes) };
+    // An error means that the connection has ended already.
+    let _ = set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, linger);
 }
