@@ -1,7 +1,7 @@
 //! Runs a server on a faulty ring with ordinary clients, and checks what it leaves behind.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::mem::size_of;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -216,26 +216,33 @@ fn is_served_eventually(address: SocketAddr, case: &Case) -> bool {
 /// Connects the clients at once, each of which sends its request in two pieces. Returns the number
 /// of them that did not get the complete response and the end of the stream.
 fn run_round(address: SocketAddr, clients: usize, case: &Case) -> usize {
-    let mut streams: Vec<_> = (0..clients)
-        .map(|client| {
-            let stream = TcpStream::connect_timeout(&address, EVENT_TIMEOUT).unwrap();
-            stream.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
-            (stream, case.protocol.request(client))
-        })
+    let connected: Vec<_> = (0..clients)
+        .filter_map(|client| Some((connect(address)?, case.protocol.request(client))))
         .collect();
     for piece in 0..2 {
-        for (stream, request) in &mut streams {
+        for (stream, request) in &connected {
             // If the server has closed already, the read reports it.
-            let _ = stream.write_all(&request[piece]);
+            let _ = (&*stream).write_all(&request[piece]);
         }
     }
     if case.protocol.ends_with_the_peer() {
-        for (stream, _) in &streams {
+        for (stream, _) in &connected {
             let _ = stream.shutdown(Shutdown::Write);
         }
     }
-    let unserved = streams.into_iter().filter(|(it, request)| is_unserved(it, request, case));
-    unserved.count()
+    let served = connected.iter().filter(|(it, request)| !is_unserved(it, request, case)).count();
+    clients - served
+}
+
+/// Connects a client. `None` if the server reset the connection before `connect` returned: a fault
+/// may hit a connection as soon as the server has accepted it.
+fn connect(address: SocketAddr) -> Option<TcpStream> {
+    let stream = match TcpStream::connect_timeout(&address, EVENT_TIMEOUT) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+        connected => connected.unwrap(),
+    };
+    stream.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
+    Some(stream)
 }
 
 fn is_unserved(stream: &TcpStream, request: &[Vec<u8>; 2], case: &Case) -> bool {
