@@ -26,7 +26,7 @@ impl FromStr for Sweep {
         if key.trim().is_empty() || values.iter().any(String::is_empty) {
             return Err(expected());
         }
-        Ok(Self { key: key.trim().to_owned(), values })
+        Ok(Self { key: key.trim().replace('-', "_"), values })
     }
 }
 

@@ -2,6 +2,7 @@
 # Measures the results in the manual and writes its page, src/manual/results.md.
 #
 #   tests/results/measure.sh                 compares ringpoll's engines, about 15 minutes
+#   tests/results/measure.sh --disputes      measures the page `disputes`, about 11 minutes
 #   tests/results/measure.sh --competitors   compares other servers with them, about 10 minutes
 #   tests/results/measure.sh --page          only writes the page, from the result files
 #
@@ -13,6 +14,7 @@ cd "$(dirname "$0")/../.."
 export LC_ALL=C
 results=tests/results
 competitors=$results/competitors
+disputes=$results/disputes
 cargo build --release --locked --bin ringpoll
 export PATH="$PWD/target/release:$PATH"
 
@@ -30,6 +32,29 @@ measure_engines() {
   measure ladder_io_uring --ladder io_uring "$@"
 }
 
+# The commands of src/manual/disputes.md.
+measure_disputes() {
+  measure disputes/echo_server --load rr --message-bytes 512 --budget 28s "$@"
+  measure disputes/clients epoll:tuned io_uring:single_shot io_uring:tuned \
+    --load rr --sweep connections=40,400 --rate 30000 --budget 28s "$@"
+  measure disputes/ping_pong --load rr --sweep depth=1,16 --budget 28s "$@"
+  measure disputes/stream --load stream --direction recv --budget 45s "$@"
+  for bytes in 8192 16384; do
+    measure disputes/buffers_$bytes epoll:tuned io_uring:tuned io_uring:tuned,provided_buffers=0 \
+      --load rr --message-bytes $bytes --sweep connections=1,64 --budget 28s "$@"
+  done
+  measure disputes/buffers_4000_connections \
+    epoll:tuned io_uring:tuned io_uring:tuned,provided_buffers=0 --load rr --connections 4000 \
+    --sweep message-bytes=8192,16384 --set io_uring.completion_queue_entries=16384 \
+    --set io_uring.provided_buffers=8192 --budget 65s "$@"
+  measure disputes/buffers_few io_uring:tuned io_uring:tuned,provided_buffers=64 \
+    --load rr --message-bytes 16384 --sweep connections=1,16 --budget 28s "$@"
+  measure disputes/io_wq io_uring:tuned io_uring:tuned,io_uring.shutdown=ring --load churn \
+    --budget 28s "$@"
+  measure disputes/batch epoll:tuned epoll:tuned,events_per_wait=32 io_uring:tuned \
+    --load rr --connections 1000 --budget 40s "$@"
+}
+
 measure_competitors() {
   local file
   temporary=$(mktemp -d)
@@ -44,8 +69,10 @@ measure_competitors() {
 }
 
 case ${1-} in
+  --disputes) measure_disputes "${@:2}" ;;
   --competitors) measure_competitors "${@:2}" ;;
   --page) ;;
   *) measure_engines "$@" ;;
 esac
-ringpoll report --markdown src/manual/results.md "$results"/*.json "$competitors"/*.json
+ringpoll report --markdown src/manual/results.md "$results"/*.json "$disputes"/*.json \
+  "$competitors"/*.json
