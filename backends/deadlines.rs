@@ -27,21 +27,25 @@ pub(crate) enum Deadline {
 /// second, so each may be up to two seconds longer.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLengths {
-    /// For the first byte of a request, from the accept.
+    /// For the first byte of a message, from the accept; of a stream without messages
+    /// ([`crate::Awaits::Bytes`]), for the next byte. 15 s by default.
     pub idle: Duration,
-    /// For the end of a request's head, from its first byte. More bytes do not restart it.
+    /// For the end of a message's head, from its first byte; further bytes do not restart it
+    /// ([`crate::Awaits::Head`]). 10 s by default.
     pub request_head: Duration,
-    /// For the peer to read some of the response; progress restarts it.
+    /// For the peer to read some of the output; progress restarts it. 30 s by default.
     pub send: Duration,
     /// For the peer to close, after the send side was shut down. Further bytes do not restart it.
-    /// Used only with [`crate::Closing::Lingering`].
+    /// Used only with [`crate::Closing::Lingering`]. 2 s by default.
     pub linger: Duration,
-    /// For the first byte of a further request, on a keep-alive connection.
+    /// For the first byte of a further message ([`crate::Awaits::NextMessage`]). 15 s by default.
     pub keep_alive: Duration,
-    /// For the end of a request's body, from the end of its head; with keep-alive.
+    /// For the end of a message, from the end of its head ([`crate::Awaits::Body`]). 30 s by
+    /// default.
     pub request_body: Duration,
-    /// For the connection as a whole, from the accept. A keep-alive connection then gets
-    /// `Connection: close` with its next response, and the same time once more to end.
+    /// For the connection as a whole, from the accept. In the middle of a message or of its output
+    /// the protocol is then asked to end soon ([`crate::Protocol::on_stop`]; HTTP/1.1 sends
+    /// `Connection: close`), and has the same time once more. 300 s by default.
     pub lifetime: Duration,
 }
 

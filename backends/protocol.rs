@@ -40,8 +40,9 @@ pub enum Awaits {
 /// One value serves all connections of a worker on one thread, so state that they share needs no
 /// lock. Pending output is always sent first: after [`Next::Recv`] or [`Next::Send`] the connection
 /// sends and then receives, after [`Next::Shutdown`] it sends and ends its stream, and only
-/// [`Next::Close`] discards output. While output is pending no engine starts a receive, so a peer
-/// that does not read is not read from; bytes that were received before are still passed on.
+/// [`Next::Close`] discards output, except at a stop ([`Protocol::on_stop`]). While output is
+/// pending no engine starts a receive, so a peer that does not read is not read from; bytes that
+/// were received before are still passed on.
 ///
 /// ```
 /// use ringpoll_backends::{Next, Output, Protocol};
@@ -102,10 +103,11 @@ pub trait Protocol {
     /// Handles that the connection must end soon: the worker is stopping, or the lifetime of the
     /// connection has passed in the middle of a message. Not called after [`Next::Shutdown`].
     ///
-    /// [`Next::Shutdown`] ends the connection after the output that is appended here, in any state.
-    /// With [`Next::Recv`] the worker ends a connection that awaits no message begun
-    /// ([`Awaits::Bytes`], [`Awaits::FirstMessage`], [`Awaits::NextMessage`]) after that output; in
-    /// the middle of a message it is sent after the next receive, so that the message can end.
+    /// [`Next::Shutdown`] and [`Next::Close`] end the connection after the output that is pending
+    /// or appended here, in any state. With [`Next::Recv`] the worker ends a connection that awaits
+    /// no message begun ([`Awaits::Bytes`], [`Awaits::FirstMessage`], [`Awaits::NextMessage`])
+    /// after that output; in the middle of a message it is sent after the next receive, so that
+    /// the message can end.
     fn on_stop(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
         Next::Recv

@@ -72,6 +72,7 @@ topics! {
     "comparing": "how to run a comparison and read its result",
     "statistics": "how a comparison reaches a verdict, and how certain it is",
     "techniques": "the io_uring techniques: what each does, needs and is for",
+    "disputes": "the field's old arguments about epoll and io_uring, measured here",
     "robustness": "limits, deadlines, and how the server treats misbehaving peers",
     "kernels": "kernel versions: what they support, and known faults",
     "results": "measured results",

@@ -15,7 +15,7 @@ const PERIOD_BYTES: usize = CHARACTERS * LINE_BYTES;
 
 /// Sends lines of 72 printable characters, each shifted by one against the line before it, until
 /// the peer closes (RFC 864). Since it always sends, it never receives: what the peer sends stays
-/// in the socket.
+/// in the socket, and a peer that ends only its own stream is still sent to.
 #[derive(Clone, Debug)]
 pub struct Chargen {
     /// The pattern several times, so that one send carries many lines.

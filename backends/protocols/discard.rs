@@ -1,4 +1,4 @@
-//! Discard (RFC 863): receives and sends nothing.
+//! Discard (RFC 863): drops the bytes that it receives, and sends none.
 
 use crate::output::Output;
 use crate::protocol::{Next, Protocol};

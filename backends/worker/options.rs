@@ -13,14 +13,16 @@ use crate::stop::Stop;
 /// Limits of everything that a peer can make grow. The memory is allocated at startup.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most open connections; further ones wait in the accept queue.
+    /// Most open connections; further ones wait in the accept queue. 1,000 by default.
     pub connections: usize,
     /// Most bytes of output that wait on a connection before it is no longer received from.
+    /// 64 KiB by default.
     pub message_bytes: usize,
-    /// Size of a receive buffer, in bytes; at most [`Limits::read_budget_bytes`].
+    /// Size of a receive buffer, in bytes; at most [`Limits::read_budget_bytes`]. 1,024 by default.
+    /// Messages that are longer are received in pieces, which costs system calls.
     pub receive_buffer_bytes: usize,
     /// Most bytes received from one connection in one iteration of the event loop, so that others
-    /// are not starved.
+    /// are not starved. 16 KiB by default.
     pub read_budget_bytes: usize,
 }
 

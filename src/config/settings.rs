@@ -127,7 +127,7 @@ settings! {
         /// Address and port to listen on; port 0 lets the kernel choose a free port.
         listen: SocketAddr = Text("127.0.0.1:8080"), Kind::Address;
         /// The protocol: `http`, or one of the oldest test services of the Internet: `echo` sends
-        /// every byte back (RFC 862), `discard` receives and sends nothing (RFC 863), `chargen`
+        /// every byte back (RFC 862), `discard` drops what it receives (RFC 863), `chargen`
         /// sends without end (RFC 864).
         protocol: ProtocolChoice = Text("http"), Kind::OneOf(ProtocolChoice::NAMES);
         /// Worker threads, each with its own listener (SO_REUSEPORT) and engine.

@@ -58,10 +58,13 @@ impl Page {
         prose.into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
     }
 
-    /// Returns every line of a shell block, and every code span that begins with a program's name.
-    pub(crate) fn commands(&self) -> Vec<&str> {
-        let blocks = self.lines("sh").1.into_iter().filter(|line| !line.is_empty());
-        blocks.chain(self.codes().into_iter().filter(|code| is_command(code))).collect()
+    /// Returns every command of a shell block, and every code span that begins with a program's
+    /// name.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let blocks = self.lines("sh").1.join("\n").replace("\\\n", "");
+        let commands = blocks.lines().filter(|line| !line.is_empty()).map(str::to_owned);
+        let spans = self.codes().into_iter().filter(|code| is_command(code)).map(str::to_owned);
+        commands.chain(spans).collect()
     }
 
     /// Returns the target of every link and image.

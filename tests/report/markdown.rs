@@ -117,7 +117,8 @@ fn result_files(directory: &str) -> Vec<String> {
 
 #[test]
 fn results_page_of_the_manual_is_generated_from_committed_results() {
-    let files = [result_files("tests/results"), result_files("tests/results/competitors")].concat();
+    let folders = ["tests/results", "tests/results/disputes", "tests/results/competitors"];
+    let files = folders.map(result_files).concat();
     assert!(files.len() >= 2, "{files:?}");
     for file in &files {
         let text = fs::read_to_string(project().join(file)).unwrap();
@@ -132,4 +133,22 @@ fn results_page_of_the_manual_is_generated_from_committed_results() {
     let page = output_of(&mut ringpoll(project(), &arguments.collect::<Vec<_>>()));
     let advice = "tests/results/measure.sh --page writes the page.";
     assert_page(&page, &project().join("src/manual/results.md"), advice);
+}
+
+/// The page quotes lines of results, so that no number of a result was typed by hand.
+#[test]
+fn quotes_of_the_page_of_disputes_are_measured_results() {
+    let page = |name: &str| fs::read_to_string(project().join("src/manual").join(name)).unwrap();
+    let (disputes, results) = (page("disputes.md"), page("results.md"));
+    let is_result = |line: &str| results.lines().any(|it| it == line);
+    let (mut quotes, mut disputed) = (0, 0);
+    for section in disputes.split("\n## ").skip(1) {
+        let quoted: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("> ")).collect();
+        for line in &quoted {
+            assert!(is_result(line), "not a line of results.md: {line}");
+        }
+        assert!(!quoted.is_empty(), "a section without a result: {section}");
+        (quotes, disputed) = (quotes + quoted.len(), disputed + 1);
+    }
+    assert!(disputed == 6 && quotes > 30, "{quotes} quoted lines in {disputed} sections");
 }
