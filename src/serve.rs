@@ -26,7 +26,7 @@ use descriptors::max_connections;
 pub use in_force::InForce;
 use report::RunReport;
 use worker_plan::WorkerPlan;
-use workers::{StartError, WorkerPool};
+use workers::{RunningEngine, StartError, WorkerPool};
 
 /// Maximum time for writing the report to standard output.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,12 +62,7 @@ pub fn serve(loaded: &Loaded, statistics: StatisticsFormat) -> Result<(), Failur
     privileges::warn_if_root();
     let run = pool.run();
 
-    let report = RunReport {
-        backend: run.variant,
-        engine: run.engine,
-        techniques: &run.techniques,
-        reports: &run.reports,
-    };
+    let report = RunReport { engine: &run.engine, reports: &run.reports };
     // All workers and their printers have ended, so this is the last user of the output.
     let output = std::mem::replace(
         &mut *output.lock().unwrap_or_else(PoisonError::into_inner),
@@ -127,10 +122,11 @@ fn start(plan: &Arc<WorkerPlan>, choice: BackendChoice) -> Result<WorkerPool, Fa
 /// in force and the configuration file, if any.
 fn start_line(pool: &WorkerPool, loaded: &Loaded) -> String {
     let workers = worker_count(loaded.config.server.workers);
-    let mut line = format!("listening on {} · {} · {workers}", pool.address(), pool.engine());
-    if !pool.techniques().is_empty() {
-        line += &format!(" · {}", pool.techniques().join(", "));
-    } else if pool.variant() == Variant::IoUringTuned {
+    let RunningEngine { variant, name, techniques, address } = &pool.engine;
+    let mut line = format!("listening on {address} · {name} · {workers}");
+    if !techniques.is_empty() {
+        line += &format!(" · {}", techniques.join(", "));
+    } else if *variant == Variant::IoUringTuned {
         // It then works like io_uring:single_shot, which its name does not show.
         line += " · no techniques in force";
     }

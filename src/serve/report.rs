@@ -2,17 +2,15 @@
 
 use std::fmt::Write;
 
-use ringpoll_backends::{Counters, Report, Variant};
+use ringpoll_backends::{Counters, Report};
 use serde_json::{Map, Value, json};
 
 use super::worker_count;
+use super::workers::RunningEngine;
 
 /// The reports of all workers of one run.
 pub(super) struct RunReport<'run> {
-    pub(super) backend: Variant,
-    pub(super) engine: &'static str,
-    /// The techniques in force.
-    pub(super) techniques: &'run [&'static str],
+    pub(super) engine: &'run RunningEngine,
     pub(super) reports: &'run [Report],
 }
 
@@ -36,7 +34,7 @@ impl RunReport<'_> {
     /// Returns one line per non-zero counter, summed over the workers; no final newline.
     pub(super) fn text(&self) -> String {
         let total = self.total();
-        let mut text = format!("{} · {}", self.engine, worker_count(self.reports.len()));
+        let mut text = format!("{} · {}", self.engine.name, worker_count(self.reports.len()));
         for (counter, name) in SUMMARY_COUNTERS {
             let value = total.iter().find(|&(name, _)| name == counter).map_or(0, |it| it.1);
             line(&mut text, name, value);
@@ -57,9 +55,9 @@ impl RunReport<'_> {
     /// Returns one JSON object and a newline.
     pub(super) fn json(&self) -> String {
         let object = json!({
-            "backend": self.backend.name(),
-            "engine": self.engine,
-            "techniques": self.techniques,
+            "backend": self.engine.variant.name(),
+            "engine": self.engine.name,
+            "techniques": self.engine.techniques,
             "workers": self.reports.len(),
             "total": counters(&self.total()),
             "each_worker":
@@ -97,17 +95,20 @@ fn counters(counters: &Counters) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use ringpoll_backends::Variant;
+
     use super::*;
 
     #[test]
     fn run_without_requests_has_a_report() {
         let reports = [Report::default(), Report::default()];
-        let run = RunReport {
-            backend: Variant::EpollLevel,
-            engine: "epoll, level-triggered",
-            techniques: &[],
-            reports: &reports,
+        let engine = RunningEngine {
+            variant: Variant::EpollLevel,
+            name: "epoll, level-triggered",
+            techniques: Vec::new(),
+            address: "127.0.0.1:0".parse().unwrap(),
         };
+        let run = RunReport { engine: &engine, reports: &reports };
         let text = run.text();
         assert!(text.starts_with("epoll, level-triggered · 2 workers\n"), "{text}");
         assert!(text.contains("requests"), "{text}");

@@ -11,6 +11,7 @@ use ringpoll_backends::{
 };
 
 use super::response::response;
+use super::workers::RunningEngine;
 use super::{max_connections, pinning};
 use crate::config::{Config, ProtocolChoice};
 use crate::failure::Failure;
@@ -57,15 +58,13 @@ impl AnyProtocol {
     }
 }
 
+/// Serves until the stop.
+pub(super) type RunWorker = Box<dyn FnOnce() -> Result<Report, BackendError>>;
+
 /// A worker that listens and has its engine. It must run on the thread that prepared it.
 pub(super) struct PreparedWorker {
-    pub(super) address: SocketAddr,
-    /// The engine's name for the start line.
-    pub(super) engine: &'static str,
-    /// The techniques in force.
-    pub(super) techniques: Vec<&'static str>,
-    /// Serves until the stop.
-    pub(super) run: Box<dyn FnOnce() -> Result<Report, BackendError>>,
+    pub(super) engine: RunningEngine,
+    pub(super) run: RunWorker,
 }
 
 impl WorkerPlan {
@@ -118,10 +117,9 @@ impl WorkerPlan {
         let address = listener.local_address().unwrap_or(self.config.server.listen);
         let mut backend = open(variant, &engine_options(&self.config, variant))?;
         let options = self.worker_options(listener);
+        let (name, techniques) = (backend.name(), backend.techniques());
         Ok(PreparedWorker {
-            address,
-            engine: backend.name(),
-            techniques: backend.techniques(),
+            engine: RunningEngine { variant, name, techniques, address },
             run: Box::new(move || backend.run(options, protocol)),
         })
     }

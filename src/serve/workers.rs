@@ -7,18 +7,26 @@ use std::thread::{self, JoinHandle};
 
 use ringpoll_backends::{BackendError, ErrorKind, Report, Stop, Variant};
 
-use super::worker_plan::{PreparedWorker, WorkerPlan};
+use super::worker_plan::{RunWorker, WorkerPlan};
 use crate::failure::Failure;
+
+/// The engine of all workers of a run.
+pub(super) struct RunningEngine {
+    pub(super) variant: Variant,
+    /// Its name for the start line.
+    pub(super) name: &'static str,
+    /// The techniques in force.
+    pub(super) techniques: Vec<&'static str>,
+    /// The address of the listeners, with the port that the kernel chose.
+    pub(super) address: SocketAddr,
+}
 
 /// All workers: they listen and have their engines, but do not serve yet.
 pub(super) struct WorkerPool {
-    variant: Variant,
-    engine: &'static str,
-    techniques: Vec<&'static str>,
-    address: SocketAddr,
+    pub(super) engine: RunningEngine,
     /// A single worker runs on the main thread, as in the reference programs, so that a tracer of
     /// the main thread sees its system calls.
-    on_this_thread: Option<PreparedWorker>,
+    on_this_thread: Option<RunWorker>,
     on_threads: Vec<WorkerThread>,
 }
 
@@ -64,10 +72,7 @@ impl From<StartError> for Failure {
 
 /// The result of a run.
 pub(super) struct PoolOutcome {
-    pub(super) variant: Variant,
-    pub(super) engine: &'static str,
-    pub(super) techniques: Vec<&'static str>,
-    pub(super) address: SocketAddr,
+    pub(super) engine: RunningEngine,
     /// The reports of the workers that ended without an error, in their order.
     pub(super) reports: Vec<Report>,
     /// The first error.
@@ -88,26 +93,18 @@ impl WorkerPool {
     /// Starts the configured number of workers on `variant`, or none.
     pub(super) fn start(plan: &Arc<WorkerPlan>, variant: Variant) -> Result<Self, StartError> {
         let address = plan.config.server.listen;
-        let mut pool = Self {
-            variant,
-            engine: "",
-            techniques: Vec::new(),
-            address,
-            on_this_thread: None,
-            on_threads: Vec::new(),
-        };
         let workers = plan.config.server.workers;
         if workers == 1 {
             let ready = plan.prepare(0, variant, address)?;
-            (pool.engine, pool.address) = (ready.engine, ready.address);
-            pool.techniques.clone_from(&ready.techniques);
-            pool.on_this_thread = Some(ready);
-            return Ok(pool);
+            let on_this_thread = Some(ready.run);
+            return Ok(Self { engine: ready.engine, on_this_thread, on_threads: Vec::new() });
         }
         // A port that the kernel chooses is free.
         if address.port() != 0 {
             plan.check_address_is_free(address)?;
         }
+        let engine = RunningEngine { variant, name: "", techniques: Vec::new(), address };
+        let mut pool = Self { engine, on_this_thread: None, on_threads: Vec::new() };
         match (0..workers).try_for_each(|index| pool.add(plan, index)) {
             Ok(()) => Ok(pool),
             Err(error) => {
@@ -121,7 +118,7 @@ impl WorkerPool {
     fn add(&mut self, plan: &Arc<WorkerPlan>, index: usize) -> Result<(), StartError> {
         let (start, on_start) = channel();
         let (ready_sender, on_ready) = channel();
-        let (variant, address, plan) = (self.variant, self.address, Arc::clone(plan));
+        let (variant, address, plan) = (self.engine.variant, self.engine.address, Arc::clone(plan));
         let work = move || {
             let ready = match plan.prepare(index, variant, address) {
                 Ok(ready) => ready,
@@ -130,7 +127,7 @@ impl WorkerPool {
                     return None;
                 }
             };
-            ready_sender.send(Ok((ready.engine, ready.techniques, ready.address))).ok()?;
+            ready_sender.send(Ok(ready.engine)).ok()?;
             on_start.recv().ok()?;
             let _stop_on_drop = StopOnDrop(plan.stop.clone());
             Some((ready.run)())
@@ -142,7 +139,7 @@ impl WorkerPool {
         self.on_threads.push(WorkerThread { start, thread });
         match on_ready.recv() {
             Ok(ready) => {
-                (self.engine, self.techniques, self.address) = ready?;
+                self.engine = ready?;
                 Ok(())
             }
             Err(_) => Err(StartError::Thread(panicked(index))),
@@ -157,42 +154,15 @@ impl WorkerPool {
         }
     }
 
-    /// Returns the engine's name for the start line.
-    pub(super) fn engine(&self) -> &'static str {
-        self.engine
-    }
-
-    /// Returns the engine of all workers.
-    pub(super) fn variant(&self) -> Variant {
-        self.variant
-    }
-
-    /// Returns the techniques in force, which are equal for all workers.
-    pub(super) fn techniques(&self) -> &[&'static str] {
-        &self.techniques
-    }
-
-    /// Returns the address of the listeners, with the port that the kernel chose.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Serves, and waits until all workers have ended.
     pub(super) fn run(self) -> PoolOutcome {
-        let Self { variant, engine, techniques, address, on_this_thread, on_threads } = self;
+        let Self { engine, on_this_thread, on_threads } = self;
         for started in &on_threads {
             let _ = started.start.send(());
         }
-        let mut run = PoolOutcome {
-            variant,
-            engine,
-            techniques,
-            address,
-            reports: Vec::new(),
-            failure: None,
-        };
-        if let Some(ready) = on_this_thread {
-            run.add((ready.run)());
+        let mut run = PoolOutcome { engine, reports: Vec::new(), failure: None };
+        if let Some(run_worker) = on_this_thread {
+            run.add(run_worker());
         }
         for (index, started) in on_threads.into_iter().enumerate() {
             match started.thread.join() {
@@ -209,7 +179,8 @@ impl PoolOutcome {
         match result {
             Ok(report) => self.reports.push(report),
             Err(error) => {
-                self.fail(Failure::Run(format!("ringpoll: serving {}: {error:#}", self.address)));
+                let address = self.engine.address;
+                self.fail(Failure::Run(format!("ringpoll: serving {address}: {error:#}")));
             }
         }
     }
