@@ -27,31 +27,12 @@ const OTHER_SYSCTLS: &[&str] = &[
     "kernel.sched_autogroup_enabled",
 ];
 
-/// Build options of the kernel that affect the results.
-const BUILD_OPTIONS: &[&str] = &[
-    "CONFIG_HZ",
-    "CONFIG_PREEMPT",
-    "CONFIG_PREEMPT_DYNAMIC",
-    "CONFIG_PREEMPT_LAZY",
-    "CONFIG_PREEMPT_NONE",
-    "CONFIG_PREEMPT_RT",
-    "CONFIG_PREEMPT_VOLUNTARY",
-    "CONFIG_NO_HZ_FULL",
-    "CONFIG_NO_HZ_IDLE",
-    "CONFIG_IO_URING",
-    "CONFIG_IRQ_TIME_ACCOUNTING",
-    "CONFIG_VIRT_CPU_ACCOUNTING_GEN",
-    "CONFIG_PARAVIRT_TIME_ACCOUNTING",
-    "CONFIG_CPU_MITIGATIONS",
-    "CONFIG_MITIGATION_PAGE_TABLE_ISOLATION",
-    "CONFIG_MITIGATION_RETPOLINE",
-    "CONFIG_DEBUG_LIST",
-    "CONFIG_KASAN",
-    "CONFIG_KFENCE",
-    "CONFIG_LOCKDEP",
-    "CONFIG_NETFILTER",
-    "CONFIG_SLUB_DEBUG_ON",
-];
+/// Build options of the kernel that affect the results, without `CONFIG_`.
+const BUILD_OPTIONS: &str = "\
+    HZ PREEMPT PREEMPT_DYNAMIC PREEMPT_LAZY PREEMPT_NONE PREEMPT_RT PREEMPT_VOLUNTARY NO_HZ_FULL \
+    NO_HZ_IDLE IO_URING IRQ_TIME_ACCOUNTING VIRT_CPU_ACCOUNTING_GEN PARAVIRT_TIME_ACCOUNTING \
+    CPU_MITIGATIONS MITIGATION_PAGE_TABLE_ISOLATION MITIGATION_RETPOLINE DEBUG_LIST KASAN KFENCE \
+    LOCKDEP NETFILTER SLUB_DEBUG_ON";
 
 /// For how long the load of other programs is measured.
 const OTHER_LOAD_SAMPLE: Duration = Duration::from_millis(200);
@@ -97,7 +78,10 @@ fn read_line(path: &str) -> Option<String> {
 
 fn kernel_build_options(release: &str) -> Option<Vec<NamedValue>> {
     let options = kernel_build::options(release)?.into_iter();
-    let affects_results = options.filter(|(name, _)| BUILD_OPTIONS.contains(&name.as_str()));
+    let affects_results = options.filter(|(name, _)| {
+        let name = name.strip_prefix("CONFIG_");
+        BUILD_OPTIONS.split_whitespace().any(|it| Some(it) == name)
+    });
     Some(affects_results.map(|(name, value)| NamedValue { name, value }).collect())
 }
 
