@@ -224,33 +224,24 @@ fn retrying(
 }
 
 fn address_error(address: SocketAddr, error: io::Error) -> BackendError {
-    let (kind, cause, remedy) = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => (
-            ErrorKind::Address,
-            "another process listens on it",
-            "stop it, or listen on another port",
-        ),
+    let (cause, remedy) = match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            ("another process listens on it", "stop it, or listen on another port")
+        }
         Some(libc::EADDRNOTAVAIL) => (
-            ErrorKind::Address,
             "this machine does not have that address",
             "choose one that `ip address` lists, or 0.0.0.0 for all",
         ),
         Some(libc::EACCES) => (
-            ErrorKind::Address,
             "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
             "choose a port from 1024 on, or grant the capability",
         ),
-        Some(libc::EAFNOSUPPORT) => (
-            ErrorKind::Address,
-            "this address family is disabled in the kernel",
-            "listen on an IPv4 address",
-        ),
-        _ => {
-            let operation = format!("listen on {address}");
-            return BackendError::unexpected(&operation, error);
+        Some(libc::EAFNOSUPPORT) => {
+            ("this address family is disabled in the kernel", "listen on an IPv4 address")
         }
+        _ => return BackendError::unexpected(&format!("listen on {address}"), error),
     };
-    BackendError::new(kind, format!("listen on {address}"), cause)
+    BackendError::new(ErrorKind::Address, format!("listen on {address}"), cause)
         .with_source(error)
         .with_remedy(remedy)
 }

@@ -15,7 +15,7 @@ use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::engine_options::EngineOptions;
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
-use crate::io_uring::techniques::WaitPolicy;
+use crate::io_uring::techniques::{busy_poll, wait_policy};
 use crate::kernel::{Kernel, KernelRing, RingSetup};
 use crate::pending_output::PendingOutput;
 use crate::token::{Operation, Token};
@@ -26,7 +26,8 @@ static TICK_INTERVAL: types::Timespec = types::Timespec::new().sec(TICK.as_secs(
 
 pub(crate) struct Ring<K: Kernel> {
     ring: K::Ring,
-    wait_policy: WaitPolicy,
+    busy_poll: Duration,
+    is_sqpoll: bool,
     /// Completions taken out of the completion queue and not yet dispatched. The queue is emptied
     /// before the first of them is dispatched, so that a handler may push and submit.
     reaped: VecDeque<(Token, Completion)>,
@@ -51,7 +52,8 @@ impl<K: Kernel> Ring<K> {
         let ring = Self {
             reaped: VecDeque::with_capacity(ring.cq_entries()),
             ring,
-            wait_policy: WaitPolicy::new(&options),
+            busy_poll: Duration::from_micros(options.busy_poll_us.into()),
+            is_sqpoll: options.techniques.sqpoll,
             backlog: VecDeque::new(),
             in_flight: 0,
             shutdown_by_call,
@@ -215,15 +217,15 @@ impl<K: Kernel> Ring<K> {
     }
 
     fn enter(&mut self, want: u32) -> Result<(), BackendError> {
-        if want > 0 && self.wait_policy.busy_poll::<K>(&mut self.ring) {
+        if want > 0 && busy_poll::spin::<K>(self.busy_poll, &mut self.ring) {
             return self.enter_kernel(0, false);
         }
         self.enter_kernel(want, true)
     }
 
     fn enter_kernel(&mut self, want: u32, may_sleep: bool) -> Result<(), BackendError> {
-        let (policy, counts) = (&self.wait_policy, &mut self.counts);
-        let entered = policy.enter::<K>(&mut self.ring, want, may_sleep, counts);
+        let Self { ring, is_sqpoll, counts, .. } = self;
+        let entered = wait_policy::enter::<K>(ring, *is_sqpoll, want, may_sleep, counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // A signal ends the wait, with or without SA_RESTART: treated like a tick.

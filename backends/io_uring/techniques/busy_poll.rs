@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::kernel::{Kernel, KernelRing};
 
 /// Polls for at most `time`. Returns true if there is a completion or task work.
-pub(super) fn spin<K: Kernel>(time: Duration, ring: &mut K::Ring) -> bool {
+pub(crate) fn spin<K: Kernel>(time: Duration, ring: &mut K::Ring) -> bool {
     if time.is_zero() || ring.submission_status().queued > 0 {
         return false;
     }

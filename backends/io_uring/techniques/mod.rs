@@ -14,7 +14,6 @@ pub(crate) mod provided_buffers;
 pub(crate) mod send_zc;
 mod setup;
 mod sqpoll;
-mod wait_policy;
+pub(crate) mod wait_policy;
 
 pub(crate) use setup::set_up;
-pub(crate) use wait_policy::WaitPolicy;

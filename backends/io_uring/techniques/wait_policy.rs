@@ -1,11 +1,9 @@
-//! Enters the kernel to submit and wait. Combines [`super::busy_poll`] and [`super::sqpoll`].
+//! Enters the kernel to submit and wait, with or without [`super::sqpoll`].
 
 use std::io;
 use std::time::Duration;
 
-use super::busy_poll;
 use crate::counters::{SystemCall, SystemCalls};
-use crate::engine_options::EngineOptions;
 use crate::kernel::{Kernel, KernelRing};
 
 /// Sleep while the SQPOLL thread makes room in a full submission queue.
@@ -15,57 +13,37 @@ const SQPOLL_WAIT: Duration = Duration::from_micros(100);
 const GETEVENTS: u32 = 1;
 const SQ_WAKEUP: u32 = 2;
 
-/// Without techniques one completion ends the wait, and there is no busy polling.
-pub(crate) struct WaitPolicy {
-    busy_poll: Duration,
+/// Submits the SQEs in the queue and waits for `want` completions. If the SQPOLL thread must make
+/// room in the queue first and `may_sleep` is set, sleeps a moment.
+pub(crate) fn enter<K: Kernel>(
+    ring: &mut K::Ring,
     is_sqpoll: bool,
-}
-
-impl WaitPolicy {
-    pub(crate) fn new(options: &EngineOptions) -> Self {
-        Self {
-            busy_poll: Duration::from_micros(options.busy_poll_us.into()),
-            is_sqpoll: options.techniques.sqpoll,
-        }
-    }
-
-    /// Busy-polls. Returns true if there is a completion or task work.
-    pub(crate) fn busy_poll<K: Kernel>(&self, ring: &mut K::Ring) -> bool {
-        busy_poll::spin::<K>(self.busy_poll, ring)
-    }
-
-    /// Submits the SQEs in the queue and waits for `want` completions. If the SQPOLL thread must
-    /// make room in the queue first and `may_sleep` is set, sleeps a moment.
-    pub(crate) fn enter<K: Kernel>(
-        &self,
-        ring: &mut K::Ring,
-        mut want: u32,
-        may_sleep: bool,
-        counts: &mut SystemCalls,
-    ) -> io::Result<usize> {
-        let status = ring.submission_status();
-        let mut flags = 0;
-        if self.is_sqpoll {
-            let no_completions = !ring.has_completions();
-            want = want.min(u32::from(no_completions));
-            // Read after the last push: the thread looks at the queue again before it sleeps.
-            if ring.need_wakeup() {
-                flags |= SQ_WAKEUP;
-            } else if want == 0 && !status.cq_overflow {
-                if may_sleep && no_completions {
-                    // An SQE waits for room in the queue. Spinning here could take the CPU that the
-                    // SQPOLL thread needs.
-                    K::sleep(SQPOLL_WAIT);
-                }
-                return Ok(0);
+    mut want: u32,
+    may_sleep: bool,
+    counts: &mut SystemCalls,
+) -> io::Result<usize> {
+    let status = ring.submission_status();
+    let mut flags = 0;
+    if is_sqpoll {
+        let no_completions = !ring.has_completions();
+        want = want.min(u32::from(no_completions));
+        // Read after the last push: the thread looks at the queue again before it sleeps.
+        if ring.need_wakeup() {
+            flags |= SQ_WAKEUP;
+        } else if want == 0 && !status.cq_overflow {
+            if may_sleep && no_completions {
+                // An SQE waits for room in the queue. Spinning here could take the CPU that the
+                // SQPOLL thread needs.
+                K::sleep(SQPOLL_WAIT);
             }
+            return Ok(0);
         }
-        // Without this flag the kernel neither moves completions that had no room nor runs task
-        // work that is deferred.
-        if want > 0 || status.cq_overflow || status.taskrun {
-            flags |= GETEVENTS;
-        }
-        counts.count(SystemCall::IoUringEnter);
-        ring.enter(status.queued, want, flags)
     }
+    // Without this flag the kernel neither moves completions that had no room nor runs task
+    // work that is deferred.
+    if want > 0 || status.cq_overflow || status.taskrun {
+        flags |= GETEVENTS;
+    }
+    counts.count(SystemCall::IoUringEnter);
+    ring.enter(status.queued, want, flags)
 }
