@@ -1,10 +1,9 @@
-//! The interface between a comparison and the load generator.
+//! The measurements of the load generator, summed over slices.
 
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::load::Latencies;
-use crate::result::{ClientUsage, Failures, LoadDescription};
+use crate::result::{ClientUsage, Failures};
 
 /// The load model of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,64 +58,6 @@ impl ClientMeasurement {
             (own, its) => *own = own.take().or(its),
         }
     }
-}
-
-/// A load that can be applied to any server.
-pub trait Client {
-    /// Applies the load to the server of an arm. Every response must equal the first response of
-    /// that arm. Returns when no request is in flight, so that the server's CPU time in between is
-    /// the cost of exactly these requests. Only after a stream, the server can have work left: it
-    /// has not received all bytes, or sends until the socket buffers are full.
-    ///
-    /// # Errors
-    /// Returns the reason if the load cannot run.
-    fn run(
-        &self,
-        arm: usize,
-        target: SocketAddr,
-        model: LoadModel,
-        duration: Duration,
-    ) -> Result<ClientMeasurement, String>;
-
-    /// Sends one request to the server of an arm. All later responses must equal its response.
-    ///
-    /// # Errors
-    /// Returns the reason if the server does not suit this load.
-    fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String>;
-
-    /// Returns the minimum duration of a slice, so that it contains several bursts or fragmented
-    /// requests; zero if the load has neither.
-    fn min_slice(&self) -> Duration;
-
-    /// Returns true if the load is a stream.
-    fn is_stream(&self) -> bool;
-
-    /// Opens the idle connections of the load.
-    ///
-    /// # Errors
-    /// Returns the reason if one of them cannot be opened.
-    fn open_idle_connections(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String>;
-
-    /// Closes the pooled connections to a server that is about to stop.
-    fn close_pooled(&self, target: SocketAddr);
-
-    /// Returns the configuration keys and values that this load requires of ringpoll servers.
-    fn server_settings(&self) -> Vec<(&'static str, String)>;
-
-    /// Describes the response of an arm; `None` before its first request.
-    fn response_of(&self, arm: usize) -> Option<String>;
-
-    /// Describes the load.
-    fn description(&self) -> LoadDescription;
-
-    /// Returns a copy with one parameter changed; `None` if the load has no such parameter.
-    ///
-    /// # Errors
-    /// Returns the reason if the value is invalid.
-    fn with_parameter(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>>;
-
-    /// Returns a copy that has no responses or connections of any arm.
-    fn fresh_copy(&self) -> Box<dyn Client>;
 }
 
 #[cfg(test)]

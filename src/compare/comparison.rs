@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::arguments::CompareArguments;
 use super::arm::{self, CommonSettings, PreparedArm, Program, full_key, usage};
-use super::client::Client;
 use super::experiment::{self, ExperimentPlan};
 use super::interrupts::Interrupts;
 use super::ladder::{self, LadderAnalysis};
@@ -58,7 +57,7 @@ pub fn run(
     let placement = choose_cpus(arguments, &topology, &scenarios)?;
     for scenario in &mut scenarios {
         for (index, arm) in scenario.arms.iter_mut().enumerate() {
-            probe_arm((index, arm), scenario.client.as_ref(), executable, &placement)?;
+            probe_arm((index, arm), &scenario.client, executable, &placement)?;
         }
     }
     let setup = Setup {
@@ -80,7 +79,7 @@ pub fn run(
 /// A load, the arms with the settings that it requires, and the swept value.
 struct Scenario {
     arms: Vec<PreparedArm>,
-    client: Box<dyn Client>,
+    client: LoadClient,
     sweep: Option<SweepValue>,
 }
 
@@ -101,7 +100,7 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<Scenario>, Failure> {
                     scenarios.push(sweep_scenario(arguments, &common, &client, sweep, value)?);
                 }
             }
-            None => scenarios.push(scenario(arguments, common.clone(), client.fresh_copy(), None)?),
+            None => scenarios.push(scenario(arguments, common.clone(), client, None)?),
         }
     }
     Ok(scenarios)
@@ -110,7 +109,7 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<Scenario>, Failure> {
 fn scenario(
     arguments: &CompareArguments,
     common: CommonSettings,
-    client: Box<dyn Client>,
+    client: LoadClient,
     sweep: Option<SweepValue>,
 ) -> Result<Scenario, Failure> {
     let common = CommonSettings { load: client.server_settings(), ..common };
@@ -169,7 +168,7 @@ fn sweep_scenario(
     value: &str,
 ) -> Result<Scenario, Failure> {
     let mut common = common.clone();
-    let client: Box<dyn Client> = match client.with_parameter(&sweep.key, value) {
+    let client = match client.with_parameter(&sweep.key, value) {
         Some(client) => {
             client.map_err(|problem| usage(format!("--sweep {}: {problem}", sweep.key)))?
         }
@@ -208,7 +207,7 @@ fn choose_cpus(
 /// it reports. An arm that cannot run fails here, before anything is measured.
 fn probe_arm(
     (index, arm): (usize, &mut PreparedArm),
-    client: &dyn Client,
+    client: &LoadClient,
     executable: &RingpollExecutable,
     placement: &CpuPlacement,
 ) -> Result<(), Failure> {
@@ -261,7 +260,7 @@ impl Setup<'_> {
                 arms: &scenario.arms,
                 executable: self.executable,
                 placement: &self.placement,
-                client: scenario.client.as_ref(),
+                client: &scenario.client,
                 warm_up: self.arguments.warm_up,
                 duration: self.arguments.round,
                 interrupted,

@@ -1,4 +1,4 @@
-//! The [`Client`] that runs the built-in load generator.
+//! The load generator as the client of a comparison.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Client, ClientMeasurement, LoadModel};
+use super::client::{ClientMeasurement, LoadModel};
 use super::load_shape::LoadShape;
 use crate::load::{
     self, Burst, ConnectionPool, Control, Direction, Expected, FailureKind, LoadKind, Outcome,
@@ -122,10 +122,15 @@ impl LoadClient {
             ..Plan::new(target, self.request.clone())
         })
     }
-}
 
-impl Client for LoadClient {
-    fn run(
+    /// Applies the load to the server of an arm. Every response must equal the first response of
+    /// that arm. Returns when no request is in flight, so that the server's CPU time in between is
+    /// the cost of exactly these requests. Only after a stream, the server can have work left: it
+    /// has not received all bytes, or sends until the socket buffers are full.
+    ///
+    /// # Errors
+    /// Returns the reason if the load cannot run.
+    pub fn run(
         &self,
         arm: usize,
         target: SocketAddr,
@@ -148,7 +153,11 @@ impl Client for LoadClient {
         Ok(measured)
     }
 
-    fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
+    /// Sends one request to the server of an arm. All later responses must equal its response.
+    ///
+    /// # Errors
+    /// Returns the reason if the server does not suit this load.
+    pub fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
         let plan = self.plan(target, LoadModel::ClosedLoop, REQUEST_TIMEOUT)?;
         if self.shape.kind.has_messages() {
             return self.probe_with_message(plan);
@@ -159,31 +168,41 @@ impl Client for LoadClient {
         Ok(())
     }
 
-    fn min_slice(&self) -> Duration {
+    /// Returns the minimum duration of a slice, so that it contains several bursts or fragmented
+    /// requests; zero if the load has neither.
+    pub fn min_slice(&self) -> Duration {
         // Four bursts or fragmented requests.
         let fragments = self.shape.fragment_pause * (self.shape.fragments as u32 - 1);
         4 * fragments.max(self.shape.burst_pause)
     }
 
-    fn is_stream(&self) -> bool {
+    /// Returns true if the load is a stream.
+    pub fn is_stream(&self) -> bool {
         self.shape.kind == LoadKind::Stream
     }
 
-    fn open_idle_connections(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
+    /// Opens the idle connections of the load.
+    ///
+    /// # Errors
+    /// Returns the reason if one of them cannot be opened.
+    pub fn open_idle_connections(&self, target: SocketAddr) -> Result<Vec<TcpStream>, String> {
         let open = |_| TcpStream::connect_timeout(&target, Duration::from_secs(5));
         let opened: Result<Vec<_>, _> = (0..self.shape.idle).map(open).collect();
         opened.map_err(|error| format!("cannot open an idle connection: {error}"))
     }
 
-    fn close_pooled(&self, target: SocketAddr) {
+    /// Closes the pooled connections to a server that is about to stop.
+    pub fn close_pooled(&self, target: SocketAddr) {
         self.pools.borrow_mut().remove(&target);
     }
 
-    fn server_settings(&self) -> Vec<(&'static str, String)> {
+    /// Returns the configuration keys and values that this load requires of ringpoll servers.
+    pub fn server_settings(&self) -> Vec<(&'static str, String)> {
         self.shape.server_settings()
     }
 
-    fn response_of(&self, arm: usize) -> Option<String> {
+    /// Describes the response of an arm; `None` before its first request.
+    pub fn response_of(&self, arm: usize) -> Option<String> {
         if self.shape.kind.has_messages() {
             return Some("the bytes of the message".to_owned());
         }
@@ -193,11 +212,16 @@ impl Client for LoadClient {
         Some(format!("{} bytes, {status}", response.bytes().len()))
     }
 
-    fn description(&self) -> LoadDescription {
+    /// Describes the load.
+    pub fn description(&self) -> LoadDescription {
         self.shape.description()
     }
 
-    fn with_parameter(&self, key: &str, value: &str) -> Option<Result<Box<dyn Client>, String>> {
+    /// Returns a copy with one parameter changed; `None` if the load has no such parameter.
+    ///
+    /// # Errors
+    /// Returns the reason if the value is invalid.
+    pub fn with_parameter(&self, key: &str, value: &str) -> Option<Result<Self, String>> {
         let mut shape = self.shape.clone();
         let expected = || format!("expected a whole number, not {value}");
         let changed = match key {
@@ -224,12 +248,12 @@ impl Client for LoadClient {
                 value.parse().map(|number| *field = number).map_err(|_| expected())
             }
         };
-        let client = changed.and_then(|()| Self::new(shape));
-        Some(client.map(|client| Box::new(client) as Box<dyn Client>))
+        Some(changed.and_then(|()| Self::new(shape)))
     }
 
-    fn fresh_copy(&self) -> Box<dyn Client> {
-        Box::new(Self::of(self.shape.clone(), self.request.clone()))
+    /// Returns a copy that has no responses or connections of any arm.
+    pub fn fresh_copy(&self) -> Self {
+        Self::of(self.shape.clone(), self.request.clone())
     }
 }
 
@@ -313,12 +337,12 @@ mod tests {
 
     #[test]
     fn loads_of_messages_need_an_echo_server() {
-        let described = |client: &dyn Client| client.description().description;
+        let described = |client: &LoadClient| client.description().description;
         for kind in [LoadKind::Rr, LoadKind::Crr] {
             let client = client(LoadShape { kind, depth: 1, ..LoadShape::default() });
             assert_eq!(client.server_settings(), [("server.protocol", "echo".to_owned())]);
             let swept = client.with_parameter("message_bytes", "8192").unwrap().unwrap();
-            assert!(described(&*swept).ends_with("messages of 8192 bytes"), "{kind}");
+            assert!(described(&swept).ends_with("messages of 8192 bytes"), "{kind}");
             assert!(client.with_parameter("message_bytes", "0").unwrap().is_err());
             assert!(client.with_parameter("fragments", "2").unwrap().is_err());
             let deep = client.with_parameter("depth", "9").unwrap();

@@ -14,8 +14,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::arm::{PreparedArm, Program};
-use super::client::{Client, ClientMeasurement, LoadModel};
+use super::client::{ClientMeasurement, LoadModel};
 use super::listener;
+use super::load_client::LoadClient;
 use super::machine::{CpuTicks, throttled_ns};
 use super::process_usage::Sample;
 use super::schedule::{Batch, Instance};
@@ -61,7 +62,7 @@ pub struct BatchRunner<'run> {
     /// The CPUs of server and client.
     pub placement: &'run CpuPlacement,
     /// The load.
-    pub client: &'run dyn Client,
+    pub client: &'run LoadClient,
     /// The duration of the load on a new server before the measurement.
     pub warm_up: Duration,
     /// The measured duration of a round.
