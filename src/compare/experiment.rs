@@ -281,10 +281,6 @@ impl<'run> RunningExperiment<'run> {
         }
         let block = self.began.elapsed().as_secs_f64() / self.blocks.max(1) as f64;
         Some(Gate {
-            kind: GateKind::TooFewRounds,
-            effect: GateEffect::NotCompared,
-            metrics: Vec::new(),
-            arms: Vec::new(),
             reason: format!(
                 "Too few blocks of rounds: {}, at least {MIN_PAIRS} are needed.",
                 self.blocks
@@ -294,6 +290,7 @@ impl<'run> RunningExperiment<'run> {
             } else {
                 format!("Try --budget {:.0}s.", (block * (2 * MIN_PAIRS) as f64).ceil())
             },
+            ..Gate::new(GateKind::TooFewRounds, GateEffect::NotCompared)
         })
     }
 }

@@ -47,8 +47,10 @@ impl Evidence<'_> {
         self.rounds.iter().filter(|round| round.arm == arm).map(value).sum()
     }
 
-    fn arms_where(&self, condition: impl Fn(usize) -> bool) -> Vec<usize> {
-        (0..self.arms.len()).filter(|&arm| condition(arm)).collect()
+    /// Returns the arms that meet a condition; `None` if none does.
+    fn arms_where(&self, condition: impl Fn(usize) -> bool) -> Option<Vec<usize>> {
+        let arms: Vec<usize> = (0..self.arms.len()).filter(|&arm| condition(arm)).collect();
+        (!arms.is_empty()).then_some(arms)
     }
 
     /// Formats labels: `epoll:level and io_uring:single_shot`.
@@ -56,14 +58,10 @@ impl Evidence<'_> {
         arms.iter().map(|&arm| self.arms[arm].label.as_str()).collect::<Vec<_>>().join(" and ")
     }
 
-    fn has(&self, load_level: LoadLevel) -> bool {
-        self.load_levels.iter().any(|it| it.load_level == load_level)
-    }
-
     /// Returns these metrics at each load level that measures them.
     fn where_measured(&self, metrics: &[Metric]) -> Vec<MetricAt> {
         let measured = self.control.iter().filter(|it| metrics.contains(&it.metric));
-        measured.map(|it| MetricAt { metric: it.metric, load_level: it.load_level }).collect()
+        measured.map(MetricResult::at).collect()
     }
 
     /// Returns the label of the primary metric.
@@ -72,10 +70,17 @@ impl Evidence<'_> {
     }
 }
 
+impl Gate {
+    /// Returns a gate for all arms and metrics, without its reason and remedy.
+    pub(super) fn new(kind: GateKind, effect: GateEffect) -> Self {
+        let (metrics, arms) = (Vec::new(), Vec::new());
+        Self { kind, effect, metrics, arms, reason: String::new(), remedy: String::new() }
+    }
+}
+
 /// Applies all gates to the evidence.
 pub fn gates(evidence: &Evidence) -> Vec<Gate> {
-    let gates: &[fn(&Evidence) -> Vec<Gate>] = &[
-        server::wrong_engine,
+    let gates: &[fn(&Evidence) -> Option<Gate>] = &[
         server::wrong_bytes,
         server::connections_refused,
         server::requests_failed,
@@ -92,9 +97,11 @@ pub fn gates(evidence: &Evidence) -> Vec<Gate> {
         environment::cpu_throttled,
         environment::other_load_on_server_cpus,
         environment::not_optimised,
-        control_differs,
     ];
-    gates.iter().flat_map(|gate| gate(evidence)).collect()
+    let mut failed = server::wrong_engine(evidence);
+    failed.extend(gates.iter().filter_map(|gate| gate(evidence)));
+    failed.extend(control_differs(evidence));
+    failed
 }
 
 /// Two copies of one server must not differ.
@@ -103,10 +110,7 @@ fn control_differs(evidence: &Evidence) -> Vec<Gate> {
     let gate = |result: &MetricResult| {
         let (ratio, low, high) = (result.ratio?, result.low?, result.high?);
         Some(Gate {
-            kind: GateKind::ControlDiffers,
-            effect: GateEffect::NotCompared,
-            metrics: vec![MetricAt { metric: result.metric, load_level: result.load_level }],
-            arms: Vec::new(),
+            metrics: vec![result.at()],
             reason: format!(
                 "Two copies of {} differ in {} (ratio {ratio:.3}, {low:.3} to {high:.3}): the \
                  machine is too noisy for this metric.",
@@ -114,6 +118,7 @@ fn control_differs(evidence: &Evidence) -> Vec<Gate> {
                 result.metric.label(),
             ),
             remedy: "Try a larger --budget, or stop other programs.".to_owned(),
+            ..Gate::new(GateKind::ControlDiffers, GateEffect::NotCompared)
         })
     };
     evidence.control.iter().filter(differs).filter_map(gate).collect()
@@ -124,10 +129,9 @@ pub fn apply(gates: &[Gate], results: &mut [MetricResult], candidate: usize) -> 
     for gate in gates.iter().filter(|gate| gate.effect != GateEffect::Warning) {
         let concerns_arm =
             gate.arms.is_empty() || gate.arms.contains(&0) || gate.arms.contains(&candidate);
-        let concerned = results.iter_mut().filter(|result| {
-            let at = MetricAt { metric: result.metric, load_level: result.load_level };
-            gate.metrics.is_empty() || gate.metrics.contains(&at)
-        });
+        let concerned = results
+            .iter_mut()
+            .filter(|result| gate.metrics.is_empty() || gate.metrics.contains(&result.at()));
         for result in concerned.filter(|_| concerns_arm) {
             result.verdict = Verdict::NotCompared;
             result.no_difference_larger_than = None;

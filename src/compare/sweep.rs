@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::metrics::primary_metric;
 use crate::result::{
-    Arm, CrossoverCell, CrossoverMap, Experiment, LoadLevel, MetricAt, MetricResult, Outcome,
+    Arm, CrossoverCell, CrossoverMap, Experiment, LoadLevel, MetricResult, Outcome,
 };
 
 /// A swept parameter and its values.
@@ -42,10 +42,7 @@ pub fn crossover(
     let primary = cells.iter().flat_map(|it| &it.results).next();
     CrossoverMap {
         key: key.to_owned(),
-        metric: primary.map_or_else(
-            || primary_metric(load_levels),
-            |it| MetricAt { metric: it.metric, load_level: it.load_level },
-        ),
+        metric: primary.map_or_else(|| primary_metric(load_levels), MetricResult::at),
         cells,
         conclusion: sentence,
     }

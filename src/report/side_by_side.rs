@@ -126,8 +126,7 @@ fn row<'results>(
 ) -> Option<Row<'results>> {
     let experiment = named.result.experiments.get(at_experiment)?;
     let metrics = &experiment.comparisons.get(at_comparison)?.metrics;
-    let same = |it: &MetricResult| (it.metric, it.load_level) == (wanted.metric, wanted.load_level);
-    let at_metric = metrics.iter().position(same)?;
+    let at_metric = metrics.iter().position(|it| it.at() == wanted.at())?;
     let indices = [at_experiment, at_comparison, at_metric];
     Some(Row { index, named, experiment, indices, metric: &metrics[at_metric] })
 }

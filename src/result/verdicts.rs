@@ -153,6 +153,13 @@ pub struct MetricResult {
     pub reason: Option<String>,
 }
 
+impl MetricResult {
+    /// Returns the metric and its load level.
+    pub const fn at(&self) -> MetricAt {
+        MetricAt { metric: self.metric, load_level: self.load_level }
+    }
+}
+
 /// Comparison of an arm with the first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
@@ -175,6 +182,13 @@ pub struct Control {
     /// Second instance over first, in table order. [`Verdict::Better`] or [`Verdict::Worse`]
     /// means that the experiment is faulty.
     pub metrics: Vec<MetricResult>,
+}
+
+impl Control {
+    /// Returns a metric of the control.
+    pub fn metric(&self, at: MetricAt) -> Option<&MetricResult> {
+        self.metrics.iter().find(|it| it.at() == at)
+    }
 }
 
 /// Problem that invalidates an experiment or some of its metrics.

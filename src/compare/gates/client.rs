@@ -11,16 +11,13 @@ const CLIENT_BUSY: f64 = 0.90;
 const RATE_TOLERANCE: f64 = 0.03;
 
 /// Throughput is compared only if every server is saturated.
-pub(super) fn server_not_saturated(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn server_not_saturated(evidence: &Evidence) -> Option<Gate> {
     let load_level = LoadLevel::Saturation;
     let server_cpu =
         |arm| evidence.median(arm, load_level, |it| it.server.cpu_utilization).unwrap_or(1.0);
     let client_cpu =
         |arm| evidence.median(arm, load_level, |it| it.client.cpu_utilization).unwrap_or(0.0);
-    let idle = evidence.arms_where(|arm| server_cpu(arm) < SATURATED);
-    if !evidence.has(load_level) || idle.is_empty() {
-        return Vec::new();
-    }
+    let idle = evidence.arms_where(|arm| server_cpu(arm) < SATURATED)?;
     let server = idle.iter().map(|&arm| server_cpu(arm)).fold(1.0, f64::min);
     let client = idle.iter().map(|&arm| client_cpu(arm)).fold(0.0, f64::max);
     let names = evidence.names(&idle);
@@ -39,25 +36,23 @@ pub(super) fn server_not_saturated(evidence: &Evidence) -> Vec<Gate> {
             "Try more --connections.",
         )
     };
-    vec![Gate {
-        kind,
-        effect: GateEffect::NotCompared,
+    Some(Gate {
         metrics: evidence.where_measured(&[Metric::Throughput, Metric::BytesThroughput]),
-        arms: Vec::new(),
         reason: format!(
             "{symptom} (client CPU {}, server CPU {}), so throughput was not compared.",
             percent(client, 0),
             percent(server, 0),
         ),
         remedy: format!("{remedy} {} is still valid.", evidence.cost()),
-    }]
+        ..Gate::new(kind, GateEffect::NotCompared)
+    })
 }
 
 /// At a fixed rate all arms must do the same work, with CPU time to spare.
-pub(super) fn rate_not_reached(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn rate_not_reached(evidence: &Evidence) -> Option<Gate> {
     let load_level = LoadLevel::FixedRate;
     let offered = evidence.load_levels.iter().find(|it| it.load_level == load_level);
-    let Some(offered) = offered.and_then(|it| it.requests_per_second) else { return Vec::new() };
+    let offered = offered.and_then(|it| it.requests_per_second)?;
     let seconds = |round: &Round| round.duration_ns as f64 / 1e9;
     let median = |arm, value: &dyn Fn(&Round) -> f64| evidence.median(arm, load_level, value);
     let missed_rate = |round: &Round| {
@@ -69,10 +64,7 @@ pub(super) fn rate_not_reached(evidence: &Evidence) -> Vec<Gate> {
     let server_cpu = |arm| median(arm, &|it| it.server.cpu_utilization);
     let client_cpu = |arm| median(arm, &|it| it.client.cpu_utilization);
     let saturated = |arm| server_cpu(arm) > Some(SATURATED) || client_cpu(arm) > Some(SATURATED);
-    let arms = evidence.arms_where(|arm| missed(arm) || saturated(arm));
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| missed(arm) || saturated(arm))?;
     let describe = |&arm: &usize| {
         format!(
             "{}: reached {:.0}, server CPU {}, client CPU {}",
@@ -91,9 +83,7 @@ pub(super) fn rate_not_reached(evidence: &Evidence) -> Vec<Gate> {
         Metric::ContextSwitchesPerRequest,
     ]);
     metrics.retain(|at| at.load_level == load_level);
-    vec![Gate {
-        kind: GateKind::RateNotReached,
-        effect: GateEffect::NotCompared,
+    Some(Gate {
         metrics,
         reason: format!(
             "{offered:.0} requests/s were too many ({}), so nothing was compared at this rate.",
@@ -101,5 +91,6 @@ pub(super) fn rate_not_reached(evidence: &Evidence) -> Vec<Gate> {
         ),
         arms,
         remedy: format!("Try --rate {:.0}.", offered * 0.7),
-    }]
+        ..Gate::new(GateKind::RateNotReached, GateEffect::NotCompared)
+    })
 }

@@ -14,101 +14,89 @@ const THROTTLED_THRESHOLD: f64 = 0.01;
 const OTHER_LOAD_THRESHOLD: f64 = 0.05;
 
 /// Wall-clock metrics depend on both server and client if these share a core.
-pub(super) fn shared_core(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn shared_core(evidence: &Evidence) -> Option<Gate> {
     if !evidence.placement.shares_core {
-        return Vec::new();
+        return None;
     }
-    vec![Gate {
-        kind: GateKind::SharedCore,
-        effect: GateEffect::NotCompared,
+    Some(Gate {
         metrics: evidence.where_measured(&wall_clock_metrics()),
-        arms: Vec::new(),
         reason: "Server and client share a CPU core, so throughput and latency were not compared."
             .to_owned(),
         remedy: format!(
             "Try --server-cpus and --client-cpus with different cores. {} is still valid.",
             evidence.cost()
         ),
-    }]
+        ..Gate::new(GateKind::SharedCore, GateEffect::NotCompared)
+    })
 }
 
 /// A hypervisor that runs other guests changes wall-clock times.
-pub(super) fn cpu_steal(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn cpu_steal(evidence: &Evidence) -> Option<Gate> {
     let shares: Vec<f64> = evidence.rounds.iter().map(|round| round.machine.steal_share).collect();
     if shares.is_empty() || mean(&shares) <= STEAL_THRESHOLD {
-        return Vec::new();
+        return None;
     }
     let stolen = mean(&shares);
     let invalid = stolen > INVALID_STEAL_THRESHOLD;
     let consequence = if invalid { "" } else { ", so throughput and latency were not compared" };
-    vec![Gate {
-        kind: GateKind::CpuSteal,
-        effect: if invalid { GateEffect::Invalid } else { GateEffect::NotCompared },
+    Some(Gate {
         metrics: if invalid { Vec::new() } else { evidence.where_measured(&wall_clock_metrics()) },
-        arms: Vec::new(),
         reason: format!(
             "The hypervisor stole {} of the CPU time{consequence}.",
             percent(stolen, 1)
         ),
         remedy: "Try again later, or use a machine with dedicated CPUs.".to_owned(),
-    }]
+        ..Gate::new(
+            GateKind::CpuSteal,
+            if invalid { GateEffect::Invalid } else { GateEffect::NotCompared },
+        )
+    })
 }
 
 /// A cgroup that used up its CPU quota stops server or client.
-pub(super) fn cpu_throttled(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn cpu_throttled(evidence: &Evidence) -> Option<Gate> {
     let throttled: u64 = evidence.rounds.iter().map(|round| round.machine.throttled_ns).sum();
     let duration: u64 = evidence.rounds.iter().map(|round| round.duration_ns).sum();
     let share = throttled as f64 / duration.max(1) as f64;
     if share <= THROTTLED_THRESHOLD {
-        return Vec::new();
+        return None;
     }
-    vec![Gate {
-        kind: GateKind::CpuThrottled,
-        effect: GateEffect::Invalid,
-        metrics: Vec::new(),
-        arms: Vec::new(),
+    Some(Gate {
         reason: format!("The cgroup was throttled for {} of the time.", percent(share, 1)),
         remedy: "Try a cgroup without a CPU quota (cpu.max), or a container with a higher CPU \
                  limit."
             .to_owned(),
-    }]
+        ..Gate::new(GateKind::CpuThrottled, GateEffect::Invalid)
+    })
 }
 
 /// Other load on the server's CPUs widens the intervals, but affects paired rounds alike.
-pub(super) fn other_load_on_server_cpus(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn other_load_on_server_cpus(evidence: &Evidence) -> Option<Gate> {
     let other =
         median(evidence.rounds.iter().map(|round: &Round| round.machine.server_cpus_other_share));
-    let Some(other) = other.filter(|&other| other > OTHER_LOAD_THRESHOLD) else {
-        return Vec::new();
-    };
-    vec![Gate {
-        kind: GateKind::OtherLoadOnServerCpus,
-        effect: GateEffect::Warning,
-        metrics: Vec::new(),
-        arms: Vec::new(),
+    let other = other.filter(|&other| other > OTHER_LOAD_THRESHOLD)?;
+    Some(Gate {
         reason: format!(
             "Other programs and interrupts used {} of the server's CPUs, which widens the \
              intervals.",
             percent(other, 0)
         ),
         remedy: "Stop them, or choose other CPUs with --server-cpus.".to_owned(),
-    }]
+        ..Gate::new(GateKind::OtherLoadOnServerCpus, GateEffect::Warning)
+    })
 }
 
-pub(super) fn not_optimised(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn not_optimised(evidence: &Evidence) -> Option<Gate> {
     if evidence.optimised {
-        return Vec::new();
+        return None;
     }
-    vec![Gate {
-        kind: GateKind::NotOptimised,
-        effect: GateEffect::Warning,
-        metrics: Vec::new(),
-        arms: Vec::new(),
+    Some(Gate {
         reason: "ringpoll was built without optimisation, so the results are not \
                  representative."
             .to_owned(),
         remedy: "Build it with `cargo build --release`.".to_owned(),
-    }]
+        ..Gate::new(GateKind::NotOptimised, GateEffect::Warning)
+    })
 }
 
 pub(super) fn wall_clock_metrics() -> [Metric; 4] {

@@ -41,30 +41,22 @@ pub(super) fn wrong_engine(evidence: &Evidence) -> Vec<Gate> {
             .map(|round| round.engine.as_deref().unwrap_or("no engine"))
             .find(|engine| engine != requested)?;
         Some(Gate {
-            kind: GateKind::WrongEngine,
-            effect: GateEffect::Invalid,
-            metrics: Vec::new(),
             arms: vec![arm],
             reason: format!("{} ran on {in_force} instead of {requested}.", description.label),
             remedy: format!(
                 "Run `ringpoll serve --backend {requested}`, which reports why it is not available."
             ),
+            ..Gate::new(GateKind::WrongEngine, GateEffect::Invalid)
         })
     };
     (0..evidence.arms.len()).filter_map(wrong).collect()
 }
 
 /// Speeds are comparable only if the responses are correct.
-pub(super) fn wrong_bytes(evidence: &Evidence) -> Vec<Gate> {
-    let wrong = evidence.arms_where(|arm| evidence.sum(arm, |it| it.failures.wrong_bytes) > 0);
-    if wrong.is_empty() {
-        return Vec::new();
-    }
+pub(super) fn wrong_bytes(evidence: &Evidence) -> Option<Gate> {
+    let wrong = evidence.arms_where(|arm| evidence.sum(arm, |it| it.failures.wrong_bytes) > 0)?;
     let count: u64 = wrong.iter().map(|&arm| evidence.sum(arm, |it| it.failures.wrong_bytes)).sum();
-    vec![Gate {
-        kind: GateKind::WrongBytes,
-        effect: GateEffect::Invalid,
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "{count} responses of {} had wrong bytes{}.",
             evidence.names(&wrong),
@@ -72,22 +64,17 @@ pub(super) fn wrong_bytes(evidence: &Evidence) -> Vec<Gate> {
         ),
         arms: wrong,
         remedy: "Inspect a response with `curl -v`.".to_owned(),
-    }]
+        ..Gate::new(GateKind::WrongBytes, GateEffect::Invalid)
+    })
 }
 
 /// A refused connection costs the server nothing, and a dropped one waits for a second SYN.
-pub(super) fn connections_refused(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn connections_refused(evidence: &Evidence) -> Option<Gate> {
     let lost =
         |arm| evidence.sum(arm, |round| round.failures.refused + round.machine.listener.overflows);
-    let refused = evidence.arms_where(|arm| lost(arm) > 0);
-    if refused.is_empty() {
-        return Vec::new();
-    }
+    let refused = evidence.arms_where(|arm| lost(arm) > 0)?;
     let count: u64 = refused.iter().map(|&arm| lost(arm)).sum();
-    vec![Gate {
-        kind: GateKind::ConnectionsRefused,
-        effect: GateEffect::Invalid,
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "{count} connections to {} were refused, or dropped because the accept queue was full.",
             evidence.names(&refused)
@@ -100,27 +87,22 @@ pub(super) fn connections_refused(evidence: &Evidence) -> Vec<Gate> {
             )),
         ),
         arms: refused,
-    }]
+        ..Gate::new(GateKind::ConnectionsRefused, GateEffect::Invalid)
+    })
 }
 
 /// A few resets and timeouts are noise; many of them change the load.
-pub(super) fn requests_failed(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn requests_failed(evidence: &Evidence) -> Option<Gate> {
     let failed = |arm| {
         let counted_elsewhere =
             |it: &crate::result::Failures| it.wrong_bytes + it.refused + it.not_sent;
         evidence.sum(arm, |round| round.failures.total() - counted_elsewhere(&round.failures))
     };
-    let arms = evidence.arms_where(|arm| failed(arm) > 0);
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| failed(arm) > 0)?;
     let worst = arms.iter().map(|&arm| share(failed(arm), evidence.sum(arm, |it| it.requests)));
     let few = worst.fold(0.0, f64::max) <= FAILURES_THRESHOLD;
     let count: u64 = arms.iter().map(|&arm| failed(arm)).sum();
-    vec![Gate {
-        kind: GateKind::RequestsFailed,
-        effect: if few { GateEffect::Warning } else { GateEffect::Invalid },
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "{count} requests to {} failed{}.",
             evidence.names(&arms),
@@ -136,25 +118,23 @@ pub(super) fn requests_failed(evidence: &Evidence) -> Vec<Gate> {
             ),
         ),
         arms,
-    }]
+        ..Gate::new(
+            GateKind::RequestsFailed,
+            if few { GateEffect::Warning } else { GateEffect::Invalid },
+        )
+    })
 }
 
 /// A server that closes keep-alive connections has a different load than the other servers.
-pub(super) fn connections_closed_by_server(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn connections_closed_by_server(evidence: &Evidence) -> Option<Gate> {
     let closed = |arm| evidence.sum(arm, |round| round.client.connections_closed_by_server);
     let requests = |arm| evidence.sum(arm, |round| round.requests);
     let exceeds = |arm, share: f64| closed(arm) as f64 > share * requests(arm) as f64;
-    let arms = evidence.arms_where(|arm| exceeds(arm, CLOSED_WARNING_THRESHOLD));
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| exceeds(arm, CLOSED_WARNING_THRESHOLD))?;
     let few = arms.iter().all(|&arm| !exceeds(arm, CLOSED_THRESHOLD));
     let each: Vec<String> =
         arms.iter().map(|&arm| format!("{} in {} requests", closed(arm), requests(arm))).collect();
-    vec![Gate {
-        kind: GateKind::ConnectionsClosedByServer,
-        effect: if few { GateEffect::Warning } else { GateEffect::NotCompared },
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "{} closed keep-alive connections ({}), so the arms did not have the same load.",
             evidence.names(&arms),
@@ -172,43 +152,36 @@ pub(super) fn connections_closed_by_server(evidence: &Evidence) -> Vec<Gate> {
             ),
         ),
         arms,
-    }]
+        ..Gate::new(
+            GateKind::ConnectionsClosedByServer,
+            if few { GateEffect::Warning } else { GateEffect::NotCompared },
+        )
+    })
 }
 
 /// The kernel queues overflowed completions on a slow path, which distorts the results.
-pub(super) fn completion_queue_overflow(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn completion_queue_overflow(evidence: &Evidence) -> Option<Gate> {
     let overflows = |arm| counter(evidence, arm, "completion_queue_overflows");
-    let arms = evidence.arms_where(|arm| overflows(arm) > 0);
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| overflows(arm) > 0)?;
     let count: u64 = arms.iter().map(|&arm| overflows(arm)).sum();
-    vec![Gate {
-        kind: GateKind::CompletionQueueOverflow,
-        effect: GateEffect::NotCompared,
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "The completion queue of {} overflowed in {count} waits, so nothing was compared.",
             evidence.names(&arms)
         ),
         arms,
         remedy: "Try --set io_uring.completion_queue_entries=4096.".to_owned(),
-    }]
+        ..Gate::new(GateKind::CompletionQueueOverflow, GateEffect::NotCompared)
+    })
 }
 
 /// A server that runs out of buffers or connection slots is limited by its configuration.
-pub(super) fn out_of_buffers(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn out_of_buffers(evidence: &Evidence) -> Option<Gate> {
     let shortages =
         |arm| OUT_OF_BUFFERS_COUNTERS.iter().map(|name| counter(evidence, arm, name)).sum::<u64>();
-    let arms = evidence.arms_where(|arm| shortages(arm) > 0);
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| shortages(arm) > 0)?;
     let count: u64 = arms.iter().map(|&arm| shortages(arm)).sum();
-    vec![Gate {
-        kind: GateKind::OutOfBuffers,
-        effect: GateEffect::NotCompared,
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "{} ran out of receive buffers or connection slots {count} times, so nothing was compared.",
             evidence.names(&arms)
@@ -217,20 +190,18 @@ pub(super) fn out_of_buffers(evidence: &Evidence) -> Vec<Gate> {
         remedy: "Try limits.connections above --connections, io_uring.provided_buffers=0, a \
                  higher `ulimit -n`, or fewer --connections."
             .to_owned(),
-    }]
+        ..Gate::new(GateKind::OutOfBuffers, GateEffect::NotCompared)
+    })
 }
 
 /// io-wq workers are threads in addition to those of the server, and the kernel may run them on
 /// CPUs outside its affinity. CPU per request includes them and stays valid.
-pub(super) fn io_wq_workers(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn io_wq_workers(evidence: &Evidence) -> Option<Gate> {
     let worked = |arm| {
         let of_workers = evidence.sum(arm, |round| round.server.io_wq_cpu_ns);
         of_workers as f64 / evidence.sum(arm, |round| round.server.cpu_ns).max(1) as f64
     };
-    let arms = evidence.arms_where(|arm| worked(arm) > IO_WQ_WARNING_THRESHOLD);
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| worked(arm) > IO_WQ_WARNING_THRESHOLD)?;
     let few = arms.iter().all(|&arm| worked(arm) <= IO_WQ_THRESHOLD);
     let most = |arm: usize| {
         let own = evidence.rounds.iter().filter(|round| round.arm == arm);
@@ -243,9 +214,7 @@ pub(super) fn io_wq_workers(evidence: &Evidence) -> Vec<Gate> {
         })
         .collect();
     let consequence = if few { "" } else { ", so throughput and latency were not compared" };
-    vec![Gate {
-        kind: GateKind::IoWqWorkers,
-        effect: if few { GateEffect::Warning } else { GateEffect::NotCompared },
+    Some(Gate {
         metrics: evidence.where_measured(&wall_clock_metrics()),
         reason: format!(
             "io-wq workers of the kernel did part of the work of {} ({}), in addition to its own \
@@ -267,30 +236,31 @@ pub(super) fn io_wq_workers(evidence: &Evidence) -> Vec<Gate> {
             ),
         ),
         arms,
-    }]
+        ..Gate::new(
+            GateKind::IoWqWorkers,
+            if few { GateEffect::Warning } else { GateEffect::NotCompared },
+        )
+    })
 }
 
 /// An arm whose waits return more events at once needs fewer of them, and is slower to respond.
 /// The limits do not matter in waits that return fewer events than the lowest.
-pub(super) fn batch_limits_differ(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn batch_limits_differ(evidence: &Evidence) -> Option<Gate> {
     let limits: Vec<(usize, u64)> = (0..evidence.arms.len())
         .filter_map(|arm| Some((arm, batch_limit(evidence, arm)?)))
         .collect();
-    let Some(lowest) = limits.iter().map(|it| it.1).min() else { return Vec::new() };
+    let lowest = limits.iter().map(|it| it.1).min()?;
     // A bucket of batch sizes ends at twice its start.
     let reaches = |round: &&Round| {
         let sizes = round.counters.iter().flat_map(|it| &it.batch_sizes);
         sizes.into_iter().any(|it| it.waits > 0 && it.min_events * 2 > lowest)
     };
     if limits.iter().all(|it| it.1 == lowest) || !evidence.rounds.iter().any(|it| reaches(&it)) {
-        return Vec::new();
+        return None;
     }
     let named = |&(arm, limit): &(usize, u64)| format!("{} {limit}", evidence.arms[arm].label);
     let each: Vec<String> = limits.iter().map(named).collect();
-    vec![Gate {
-        kind: GateKind::BatchLimitsDiffer,
-        effect: GateEffect::Warning,
-        metrics: Vec::new(),
+    Some(Gate {
         arms: limits.iter().map(|it| it.0).collect(),
         reason: format!(
             "The number of events that one wait may return differs ({}), and was reached.",
@@ -300,7 +270,8 @@ pub(super) fn batch_limits_differ(evidence: &Evidence) -> Vec<Gate> {
             "Try the same value of epoll.events_per_wait and io_uring.completion_queue_entries \
                  in all arms, unless it is the difference to be measured."
                 .to_owned(),
-    }]
+        ..Gate::new(GateKind::BatchLimitsDiffer, GateEffect::Warning)
+    })
 }
 
 /// Returns the number of events or completions that one wait may return.
@@ -321,21 +292,15 @@ fn batch_limit(evidence: &Evidence, arm: usize) -> Option<u64> {
 }
 
 /// The CPU time of a stream is that of its bytes only if the server has finished them.
-pub(super) fn not_quiet(evidence: &Evidence) -> Vec<Gate> {
+pub(super) fn not_quiet(evidence: &Evidence) -> Option<Gate> {
     let count = |arm| evidence.sum(arm, |round| round.slices_not_quiet.unwrap_or(0) as u64);
     let slices = |arm| evidence.sum(arm, |round| round.slices as u64);
-    let arms = evidence.arms_where(|arm| count(arm) > 0);
-    if arms.is_empty() {
-        return Vec::new();
-    }
+    let arms = evidence.arms_where(|arm| count(arm) > 0)?;
     let few = |&arm: &usize| count(arm) as f64 <= NOT_QUIET_THRESHOLD * slices(arm) as f64;
     let few = arms.iter().all(few);
     let each: Vec<String> =
         arms.iter().map(|&arm| format!("{} of {} slices", count(arm), slices(arm))).collect();
-    vec![Gate {
-        kind: GateKind::ServerNotQuiet,
-        effect: if few { GateEffect::Warning } else { GateEffect::NotCompared },
-        metrics: Vec::new(),
+    Some(Gate {
         reason: format!(
             "{} did not become idle before or after the stream ({}), so the CPU time is not that of \
              its bytes.",
@@ -344,7 +309,11 @@ pub(super) fn not_quiet(evidence: &Evidence) -> Vec<Gate> {
         ),
         arms,
         remedy: "Try fewer --connections, or stop other programs.".to_owned(),
-    }]
+        ..Gate::new(
+            GateKind::ServerNotQuiet,
+            if few { GateEffect::Warning } else { GateEffect::NotCompared },
+        )
+    })
 }
 
 fn counter(evidence: &Evidence, arm: usize, name: &str) -> u64 {

@@ -59,12 +59,10 @@ impl LadderAnalysis<'_> {
 
     fn gates(&self) -> Vec<Gate> {
         let gate = |(step, reason): (usize, &String)| Gate {
-            kind: GateKind::TechniqueNotInForce,
-            effect: GateEffect::NotCompared,
-            metrics: Vec::new(),
             arms: vec![step],
             reason: format!("{} is not in force: {reason}.", self.arms[step].label),
             remedy: "Run `ringpoll doctor`, which lists what this kernel supports.".to_owned(),
+            ..Gate::new(GateKind::TechniqueNotInForce, GateEffect::NotCompared)
         };
         let reasons = self.unused_reasons.iter().enumerate();
         reasons.filter_map(|(step, reason)| Some((step, reason.as_ref()?))).map(gate).collect()
@@ -108,7 +106,7 @@ fn to_first(experiment: &Experiment, at: MetricAt, step: usize) -> Option<&Metri
         0 => &experiment.control.metrics,
         _ => &experiment.comparisons.iter().find(|it| it.candidate == step)?.metrics,
     };
-    metrics.iter().find(|it| (it.metric, it.load_level) == (at.metric, at.load_level))
+    metrics.iter().find(|it| it.at() == at)
 }
 
 fn compare_to_previous(

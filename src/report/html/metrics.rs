@@ -87,9 +87,7 @@ fn row(
     axis: &RatioAxis,
     with_reason: bool,
 ) -> Markup {
-    let same =
-        |it: &&MetricResult| (it.metric, it.load_level) == (metric.metric, metric.load_level);
-    let noise = experiment.control.metrics.iter().find(same);
+    let noise = experiment.control.metric(metric.at());
     let unit = metric.metric.unit();
     // The gates directly above the table already show it.
     let is_shown = experiment.gates.iter().any(|gate| Some(&gate.reason) == metric.reason.as_ref());

@@ -136,9 +136,7 @@ fn row(row: &Row, axis: &RatioAxis) -> Markup {
         let json = experiment.at("load_levels").at(at).at("requests_per_second");
         numbers::of_metric(&json, Metric::Throughput, it.requests_per_second)
     });
-    let noise = row.experiment.control.metrics.iter();
-    let noise =
-        noise.clone().find(|it| (it.metric, it.load_level) == (metric.metric, metric.load_level));
+    let noise = row.experiment.control.metric(metric.at());
     html! {
         tr {
             th scope="row" {
