@@ -1,7 +1,11 @@
 //! Output to standard output and standard error: `println!` and `eprintln!` panic on an error.
+//! Tables for a terminal.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::ops::RangeInclusive;
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Row, Table, TableStyle};
 
 use crate::failure::Failure;
 
@@ -40,4 +44,26 @@ pub fn terminal_width() -> Option<u16> {
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();
     size.map(|it| it.ws_col).filter(|&it| it > 0).or_else(columns)
+}
+
+/// Returns a table with a rule below its header, without rows. It is at most `width` columns wide;
+/// `None` is as wide as its content.
+pub fn table(header: impl Into<Row>, width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table.set_header(header);
+    table
+}
+
+/// Aligns columns of numbers.
+pub fn align_right(table: &mut Table, columns: RangeInclusive<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
 }

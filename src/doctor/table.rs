@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::Table;
 use ringpoll_backends::capabilities::GROUPS;
 
 use super::diagnosis::{Diagnosis, Limits, TechniqueState};
+use crate::console::table;
 
 /// Renders a diagnosis, in tables that are at most `width` columns wide.
 pub fn render(diagnosis: &Diagnosis, width: Option<u16>) -> String {
@@ -48,17 +49,6 @@ fn render_faults(text: &mut String, diagnosis: &Diagnosis) {
             it.versions, it.fault, it.remedy, it.reference
         );
     }
-}
-
-fn table(header: [&str; 3], width: Option<u16>) -> Table {
-    let mut table = Table::new();
-    let line = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(line));
-    if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    table.set_header(header);
-    table
 }
 
 fn limits(limits: &Limits, width: Option<u16>) -> Table {

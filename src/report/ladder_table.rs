@@ -1,28 +1,25 @@
 //! A ladder as a table for a terminal.
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::Table;
 
 use super::cells::{NO_VALUE, interval, ratio};
 use super::labels::verdict_label;
 use crate::compare::explanation::{at_load_level, format_percentage};
+use crate::console;
 use crate::result::{
     ComparisonResult, Experiment, LadderResult, LadderStepResult, MetricResult, Verdict,
 };
 
 /// Returns a table with one line for each step.
-pub fn table(result: &ComparisonResult, experiment: &Experiment, ladder: &LadderResult) -> Table {
-    let mut table = Table::new();
-    let line = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(line));
-    table.set_header(header(experiment, ladder));
-    for step in &ladder.steps {
-        table.add_row(row(result, step));
-    }
-    for column in 1..=6 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+pub fn table(
+    result: &ComparisonResult,
+    experiment: &Experiment,
+    ladder: &LadderResult,
+    width: Option<u16>,
+) -> Table {
+    let mut table = console::table(header(experiment, ladder), width);
+    table.add_rows(ladder.steps.iter().map(|step| row(result, step)));
+    console::align_right(&mut table, 1..=6);
     table
 }
 

@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::Table;
 
 use super::cells::values;
 use super::labels::{gate_effect_label, required_settings, verdict_label};
 use super::ladder_table;
 use crate::compare::explanation::{at_load_level, format_percentage, load_conclusion};
+use crate::console;
 use crate::result::{
-    Comparison, ComparisonResult, Experiment, Gate, GateEffect, LadderResult, Method, MetricResult,
+    Comparison, ComparisonResult, Experiment, Gate, GateEffect, Method, MetricResult,
 };
 
 /// Renders a result. `width` limits the tables; `None` leaves them as wide as their content.
@@ -48,15 +49,14 @@ fn render_experiment(
     if let Some(sweep) = &experiment.sweep {
         let _ = writeln!(text, "{} = {}: {}", sweep.key, sweep.value, experiment.conclusion);
     }
+    // The JSON and the page have the metrics of each step.
     if let Some(ladder) = &experiment.ladder {
-        render_ladder(text, result, experiment, ladder, width);
+        let table = ladder_table::table(result, experiment, ladder, width);
+        let _ = writeln!(text, "\n{}", table.trim_fmt());
     }
     let comparisons = experiment.comparisons.iter().filter(|_| experiment.ladder.is_none());
     for comparison in comparisons {
-        let mut table = table(result, experiment, comparison);
-        if let Some(width) = width {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        }
+        let table = table(result, experiment, comparison, width);
         let _ = writeln!(text, "\n{}", table.trim_fmt());
         if !comparison.causes.is_empty() {
             let _ = writeln!(text, "\nWhy");
@@ -73,29 +73,16 @@ fn render_experiment(
     }
 }
 
-/// Renders a ladder as one table; the JSON and the page have the metrics of each step.
-fn render_ladder(
-    text: &mut String,
+fn table(
     result: &ComparisonResult,
     experiment: &Experiment,
-    ladder: &LadderResult,
+    comparison: &Comparison,
     width: Option<u16>,
-) {
-    let mut table = ladder_table::table(result, experiment, ladder);
-    if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    let _ = writeln!(text, "\n{}", table.trim_fmt());
-}
-
-fn table(result: &ComparisonResult, experiment: &Experiment, comparison: &Comparison) -> Table {
-    let mut table = Table::new();
-
-    let line = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(line));
+) -> Table {
     let baseline = &result.arms[comparison.baseline].label;
     let candidate = &result.arms[comparison.candidate].label;
-    table.set_header(["", baseline, candidate, "ratio", "interval", "verdict", "noise"]);
+    let header = ["", baseline, candidate, "ratio", "interval", "verdict", "noise"];
+    let mut table = console::table(header, width);
     let mut load_level = None;
     for metric in &comparison.metrics {
         if load_level != Some(metric.load_level) {
@@ -104,21 +91,14 @@ fn table(result: &ComparisonResult, experiment: &Experiment, comparison: &Compar
         }
         table.add_row(row(experiment, metric));
     }
-    for column in 1..=4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    console::align_right(&mut table, 1..=4);
     table
 }
 
 /// Returns the cells of a metric: name, values of both arms, ratio, interval, verdict and noise.
 pub fn row(experiment: &Experiment, result: &MetricResult) -> [String; 7] {
     let [baseline, candidate, ratio, interval] = values(result);
-    let same =
-        |it: &&MetricResult| it.metric == result.metric && it.load_level == result.load_level;
-    let control = experiment.control.metrics.iter().find(same);
-    let noise = control.and_then(|it| Some((it.low?, it.high?)));
+    let noise = experiment.control.metric(result.at()).and_then(|it| Some((it.low?, it.high?)));
     let unit = result.metric.unit();
     let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
     [

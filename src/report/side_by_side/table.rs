@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
-};
+use comfy_table::{ColumnConstraint, Table};
 
 use super::{Group, Row, SideBySide};
 use crate::compare::explanation::{at_load_level, format_thousands};
+use crate::console;
 use crate::report::cells::{NO_VALUE, values};
 use crate::report::labels::verdict_label;
 use crate::result::{LoadLevel, Metric};
@@ -53,32 +52,17 @@ fn heading(group: &Group) -> String {
 }
 
 fn table(group: &Group, width: Option<u16>) -> Table {
-    let mut table = Table::new();
-    let line = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(line));
-    if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
     let arms = &group.result.arms;
-    table.set_header([
-        "kernel · CPU".to_owned(),
-        "requests/s".to_owned(),
-        arms[group.comparison.baseline].label.clone(),
-        arms[group.comparison.candidate].label.clone(),
-        "ratio".to_owned(),
-        "interval".to_owned(),
-        "verdict".to_owned(),
-        "file".to_owned(),
-    ]);
+    let [baseline, candidate] = [group.comparison.baseline, group.comparison.candidate];
+    let [baseline, candidate] = [&arms[baseline].label, &arms[candidate].label];
+    let rest = ["ratio", "interval", "verdict", "file"];
+    let header = ["kernel · CPU", "requests/s", baseline, candidate].into_iter().chain(rest);
+    let mut table = console::table(header, width);
     table.add_rows(group.rows.iter().map(cells));
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if (1..=5).contains(&index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        // In a narrow table, names are wrapped and numbers are not.
-        if (4..=6).contains(&index) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
+    console::align_right(&mut table, 1..=5);
+    // In a narrow table, names are wrapped and numbers are not.
+    for column in table.column_iter_mut().take(7).skip(4) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table
 }
