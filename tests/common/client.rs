@@ -1,7 +1,7 @@
 //! A TCP client that can also misbehave. Every operation has a timeout.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -54,6 +54,33 @@ impl Client {
         let stream =
             TcpStream::connect_timeout(&address, EVENT_TIMEOUT).expect("the server listens");
         Self::new(stream)
+    }
+
+    /// Connects. There is no client if the server reset the connection before `connect` returned:
+    /// a fault may hit one as soon as it is accepted.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        Self::try_connect_by(socket.expect("a descriptor"), address)
+    }
+
+    /// Connects from an address of this host, and returns the port of the client as well. It is
+    /// bound before it connects, since a socket that failed to connect has no port; no other
+    /// clients should use the source, since a bound port is not shared.
+    pub fn try_connect_from(source: Ipv4Addr, address: SocketAddr) -> (u16, Option<Self>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("a free port");
+        let bound = socket.local_addr().expect("it is bound").as_socket().expect("an IP address");
+        (bound.port(), Self::try_connect_by(socket, address))
+    }
+
+    fn try_connect_by(socket: Socket, address: SocketAddr) -> Option<Self> {
+        match socket.connect_timeout(&address.into(), EVENT_TIMEOUT) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            connected => {
+                connected.expect("the server listens");
+                Some(Self::new(socket.into()))
+            }
+        }
     }
 
     /// Connects with a receive buffer of `bytes`, which the kernel doubles (socket(7), SO_RCVBUF).
@@ -115,8 +142,14 @@ impl Client {
 
     /// Receives until the end of the stream.
     pub fn read_to_end(&mut self) -> ReceivedStream {
+        self.read_at_most(usize::MAX)
+    }
+
+    /// Receives `count` bytes, or until the end of the stream. After `count` bytes the end is
+    /// [`StreamEnd::Fin`].
+    pub fn read_at_most(&mut self, count: usize) -> ReceivedStream {
         let mut bytes = Vec::new();
-        let end = match self.stream.read_to_end(&mut bytes) {
+        let end = match (&self.stream).take(count as u64).read_to_end(&mut bytes) {
             Ok(_) => StreamEnd::Fin,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => StreamEnd::Reset,
             Err(error) => panic!("no end of stream after {} bytes: {error}", bytes.len()),

@@ -7,6 +7,7 @@ mod environment;
 mod lifecycle_watch;
 pub mod namespace;
 mod own_process;
+mod served_protocol;
 mod server_process;
 mod server_thread;
 pub mod strace;
@@ -24,6 +25,7 @@ pub use descriptors::{
 pub use environment::{engine_is_available, find_tool, io_uring_is_available, is_full, is_root};
 pub use lifecycle_watch::{LifecycleWatch, PausedLoop, RecordedEvent};
 pub use own_process::is_own_process;
+pub use served_protocol::{ServedProtocol, chargen_byte};
 pub use server_process::{ServerOutput, ServerProcess};
 pub use server_thread::ServerThread;
 pub use test_worker::{Functions, TestProtocol, TestWorker};

@@ -10,7 +10,7 @@ use crate::configuration::{Configuration, scenarios};
 use crate::pieces::seeded_random;
 use crate::server::TestServer;
 use crate::settings::{Service, Settings};
-use common::{Client, EVENT_TIMEOUT, REQUEST, ReceivedStream};
+use common::{Client, EVENT_TIMEOUT, REQUEST, ReceivedStream, chargen_byte};
 
 scenarios![
     echo_at_every_split,
@@ -186,16 +186,6 @@ fn discard_sends_nothing(configuration: Configuration) {
     let totals = server.finish();
     assert!(totals.count("received_bytes") >= (LONG_BYTES + 1026) as u64, "{configuration}");
     assert_eq!(totals.count("sent_bytes"), 0, "{configuration}");
-}
-
-/// Returns the byte of RFC 864's pattern at this position: lines of 72 of the 95 printable
-/// characters, each starting one character later.
-fn chargen_byte(position: usize) -> u8 {
-    match (position / 74, position % 74) {
-        (_, 72) => b'\r',
-        (_, 73) => b'\n',
-        (line, column) => b' ' + ((line + column) % 95) as u8,
-    }
 }
 
 fn chargen_sends_the_pattern(configuration: Configuration) {

@@ -1,9 +1,23 @@
 //! The system calls of the epoll event loop and the errors that each of them can return.
 
+use common::is_full;
+
 /// A system call and the names of its errors.
 pub(crate) struct Faults {
     pub(crate) call: &'static str,
     pub(crate) errors: &'static [&'static str],
+}
+
+/// Errors of each class: transient, of one connection, of a resource, and that of a wrong program.
+const SAMPLE: [&str; 8] =
+    ["EAGAIN", "EINTR", "ECONNABORTED", "ECONNRESET", "EMFILE", "ENOMEM", "ENOSPC", "EBADF"];
+
+impl Faults {
+    /// Returns all errors in the full form, and some of each class by default.
+    pub(crate) fn sampled_errors(&self) -> impl Iterator<Item = &'static str> {
+        let is_run = |error: &&str| is_full() || SAMPLE.contains(error);
+        self.errors.iter().copied().filter(is_run)
+    }
 }
 
 /// accept(2), with the pending network errors of a new connection and those of other kernels.

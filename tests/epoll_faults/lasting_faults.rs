@@ -9,12 +9,15 @@ use std::time::Instant;
 use ringpoll_backends::Variant;
 use rustix::process::Signal;
 
-use crate::clients::{ClientOutcomes, StallAction, run_clients};
+use crate::clients::{ClientOutcomes, Endpoint, StallAction, run_clients};
 use crate::errnos::FATAL_EPOLL_WAIT_ERRORS;
-use crate::faulty_server::assert_ended_well;
+use crate::faulty_server::{Subject, assert_ended_well};
 use crate::injection::{Fault, Injection, start_server};
-use crate::{VARIANTS, in_parallel};
-use common::{Client, REQUEST, RESPONSE, ReceivedStream, ServerProcess, find_tool, wait_until};
+use crate::{EVERY_EPOLL, VARIANTS, in_parallel};
+use common::{
+    Client, REQUEST, RESPONSE, ReceivedStream, ServedProtocol, ServerProcess, chargen_byte,
+    find_tool, wait_until,
+};
 
 const EVERY_ACCEPT: Fault = Fault { calls: "accept4", error: "EMFILE", when: "1+" };
 
@@ -57,9 +60,9 @@ fn fail_accepts(strace: &Path, variant: Variant, error: &str, immediate_retries:
     let injection = Injection::attach(strace, &server, &fault);
     let start = Instant::now();
     let (served, faults) = thread::scope(|scope| {
-        let address = server.address;
+        let endpoint = Endpoint { address: server.address, protocol: ServedProtocol::Http10 };
         let clients =
-            scope.spawn(move || run_clients(address, CLIENTS, CLIENTS, || StallAction::Wait));
+            scope.spawn(move || run_clients(endpoint, CLIENTS, CLIENTS, || StallAction::Wait));
         wait_until("accept fails", || count(&injection, "accept4") > 0);
         early.send(REQUEST);
         assert_eq!(
@@ -90,7 +93,7 @@ fn fail_accepts(strace: &Path, variant: Variant, error: &str, immediate_retries:
 }
 
 fn assert_all_served(served: &ClientOutcomes, clients: usize) {
-    assert_eq!((served.responses, served.lost.len()), (clients, 0));
+    assert_eq!((served.served, served.lost.len()), (clients, 0));
 }
 
 #[test]
@@ -157,21 +160,33 @@ fn stop_with_faults(strace: &Path, variant: Variant, calls: &str) -> usize {
 fn a_fatal_epoll_wait_error_ends_the_server() {
     let test = "a_fatal_epoll_wait_error_ends_the_server";
     let Some(strace) = find_tool(test, "strace") else { return };
-    let injected = in_parallel(VARIANTS, |variant| {
-        let end = |(error, number)| fail_epoll_wait(&strace, variant, error, number);
-        in_parallel(FATAL_EPOLL_WAIT_ERRORS, end)
+    let protocols = [
+        ServedProtocol::Http10,
+        ServedProtocol::Echo,
+        ServedProtocol::Discard,
+        ServedProtocol::Chargen,
+    ];
+    let injected = in_parallel(EVERY_EPOLL, |variant| {
+        in_parallel(protocols, |protocol| {
+            let subject = Subject { strace: &strace, variant, protocol };
+            FATAL_EPOLL_WAIT_ERRORS.into_iter().map(|error| fail_epoll_wait(subject, error)).sum()
+        })
     });
     println!("{test}: {injected} faults injected");
 }
 
-fn fail_epoll_wait(strace: &Path, variant: Variant, error: &str, number: i32) -> usize {
-    let server = start(variant);
+fn fail_epoll_wait(subject: Subject, (error, number): (&str, i32)) -> usize {
+    let Subject { strace, variant, protocol } = subject;
+    let server = start_server(&["--backend", variant.name(), "--protocol", protocol.key()]);
     let mut client = connect_and_wait(&server);
     let fault = Fault { calls: "epoll_wait", error, when: "1" };
     let injection = Injection::attach(strace, &server, &fault);
-    assert!(client.read_to_end().bytes.is_empty(), "the client waits without end");
+    // The client of chargen has received a part of the stream, the others have sent nothing.
+    let received = client.read_to_end().bytes;
+    let max = if protocol.is_endless() { received.len() } else { 0 };
+    assert!(received.into_iter().eq((0..max).map(chargen_byte)), "{variant} {protocol:?}");
     let ended = server.wait();
-    assert_eq!(ended.status.code(), Some(1), "{variant} {error}");
+    assert_eq!(ended.status.code(), Some(1), "{variant} {protocol:?} {error}");
     let expected = format!("epoll_wait: {}", io::Error::from_raw_os_error(number));
     let messages = ended.stderr.iter().filter(|line| line.contains(&expected)).count();
     assert_eq!(messages, 1, "{variant}: {:?}", ended.stderr);

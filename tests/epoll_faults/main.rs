@@ -2,8 +2,11 @@
 //! first to its twentieth invocation: the server survives, serves the other connections, and loses
 //! only the connection that the call was for.
 //!
-//! By default each error of each call occurs once per engine, with alternating patterns and ways
-//! of closing; `RINGPOLL_TESTS=full` runs every combination.
+//! The server serves HTTP, echo, discard or chargen.
+//!
+//! By default each error of each call occurs once per engine of HTTP, with alternating patterns and
+//! ways of closing, and some errors of each class in the other protocols. `RINGPOLL_TESTS=full`
+//! runs every combination.
 
 mod clients;
 mod errnos;
@@ -13,16 +16,19 @@ mod injection;
 mod lasting_faults;
 
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::thread;
 
-use common::{find_tool, is_full};
+use common::{ServedProtocol, find_tool, is_full};
 use errnos::Faults;
-use faulty_server::FaultyServer;
+use faulty_server::{FaultyServer, Subject};
 use injection::Fault;
 use ringpoll_backends::Variant;
 
+/// The engines whose steps follow the reference programs, so that a trace tells which clients a
+/// fault of HTTP costs.
 const VARIANTS: [Variant; 2] = [Variant::EpollLevel, Variant::EpollEdge];
+
+const EVERY_EPOLL: [Variant; 3] = [Variant::EpollLevel, Variant::EpollEdge, Variant::EpollTuned];
 
 /// Invocations that fail, and their number: every second one, so that each error is isolated, or
 /// twenty in a row. Together they fail each invocation from 1 to 20.
@@ -72,8 +78,9 @@ fn survives(test: &str, faults: &Faults) {
                 (&CLOSINGS[sample % 2..][..1], &PATTERNS[sample % 3..][..1])
             };
             for closing in closings {
-                injected +=
-                    inject_patterns(&strace, variant, closing, faults.call, error, patterns);
+                let subject =
+                    Subject { strace: &strace, variant, protocol: ServedProtocol::Http10 };
+                injected += inject_patterns(subject, closing, faults.call, error, patterns);
             }
         }
         injected
@@ -81,16 +88,33 @@ fn survives(test: &str, faults: &Faults) {
     println!("{test}: {injected} faults injected");
 }
 
+/// Injects errors of each class into the system calls of a stream, which does not choose a way of
+/// closing: the peer ends it, or an error does.
+fn survives_in_a_stream(test: &str, protocol: ServedProtocol, calls: &[&Faults]) {
+    let Some(strace) = find_tool(test, "strace") else { return };
+    let injected = in_parallel(EVERY_EPOLL.into_iter().enumerate(), |(place, variant)| {
+        in_parallel(calls, |faults| {
+            let subject = Subject { strace: &strace, variant, protocol };
+            let inject = |(index, error)| {
+                let sample = index + place;
+                let patterns = if is_full() { &PATTERNS[..] } else { &PATTERNS[sample % 3..][..1] };
+                inject_patterns(subject, &[], faults.call, error, patterns)
+            };
+            faults.sampled_errors().enumerate().map(inject).sum()
+        })
+    });
+    println!("{test}: {injected} faults injected");
+}
+
 fn inject_patterns(
-    strace: &Path,
-    variant: Variant,
+    subject: Subject,
     closing: &[&str],
     calls: &str,
     error: &str,
     patterns: &[(&str, usize)],
 ) -> usize {
     let deadlines = if error == "EAGAIN" { &DEADLINES[..] } else { &[] };
-    let mut server = FaultyServer::start(strace, variant, &[closing, deadlines].concat());
+    let mut server = FaultyServer::start(subject, &[closing, deadlines].concat());
     for &(when, faults) in patterns {
         server.inject(&Fault { calls, error, when }, faults);
     }
@@ -132,6 +156,30 @@ fn faults_of_epoll_wait() {
     survives("faults_of_epoll_wait", &errnos::EPOLL_WAIT);
 }
 
+#[test]
+fn faults_of_an_echo_server() {
+    let calls = [
+        &errnos::ACCEPT4,
+        &errnos::RECVFROM,
+        &errnos::SENDTO,
+        &errnos::EPOLL_CTL,
+        &errnos::EPOLL_WAIT,
+    ];
+    survives_in_a_stream("faults_of_an_echo_server", ServedProtocol::Echo, &calls);
+}
+
+#[test]
+fn faults_of_a_discard_server() {
+    let calls = [&errnos::ACCEPT4, &errnos::RECVFROM, &errnos::EPOLL_CTL, &errnos::EPOLL_WAIT];
+    survives_in_a_stream("faults_of_a_discard_server", ServedProtocol::Discard, &calls);
+}
+
+#[test]
+fn faults_of_a_chargen_server() {
+    let calls = [&errnos::ACCEPT4, &errnos::SENDTO, &errnos::EPOLL_CTL, &errnos::EPOLL_WAIT];
+    survives_in_a_stream("faults_of_a_chargen_server", ServedProtocol::Chargen, &calls);
+}
+
 /// Injects one error at a time: each call, each error, each invocation from 1 to 20. Run it with
 /// `cargo test --test epoll_faults -- --ignored --nocapture`.
 #[test]
@@ -146,8 +194,9 @@ fn each_fault_alone() {
             // When `shutdown` fails, each peer of a lingering close waits for the linger timeout.
             let closing = CLOSINGS[usize::from(faults.call == "shutdown")];
             for error in faults.errors {
-                injected +=
-                    inject_patterns(&strace, variant, closing, faults.call, error, &patterns);
+                let subject =
+                    Subject { strace: &strace, variant, protocol: ServedProtocol::Http10 };
+                injected += inject_patterns(subject, closing, faults.call, error, &patterns);
             }
             println!("each_fault_alone: {variant}: {}: done", faults.call);
         }

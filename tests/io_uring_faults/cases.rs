@@ -7,9 +7,9 @@ use std::thread;
 use ringpoll_backends::testing::Operation;
 use ringpoll_backends::{Closing, ShutdownBy, Techniques, Variant};
 
-use crate::exchange::ServedProtocol;
 use crate::load::{self, Case, Totals};
 use crate::plan::{Effect, Fault, Plan};
+use common::ServedProtocol;
 
 /// Errnos that the man pages list for these operations and the system calls of the same name, and
 /// some that they do not list.

@@ -1,7 +1,7 @@
 //! Runs a server on a faulty ring with ordinary clients, and checks what it leaves behind.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::mem::size_of;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,15 +17,12 @@ use ringpoll_backends::{
 };
 use socket2::SockRef;
 
-use crate::exchange::{RESPONSE, ServedProtocol};
 use crate::faulty_ring::FaultyKernel;
 use crate::plan::{Outcome, Plan, set_plan, take_outcome};
+use common::{Client, EVENT_TIMEOUT, RESPONSE, ServedProtocol};
 
 /// The server closes idle connections, and those past a deadline, once a tick.
 const TICK: Duration = Duration::from_secs(1);
-
-/// A client that waits longer than this was forgotten by the server.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Upper bound of the ticks in one case.
 const MAX_TICKS: u64 = 2 * EVENT_TIMEOUT.as_secs();
@@ -216,9 +213,9 @@ fn is_served_eventually(address: SocketAddr, case: &Case) -> bool {
 /// Connects the clients at once, each of which sends its request in two pieces. Returns the number
 /// of them that did not get the complete response and the end of the stream.
 fn run_round(address: SocketAddr, clients: usize, case: &Case) -> usize {
-    let connected: Vec<_> = (0..clients)
-        .filter_map(|client| Some((connect(address)?, case.protocol.request(client))))
-        .collect();
+    let connect =
+        |client| Some((Client::try_connect(address)?.stream, case.protocol.request(client)));
+    let connected: Vec<_> = (0..clients as u16).filter_map(connect).collect();
     for piece in 0..2 {
         for (stream, request) in &connected {
             // If the server has closed already, the read reports it.
@@ -232,17 +229,6 @@ fn run_round(address: SocketAddr, clients: usize, case: &Case) -> usize {
     }
     let served = connected.iter().filter(|(it, request)| !is_unserved(it, request, case)).count();
     clients - served
-}
-
-/// Connects a client. `None` if the server reset the connection before `connect` returned: a fault
-/// may hit a connection as soon as the server has accepted it.
-fn connect(address: SocketAddr) -> Option<TcpStream> {
-    let stream = match TcpStream::connect_timeout(&address, EVENT_TIMEOUT) {
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-        connected => connected.unwrap(),
-    };
-    stream.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
-    Some(stream)
 }
 
 fn is_unserved(stream: &TcpStream, request: &[Vec<u8>; 2], case: &Case) -> bool {

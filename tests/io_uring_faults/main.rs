@@ -2,7 +2,6 @@
 //! running, lose only the connection concerned, and release everything at the end.
 
 mod cases;
-mod exchange;
 mod faulty_ring;
 mod load;
 mod plan;
@@ -22,7 +21,7 @@ use cases::{
     should_run, stream_cases, with_busy_polling, with_lingering_close, with_multishot_accept,
     with_multishot_receive, with_protocol, with_provided_buffers, with_send_zc,
 };
-use exchange::ServedProtocol;
+use common::ServedProtocol;
 use faulty_ring::{FaultyKernel, FaultyRing};
 use load::{Case, Totals};
 use plan::{Effect, Fault, Plan, set_plan, take_outcome};

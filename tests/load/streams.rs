@@ -16,7 +16,7 @@ use socket2::SockRef;
 use crate::command::{exited, ringpoll};
 use crate::messages::correct_server as echo_server;
 use crate::peer::{Peer, outcome, plan};
-use common::wait_until;
+use common::{chargen_byte, wait_until};
 
 const MESSAGES: u64 = 200;
 const BYTES: usize = 50_000;
@@ -51,9 +51,7 @@ fn discard_server() -> (Peer, Arc<AtomicU64>) {
 
 /// Returns the first `length` bytes of RFC 864.
 fn chargen(length: usize) -> Vec<u8> {
-    let ring: String = (' '..='~').chain(' '..='~').collect();
-    let lines = (0..95).cycle().flat_map(|at| format!("{}\r\n", &ring[at..at + 72]).into_bytes());
-    lines.take(length).collect()
+    (0..length).map(chargen_byte).collect()
 }
 
 fn chargen_server() -> Peer {
