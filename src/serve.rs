@@ -26,7 +26,7 @@ use descriptors::max_connections;
 pub use in_force::InForce;
 use report::RunReport;
 use worker_plan::WorkerPlan;
-use workers::{RunningEngine, StartError, WorkerPool};
+use workers::{RunningEngine, WorkerPool};
 
 /// Maximum time for writing the report to standard output.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -106,8 +106,7 @@ fn start(plan: &Arc<WorkerPlan>, choice: BackendChoice) -> Result<WorkerPool, Fa
     match choice {
         BackendChoice::Named(variant) => Ok(WorkerPool::start(plan, variant)?),
         BackendChoice::Auto => {
-            let taken =
-                start_auto(|variant| WorkerPool::start(plan, variant), StartError::refusal)?;
+            let taken = start_auto(|variant| WorkerPool::start(plan, variant))?;
             if let Some(refused) = taken.refused {
                 eprint_line(format_args!(
                     "backend auto uses epoll, because io_uring is refused: {refused:#}"

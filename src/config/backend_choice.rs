@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ringpoll_backends::{BackendError, ParseVariantError, Variant};
+use ringpoll_backends::{BackendError, ErrorKind, ParseVariantError, Variant};
 use serde::Deserialize;
 
 /// The value of the key `backend` and of `--backend`.
@@ -33,19 +33,18 @@ pub struct AutoSelection<T> {
     pub refused: Option<BackendError>,
 }
 
-/// Starts io_uring, or epoll if io_uring is refused. `refusal` separates refusals from other errors
-/// of `start`.
+/// Starts io_uring, or epoll if io_uring is refused.
 ///
 /// # Errors
 /// The error of `start`, except a refusal of io_uring.
-pub fn start_auto<T, E: From<BackendError>>(
-    mut start: impl FnMut(Variant) -> Result<T, E>,
-    refusal: impl FnOnce(E) -> Result<BackendError, E>,
-) -> Result<AutoSelection<T>, E> {
+pub fn start_auto<T>(
+    mut start: impl FnMut(Variant) -> Result<T, BackendError>,
+) -> Result<AutoSelection<T>, BackendError> {
     let variant = Variant::IoUringTuned;
     let refused = match start(variant) {
         Ok(started) => return Ok(AutoSelection { variant, started, refused: None }),
-        Err(error) => Some(refusal(error)?),
+        Err(error) if error.kind == ErrorKind::BackendRefused => Some(error),
+        Err(error) => return Err(error),
     };
     let variant = Variant::EpollTuned;
     Ok(AutoSelection { variant, started: start(variant)?, refused })

@@ -4,12 +4,12 @@ use std::fs;
 use std::str::FromStr;
 
 use ringpoll_backends::capabilities::Capabilities;
-use ringpoll_backends::{Backend, BackendError, EngineOptions, ErrorKind, open, refusal};
+use ringpoll_backends::{Backend, BackendError, EngineOptions, open, refusal};
 use rustix::process::{Resource, getrlimit};
 
-use super::diagnosis::{AutoChoice, Diagnosis, Limits, MissingReason, Obstruction, SCHEMA_VERSION};
+use super::diagnosis::{AutoChoice, Diagnosis, Limits, MissingReason, SCHEMA_VERSION};
 use super::{kernel_faults, obstruction, techniques};
-use crate::config::start_auto;
+use crate::config::{AutoSelection, start_auto};
 
 /// Runs all probes and returns the diagnosis.
 pub fn examine() -> Diagnosis {
@@ -17,7 +17,9 @@ pub fn examine() -> Diagnosis {
     let release = name.release().to_string_lossy().into_owned();
     // Before the probes: the kernel frees a closed ring later, and until then its memory counts
     // towards RLIMIT_MEMLOCK and could make the server's ring fail.
-    let auto = open_auto(&release);
+    let auto = open_auto();
+    let refused = auto.as_ref().map_or_else(Some, |it| it.refused.as_ref());
+    let usable = auto.as_ref().ok().filter(|it| it.variant.is_io_uring());
     let found = Capabilities::probe();
     let capabilities = found.iter().map(|(it, result)| (it.name.to_owned(), result.is_ok()));
     let missing = found.iter().filter_map(|(it, result)| {
@@ -28,50 +30,37 @@ pub fn examine() -> Diagnosis {
     Diagnosis {
         schema_version: SCHEMA_VERSION,
         kernel_version: name.version().to_string_lossy().into_owned(),
-        io_uring_usable: auto.in_force.is_some(),
-        obstruction: auto.obstruction,
+        io_uring_usable: usable.is_some(),
+        obstruction: refused.map(|error| obstruction::explain(error, &release)),
         capabilities: capabilities.collect(),
         missing: missing.collect(),
         limits: limits(),
         known_faults: kernel_faults::known_faults(&release),
-        auto: auto.choice,
-        techniques: auto.in_force.map_or_else(Vec::new, |it| techniques::all(&it)),
+        auto: choice(&auto),
+        techniques: usable.map_or_else(Vec::new, |it| techniques::all(&it.started)),
         kernel_release: release,
     }
 }
 
-/// Result of opening `auto`.
-struct AutoResult {
-    choice: AutoChoice,
-    /// Techniques in force, if the engine uses io_uring.
-    in_force: Option<Vec<&'static str>>,
-    obstruction: Option<Obstruction>,
-}
+/// The techniques in force of the engine that `auto` selects.
+type Auto = Result<AutoSelection<Vec<&'static str>>, BackendError>;
 
 /// Opens `auto` as the server does with its default queue sizes, and closes it.
-fn open_auto(release: &str) -> AutoResult {
-    let refusal = |error: BackendError| match error.kind {
-        ErrorKind::BackendRefused => Ok(error),
-        _ => Err(error),
-    };
+fn open_auto() -> Auto {
     let options = EngineOptions::default();
-    match start_auto(|variant| open(variant, &options).map(|it| it.techniques()), refusal) {
-        Ok(opened) => {
-            let reason = match &opened.refused {
-                None => "io_uring can be used, and is preferred".to_owned(),
-                Some(error) => format!("io_uring is refused: {error:#}"),
-            };
-            let variant = Some(opened.variant.name().to_owned());
-            let in_force = opened.variant.is_io_uring().then_some(opened.started);
-            let obstruction = opened.refused.map(|error| obstruction::explain(&error, release));
-            AutoResult { choice: AutoChoice { variant, reason }, in_force, obstruction }
+    start_auto(|variant| open(variant, &options).map(|it| it.techniques()))
+}
+
+fn choice(auto: &Auto) -> AutoChoice {
+    let reason = match auto {
+        Ok(AutoSelection { refused: None, .. }) => {
+            "io_uring can be used, and is preferred".to_owned()
         }
-        Err(error) => {
-            let obstruction = Some(obstruction::explain(&error, release));
-            let choice = AutoChoice { variant: None, reason: format!("{error:#}") };
-            AutoResult { choice, in_force: None, obstruction }
-        }
-    }
+        Ok(AutoSelection { refused: Some(error), .. }) => format!("io_uring is refused: {error:#}"),
+        Err(error) => format!("{error:#}"),
+    };
+    let variant = auto.as_ref().ok().map(|it| it.variant.name().to_owned());
+    AutoChoice { variant, reason }
 }
 
 fn limits() -> Limits {

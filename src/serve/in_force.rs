@@ -1,8 +1,6 @@
 //! The settings that have no effect, because of another setting or of this machine.
 
-use ringpoll_backends::{
-    Backend, BackendError, ErrorKind, Technique, TechniqueValues, Variant, open,
-};
+use ringpoll_backends::{Backend, BackendError, Technique, TechniqueValues, Variant, open};
 use toml::Value;
 
 use super::max_connections;
@@ -23,13 +21,9 @@ impl<'config> InForce<'config> {
         let open = |variant: Variant| {
             open(variant, &engine_options(config, variant)).map(|engine| engine.techniques())
         };
-        let refusal = |error: BackendError| match error.kind {
-            ErrorKind::BackendRefused => Ok(error),
-            _ => Err(error),
-        };
         let (engine, techniques) = match config.backend {
             BackendChoice::Named(variant) => (variant, open(variant)),
-            BackendChoice::Auto => match start_auto(open, refusal) {
+            BackendChoice::Auto => match start_auto(open) {
                 Ok(selected) => (selected.variant, Ok(selected.started)),
                 Err(error) => (Variant::IoUringTuned, Err(error)),
             },

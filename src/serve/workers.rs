@@ -37,39 +37,6 @@ struct WorkerThread {
     thread: JoinHandle<Option<Result<Report, BackendError>>>,
 }
 
-/// An error that prevents the start.
-pub(super) enum StartError {
-    /// A worker cannot listen, or its engine is refused.
-    Backend(BackendError),
-    /// The process is out of threads, or a worker panicked.
-    Thread(String),
-}
-
-impl StartError {
-    /// Returns the error of a refused backend; other errors are returned unchanged.
-    pub(super) fn refusal(self) -> Result<BackendError, Self> {
-        match self {
-            Self::Backend(error) if error.kind == ErrorKind::BackendRefused => Ok(error),
-            other => Err(other),
-        }
-    }
-}
-
-impl From<BackendError> for StartError {
-    fn from(error: BackendError) -> Self {
-        Self::Backend(error)
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Backend(error) => error.into(),
-            StartError::Thread(problem) => Self::Run(problem),
-        }
-    }
-}
-
 /// The result of a run.
 pub(super) struct PoolOutcome {
     pub(super) engine: RunningEngine,
@@ -91,7 +58,7 @@ impl Drop for StopOnDrop {
 
 impl WorkerPool {
     /// Starts the configured number of workers on `variant`, or none.
-    pub(super) fn start(plan: &Arc<WorkerPlan>, variant: Variant) -> Result<Self, StartError> {
+    pub(super) fn start(plan: &Arc<WorkerPlan>, variant: Variant) -> Result<Self, BackendError> {
         let address = plan.config.server.listen;
         let workers = plan.config.server.workers;
         if workers == 1 {
@@ -115,7 +82,7 @@ impl WorkerPool {
     }
 
     /// Starts one more worker on the same address, and waits until it is ready.
-    fn add(&mut self, plan: &Arc<WorkerPlan>, index: usize) -> Result<(), StartError> {
+    fn add(&mut self, plan: &Arc<WorkerPlan>, index: usize) -> Result<(), BackendError> {
         let (start, on_start) = channel();
         let (ready_sender, on_ready) = channel();
         let (variant, address, plan) = (self.engine.variant, self.engine.address, Arc::clone(plan));
@@ -132,17 +99,16 @@ impl WorkerPool {
             let _stop_on_drop = StopOnDrop(plan.stop.clone());
             Some((ready.run)())
         };
-        let thread = thread::Builder::new()
-            .name(format!("worker {index}"))
-            .spawn(work)
-            .map_err(|error| StartError::Thread(format!("ringpoll: worker {index}: {error}")))?;
+        let thread = thread::Builder::new().name(format!("worker {index}")).spawn(work).map_err(
+            |error| worker_error(index, "its thread cannot be created").with_source(error),
+        )?;
         self.on_threads.push(WorkerThread { start, thread });
         match on_ready.recv() {
             Ok(ready) => {
                 self.engine = ready?;
                 Ok(())
             }
-            Err(_) => Err(StartError::Thread(panicked(index))),
+            Err(_) => Err(panicked(index)),
         }
     }
 
@@ -167,7 +133,7 @@ impl WorkerPool {
         for (index, started) in on_threads.into_iter().enumerate() {
             match started.thread.join() {
                 Ok(Some(result)) => run.add(result),
-                Ok(None) | Err(_) => run.fail(Failure::Run(panicked(index))),
+                Ok(None) | Err(_) => run.fail(panicked(index).into()),
             }
         }
         run
@@ -190,6 +156,10 @@ impl PoolOutcome {
     }
 }
 
-fn panicked(index: usize) -> String {
-    format!("ringpoll: worker {index} panicked; this is a bug in ringpoll, please report it")
+fn worker_error(index: usize, cause: &str) -> BackendError {
+    BackendError::new(ErrorKind::Unexpected, format!("worker {index}"), cause)
+}
+
+fn panicked(index: usize) -> BackendError {
+    worker_error(index, "it panicked").with_remedy("this is a bug in ringpoll, please report it")
 }
