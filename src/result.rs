@@ -10,6 +10,7 @@ mod ladder;
 mod rounds;
 mod verdicts;
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -215,10 +216,9 @@ pub struct SweepValue {
 }
 
 /// Kind of a load level.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum LoadLevel {
     /// Open loop below saturation, with the same request rate for all arms.
     FixedRate,

@@ -52,11 +52,14 @@ impl FromStr for Condition {
         let sign = text.find(['<', '>']).ok_or_else(expected)?;
         let (left, right) = (&text[..sign], &text[sign + 1..]);
         let (name, load_level) = match left.trim().split_once('@') {
-            Some((name, level)) => (name, Some(parse_load_level(level).ok_or_else(expected)?)),
+            Some((name, level)) => {
+                let level = LoadLevel::from_str(level.trim(), false).map_err(|_| expected())?;
+                (name, Some(level))
+            }
             None => (left.trim(), None),
         };
-        let metric = Metric::ALL.iter().copied().find(|it| it.name() == name).ok_or_else(|| {
-            let names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        let metric = Metric::from_str(name, false).map_err(|_| {
+            let names: Vec<_> = Metric::value_variants().iter().map(Metric::to_string).collect();
             format!("unknown metric `{name}`. Known metrics: {}", names.join(", "))
         })?;
         let threshold: f64 = right.trim().parse().map_err(|_| expected())?;
@@ -67,24 +70,14 @@ impl FromStr for Condition {
     }
 }
 
-fn parse_load_level(name: &str) -> Option<LoadLevel> {
-    match name.trim() {
-        "fixed_rate" => Some(LoadLevel::FixedRate),
-        "saturation" => Some(LoadLevel::Saturation),
-        _ => None,
-    }
-}
-
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(load) = self.load {
             write!(formatter, "{load}: ")?;
         }
-        formatter.write_str(self.metric.name())?;
-        match self.load_level {
-            Some(LoadLevel::FixedRate) => formatter.write_str("@fixed_rate")?,
-            Some(LoadLevel::Saturation) => formatter.write_str("@saturation")?,
-            None => {}
+        write!(formatter, "{}", self.metric)?;
+        if let Some(level) = self.load_level.and_then(|it| it.to_possible_value()) {
+            write!(formatter, "@{}", level.get_name())?;
         }
         let sign = if self.above { '>' } else { '<' };
         write!(formatter, " {sign} {}", self.threshold)

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::LoadLevel;
 
 /// Compared quantity.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Metric {
     /// CPU time of the server per request.
     CpuPerRequest,
@@ -32,32 +32,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All metrics, in table order.
-    pub const ALL: &[Self] = &[
-        Self::CpuPerRequest,
-        Self::Throughput,
-        Self::LatencyP50,
-        Self::LatencyP99,
-        Self::SystemCallsPerRequest,
-        Self::ContextSwitchesPerRequest,
-        Self::CpuPerGib,
-        Self::BytesThroughput,
-    ];
-
-    /// Returns the name in JSON and in `--fail-if`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CpuPerRequest => "cpu_per_request",
-            Self::Throughput => "throughput",
-            Self::LatencyP50 => "latency_p50",
-            Self::LatencyP99 => "latency_p99",
-            Self::SystemCallsPerRequest => "system_calls_per_request",
-            Self::ContextSwitchesPerRequest => "context_switches_per_request",
-            Self::CpuPerGib => "cpu_per_gib",
-            Self::BytesThroughput => "bytes_throughput",
-        }
-    }
-
     /// Returns the name in sentences and tables.
     pub const fn label(self) -> &'static str {
         match self {
@@ -89,15 +63,14 @@ impl Metric {
 }
 
 impl fmt::Display for Metric {
+    /// Writes the name in JSON and in `--fail-if`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
+        formatter.pad(self.to_possible_value().expect("no variant is skipped").get_name())
     }
 }
 
 /// A metric at a load level.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricAt {
     /// Compared quantity.
     pub metric: Metric,
