@@ -12,9 +12,6 @@ use rustix::fs::{FileType, fstat, stat};
 
 use crate::failure::Failure;
 
-/// The number of file names tried in the temporary directory.
-const MAX_RESCUE_NAMES: u32 = 100;
-
 /// The end of a name that is kept there. File systems limit names to 255 bytes, some to less.
 const MAX_KEPT_NAME_BYTES: usize = 100;
 
@@ -182,18 +179,10 @@ fn rescue(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     // The end has the extension.
     let start = name.len().saturating_sub(MAX_KEPT_NAME_BYTES);
     let name = name.char_indices().find(|it| it.0 >= start).map_or("", |it| &name[it.0..]);
-    let process = std::process::id();
-    for number in 1..=MAX_RESCUE_NAMES {
-        let name = format!("ringpoll-{process}-{number}-{name}");
-        let rescued = std::env::temp_dir().join(name);
-        // The directory is shared: `create_new` follows no symbolic link of another user.
-        match File::create_new(&rescued) {
-            Ok(mut file) => return file.write_all(bytes).map(|()| rescued),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(ErrorKind::AlreadyExists.into())
+    let suffix = format!("-{name}");
+    let mut file = tempfile::Builder::new().prefix("ringpoll-").suffix(&suffix).tempfile()?;
+    file.write_all(bytes)?;
+    Ok(file.into_temp_path().keep()?)
 }
 
 #[cfg(test)]
