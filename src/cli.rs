@@ -139,17 +139,10 @@ impl ServeArguments {
         ];
         let mut flags: Vec<_> = named
             .into_iter()
-            .filter_map(|(flag, key, value)| {
-                let value = value.clone()?;
-                Some(FlagSetting { flag, key: key.to_owned(), value })
-            })
+            .filter_map(|(flag, key, value)| Some(FlagSetting::new(flag, key, value.as_ref()?)))
             .collect();
         for set in &self.set {
-            let Some((key, value)) = set.split_once('=') else {
-                return Err(Failure::Usage(format!("--set: expected KEY=VALUE, not {set}")));
-            };
-            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-            flags.push(FlagSetting { flag: "--set", key, value });
+            flags.push(FlagSetting::parse_set(set).map_err(Failure::Usage)?);
         }
         let environment = std::env::vars_os().collect();
         Ok(Sources { flags, environment, file: self.config.clone(), preset: self.preset })

@@ -18,8 +18,6 @@ mod shutdown_choice;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 pub use backend_choice::{AutoSelection, BackendChoice, start_auto};
 pub use environment::environment_variable;
 pub use error::ConfigError;
@@ -62,6 +60,23 @@ pub struct FlagSetting {
     pub key: String,
     /// The value as text.
     pub value: String,
+}
+
+impl FlagSetting {
+    /// Returns the key that `flag` sets.
+    pub fn new(flag: &'static str, key: &str, value: &str) -> Self {
+        Self { flag, key: key.to_owned(), value: value.to_owned() }
+    }
+
+    /// Parses the `KEY=VALUE` of `--set`.
+    ///
+    /// # Errors
+    /// A message if there is no `=`.
+    pub fn parse_set(set: &str) -> Result<Self, String> {
+        let (key, value) =
+            set.split_once('=').ok_or_else(|| format!("--set: expected KEY=VALUE, not {set}"))?;
+        Ok(Self::new("--set", key.trim(), value.trim()))
+    }
 }
 
 /// The result of [`load`].
@@ -116,7 +131,7 @@ pub fn check_file(path: &Path) -> Result<Loaded, ConfigError> {
 }
 
 fn deserialize(layers: Layers, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
-    let mut config = Config::deserialize(layers.to_table())
+    let mut config = toml::from_str::<Config>(&layers.to_toml())
         .map_err(|error| ConfigError::without_place(error.message()))?;
     config.io_uring.techniques = layers.techniques();
     let queues = &config.io_uring;

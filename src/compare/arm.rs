@@ -214,25 +214,18 @@ fn sources(
     overrides: &[(String, String)],
     common: &CommonSettings,
 ) -> Result<Sources, Failure> {
-    let flag = |flag, key: &str, value: &str| FlagSetting {
-        flag,
-        key: key.to_owned(),
-        value: value.to_owned(),
-    };
     let mut flags = Vec::new();
     for set in &common.set {
-        let Some((key, value)) = set.split_once('=') else {
-            return Err(usage(format!("--set: expected KEY=VALUE, not {set}")));
-        };
+        let set = FlagSetting::parse_set(set).map_err(usage)?;
         common
-            .check_against_load(key.trim(), value.trim())
+            .check_against_load(&set.key, &set.value)
             .map_err(|problem| usage(format!("--set: {problem}")))?;
-        flags.push(flag("--set", key.trim(), value.trim()));
+        flags.push(set);
     }
-    flags.extend(overrides.iter().map(|(key, value)| flag("arm", key, value)));
-    flags.push(flag("arm", "backend", variant.name()));
-    flags.extend(common.load.iter().map(|(key, value)| flag("--load", key, value)));
-    flags.extend(FIXED_SETTINGS.iter().map(|&(key, value)| flag("compare", key, value)));
+    flags.extend(overrides.iter().map(|(key, value)| FlagSetting::new("arm", key, value)));
+    flags.push(FlagSetting::new("arm", "backend", variant.name()));
+    flags.extend(common.load.iter().map(|(key, value)| FlagSetting::new("--load", key, value)));
+    flags.extend(FIXED_SETTINGS.map(|(key, value)| FlagSetting::new("compare", key, value)));
     let environment = std::env::vars_os().collect();
     Ok(Sources { flags, environment, file: common.file.clone(), preset: common.preset })
 }

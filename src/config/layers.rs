@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ringpoll_backends::Techniques;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::error::ConfigError;
 use super::{KEYS, Key, Preset};
@@ -140,25 +140,10 @@ impl Layers {
         techniques
     }
 
-    /// Returns the values as the table of a TOML file, without the techniques.
-    pub(super) fn to_table(&self) -> Table {
-        let mut root = Table::new();
-        for Setting { key, value, .. } in self.iter().filter(|it| it.key.technique.is_none()) {
-            match key.name.split_once('.') {
-                None => {
-                    root.insert(key.name.to_owned(), value.clone());
-                }
-                Some((section, name)) => {
-                    let section = root
-                        .entry(section)
-                        .or_insert_with(|| Value::Table(Table::new()))
-                        .as_table_mut()
-                        .expect("no key has the name of a section");
-                    section.insert(name.to_owned(), value.clone());
-                }
-            }
-        }
-        root
+    /// Returns the values as a TOML file, without the techniques.
+    pub(super) fn to_toml(&self) -> String {
+        let others = self.iter().filter(|it| it.key.technique.is_none());
+        others.map(|Setting { key, value, .. }| format!("{} = {value}\n", key.name)).collect()
     }
 }
 

@@ -268,7 +268,7 @@ mod tests {
         for key in KEYS.iter() {
             assert!(key.kind.accepts(&key.default.into()), "{}", key.name);
         }
-        let config = Config::deserialize(Layers::defaults().to_table()).unwrap();
+        let config = toml::from_str::<Config>(&Layers::defaults().to_toml()).unwrap();
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.server.backlog, 4096);
         assert!(!config.server.print_requests);
