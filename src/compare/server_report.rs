@@ -1,46 +1,22 @@
 //! The report of a ringpoll server: the JSON that `serve --stats json` prints when it stops.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::result::{BatchSize, ServerCounters};
+use crate::result::ServerCounters;
 
 /// The report of one server process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct ServerReport {
     /// The engine, by its name in `--backend`.
     pub backend: String,
     /// The optional kernel features in force; empty if the server does not report them.
+    #[serde(default, rename = "techniques")]
     pub kernel_features: Vec<String>,
     /// The counters of all workers together.
+    #[serde(rename = "total", deserialize_with = "counters")]
     pub counters: ServerCounters,
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    backend: String,
-    #[serde(default, rename = "techniques")]
-    kernel_features: Vec<String>,
-    total: RawCounters,
-}
-
-#[derive(Deserialize)]
-struct RawCounters {
-    responses: u64,
-    system_calls: BTreeMap<String, u64>,
-    events_per_wait: Option<f64>,
-    batch_sizes: Vec<RawBatchSize>,
-    /// Plain counters, and fields of newer versions.
-    #[serde(flatten)]
-    others: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct RawBatchSize {
-    events_from: u64,
-    waits: u64,
 }
 
 impl ServerReport {
@@ -49,24 +25,24 @@ impl ServerReport {
     /// # Errors
     /// Returns the error of the JSON parser.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        let raw: Raw = serde_json::from_str(text)?;
-        let total = raw.total;
-        let plain = total.others.into_iter().filter_map(|(name, it)| Some((name, it.as_u64()?)));
-        let batch = |it: RawBatchSize| BatchSize { min_events: it.events_from, waits: it.waits };
-        let counters = ServerCounters {
-            responses: total.responses,
-            system_calls: total.system_calls,
-            counters: plain.collect(),
-            events_per_wait: total.events_per_wait,
-            batch_sizes: total.batch_sizes.into_iter().map(batch).collect(),
-        };
-        Ok(Self { backend: raw.backend, kernel_features: raw.kernel_features, counters })
+        serde_json::from_str(text)
     }
+}
+
+/// Reads the counters. Plain ones, and fields of newer versions, are next to the others.
+fn counters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServerCounters, D::Error> {
+    let mut total = Map::deserialize(deserializer)?;
+    let is_plain = |(name, value): &(&String, &Value)| value.is_u64() && *name != "responses";
+    let plain = total.iter().filter(is_plain).map(|(name, value)| (name.clone(), value.clone()));
+    let plain: Map<String, Value> = plain.collect();
+    total.insert("counters".to_owned(), plain.into());
+    serde_json::from_value(total.into()).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::BatchSize;
 
     #[test]
     fn report_is_parsed() {
