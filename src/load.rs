@@ -70,7 +70,6 @@ pub use control::Control;
 pub use failures::{FailureCounts, FailureKind, RequestFailure};
 pub use json::{SCHEMA, document, histogram_text};
 pub use kind::LoadKind;
-pub(crate) use kind::{DEFAULT_DEPTH, DEFAULT_LARGE_BYTES};
 pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 pub use message::{Direction, MAX_MESSAGE_BYTES};
 pub use outcome::{EndedBy, IdleCount, Latencies, Outcome};

@@ -21,7 +21,7 @@ use super::topology::{self, Topology};
 use super::verdict::Margins;
 use super::{environment, explanation, namespace};
 use crate::failure::Failure;
-use crate::load::{self, LoadKind};
+use crate::load::{self, Direction, LoadKind};
 use crate::result::{
     Arm, ComparisonResult, CpuPlacement, Difference, Environment, Experiment, Isolation, LoadLevel,
     Method, SCHEMA_VERSION, SweepValue,
@@ -117,7 +117,6 @@ fn scenario(
 }
 
 fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
-    let shape = LoadShape::default();
     let arms = arguments.ladder.map_or(arm::count(&arguments.arms), |it| it.steps().len());
     // The control is a second instance of the first arm.
     let servers = arms + 1;
@@ -125,16 +124,16 @@ fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
         kind,
         depth: arguments.depth.map_or(kind.default_depth(), |depth| depth as usize),
         message_bytes: arguments.message_bytes.unwrap_or(kind.default_message_bytes()),
-        direction: arguments.direction.unwrap_or(shape.direction),
+        direction: arguments.direction.unwrap_or(Direction::Send),
         bytes: arguments.bytes,
-        seed: arguments.seed.unwrap_or(shape.seed),
+        seed: arguments.seed.unwrap_or(1),
         connections: arguments.connections as usize,
         idle: arguments.idle.map_or_else(|| kind.default_idle(servers), |idle| idle as usize),
         burst: arguments.burst.map(|burst| burst as usize),
         burst_pause: Duration::from_millis(arguments.burst_pause_ms),
         fragments: arguments.fragments as usize,
         fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
-        path: arguments.path.clone().unwrap_or(shape.path),
+        path: arguments.path.clone().unwrap_or_else(|| "/".to_owned()),
     }
 }
 

@@ -19,13 +19,9 @@ use crate::result::{
 };
 
 /// Sysctls that affect the results, in addition to those that a new namespace copies.
-const OTHER_SYSCTLS: &[&str] = &[
-    "net.ipv4.ip_local_port_range",
-    "net.core.busy_poll",
-    "kernel.io_uring_disabled",
-    "kernel.numa_balancing",
-    "kernel.sched_autogroup_enabled",
-];
+const OTHER_SYSCTLS: &str = "\
+    net.ipv4.ip_local_port_range net.core.busy_poll kernel.io_uring_disabled \
+    kernel.numa_balancing kernel.sched_autogroup_enabled";
 
 /// Build options of the kernel that affect the results, without `CONFIG_`.
 const BUILD_OPTIONS: &str = "\
@@ -154,7 +150,7 @@ fn memory_bytes() -> u64 {
 }
 
 fn sysctls() -> Vec<NamedValue> {
-    let names = COPIED_SYSCTLS.iter().chain(OTHER_SYSCTLS);
+    let names = COPIED_SYSCTLS.split_whitespace().chain(OTHER_SYSCTLS.split_whitespace());
     names.filter_map(|name| Some(tunable(name, &sysctl(name)?))).collect()
 }
 

@@ -294,6 +294,26 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
+    impl Default for LoadShape {
+        fn default() -> Self {
+            Self {
+                kind: LoadKind::Churn,
+                depth: 16,
+                message_bytes: 1,
+                direction: Direction::Send,
+                bytes: 1024 * 1024,
+                seed: 1,
+                connections: 64,
+                idle: 0,
+                burst: None,
+                burst_pause: Duration::ZERO,
+                fragments: 1,
+                fragment_pause: Duration::ZERO,
+                path: "/".to_owned(),
+            }
+        }
+    }
+
     fn client(shape: LoadShape) -> LoadClient {
         LoadClient::new(shape).unwrap()
     }

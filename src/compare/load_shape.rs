@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::{
-    DEFAULT_DEPTH, DEFAULT_LARGE_BYTES, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind,
-};
+use crate::load::{Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind};
 use crate::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
@@ -36,26 +34,6 @@ pub struct LoadShape {
     pub fragment_pause: Duration,
     /// Path of the requests.
     pub path: String,
-}
-
-impl Default for LoadShape {
-    fn default() -> Self {
-        Self {
-            kind: LoadKind::Churn,
-            depth: DEFAULT_DEPTH,
-            message_bytes: 1,
-            direction: Direction::Send,
-            bytes: DEFAULT_LARGE_BYTES,
-            seed: 1,
-            connections: 64,
-            idle: 0,
-            burst: None,
-            burst_pause: Duration::ZERO,
-            fragments: 1,
-            fragment_pause: Duration::ZERO,
-            path: "/".to_owned(),
-        }
-    }
 }
 
 impl LoadShape {

@@ -16,24 +16,12 @@ use crate::result::Isolation;
 
 /// Sysctls of a network namespace that affect the results. A new namespace has the kernel's
 /// defaults, so the values of this machine are copied into it.
-pub const COPIED_SYSCTLS: &[&str] = &[
-    "net.core.somaxconn",
-    "net.ipv4.tcp_abort_on_overflow",
-    "net.ipv4.tcp_congestion_control",
-    "net.ipv4.tcp_defer_accept",
-    "net.ipv4.tcp_fastopen",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_max_syn_backlog",
-    "net.ipv4.tcp_max_tw_buckets",
-    "net.ipv4.tcp_no_metrics_save",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_sack",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_timestamps",
-    "net.ipv4.tcp_tw_reuse",
-    "net.ipv4.tcp_window_scaling",
-    "net.ipv4.tcp_wmem",
-];
+pub const COPIED_SYSCTLS: &str = "\
+    net.core.somaxconn net.ipv4.tcp_abort_on_overflow net.ipv4.tcp_congestion_control \
+    net.ipv4.tcp_defer_accept net.ipv4.tcp_fastopen net.ipv4.tcp_fin_timeout \
+    net.ipv4.tcp_max_syn_backlog net.ipv4.tcp_max_tw_buckets net.ipv4.tcp_no_metrics_save \
+    net.ipv4.tcp_rmem net.ipv4.tcp_sack net.ipv4.tcp_syncookies net.ipv4.tcp_timestamps \
+    net.ipv4.tcp_tw_reuse net.ipv4.tcp_window_scaling net.ipv4.tcp_wmem";
 
 /// Set in a new namespace only: clients may use one port per request.
 const PORT_RANGE: (&str, &str) = ("net.ipv4.ip_local_port_range", "1024 65535");
@@ -57,7 +45,7 @@ pub fn isolate(wanted: bool) -> Isolation {
 }
 
 fn enter() -> io::Result<&'static str> {
-    let before = COPIED_SYSCTLS.iter().filter_map(|&name| Some((name, sysctl(name)?)));
+    let before = COPIED_SYSCTLS.split_whitespace().filter_map(|name| Some((name, sysctl(name)?)));
     let before: Vec<(&str, String)> = before.collect();
     let description = match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => "a new network namespace",
