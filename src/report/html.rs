@@ -19,7 +19,7 @@ mod rounds;
 mod scale;
 mod side_by_side;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use super::labels::outcome_label;
 use super::side_by_side::{SideBySide, is_emulated};
@@ -88,7 +88,7 @@ fn verdict(result: &ComparisonResult) -> Markup {
 
 /// Returns a table that scrolls within its card. `alignment` has a letter for each column: `l` is
 /// text, `r` is numbers.
-fn table(caption: &str, alignment: &str, columns: &[&str], rows: &Markup) -> Markup {
+fn table(caption: &str, alignment: &str, columns: &[impl Render], rows: &Markup) -> Markup {
     html! {
         div.scroll {
             table {

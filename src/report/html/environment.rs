@@ -27,36 +27,33 @@ pub(super) fn arms(result: &ComparisonResult) -> Markup {
             @if result.differences.is_empty() {
                 p { "All settings are equal in all arms." }
             } @else {
-                div.scroll {
-                    table {
-                        caption { "Settings that differ. All others are equal in all arms." }
-                        thead {
-                            tr {
-                                th scope="col" { "setting" }
-                                @for arm in 0..result.arms.len() { th scope="col" { (chip(&result.arms, arm)) } }
-                            }
-                        }
-                        tbody {
-                            @for difference in &result.differences {
-                                tr {
-                                    th scope="row" { code { (difference.key) } }
-                                    @for value in &difference.values {
-                                        td {
-                                            @match value {
-                                                Some(value) => code { (value) },
-                                                None => (numbers::no_value()),
-                                            }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
+                (differences(result))
             }
             @for (index, arm) in result.arms.iter().enumerate() { (one_arm(result, index, arm)) }
         }
     }
+}
+
+fn differences(result: &ComparisonResult) -> Markup {
+    let chips = (0..result.arms.len()).map(|arm| chip(&result.arms, arm));
+    let columns: Vec<Markup> = [html! { "setting" }].into_iter().chain(chips).collect();
+    let rows = html! {
+        @for difference in &result.differences {
+            tr {
+                th scope="row" { code { (difference.key) } }
+                @for value in &difference.values {
+                    td {
+                        @match value {
+                            Some(value) => code { (value) },
+                            None => (numbers::no_value()),
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let caption = "Settings that differ. All others are equal in all arms.";
+    super::table(caption, &"l".repeat(columns.len()), &columns, &rows)
 }
 
 fn one_arm(result: &ComparisonResult, index: usize, arm: &Arm) -> Markup {
