@@ -110,7 +110,7 @@ fn expect_errno<T>(result: io::Result<T>, call: &'static str, errno: i32) -> Pro
 }
 
 /// A capability and the probe that tests for it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Capability {
     /// Name in lower case with `_` between words. It stays the same in later releases.
     pub name: &'static str,
@@ -118,12 +118,6 @@ pub struct Capability {
     pub meaning: &'static str,
     /// Tests for the capability. Results are not cached.
     pub probe: fn() -> ProbeResult,
-}
-
-impl fmt::Debug for Capability {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Capability").field(&self.name).finish()
-    }
 }
 
 /// Returns an entry of a table of capabilities.

@@ -299,7 +299,7 @@ fn stream_has_a_verdict_in_each_direction() {
         let metrics = &experiment.comparisons[0].metrics;
         assert!(metrics.iter().all(|it| it.load_level == LoadLevel::Saturation), "{metrics:?}");
         assert!(metrics.iter().all(|it| it.ratio.is_some()), "{metrics:?}");
-        let names: Vec<_> = metrics.iter().map(|it| it.metric.name()).collect();
+        let names: Vec<_> = metrics.iter().map(|it| it.metric.to_string()).collect();
         assert_eq!(names[..2], ["cpu_per_gib", "bytes_throughput"], "{direction}");
         assert!(metrics[0].is_primary && finished.stdout().contains("CPU per GiB"));
         let ways = if direction == "both" { 2 } else { 1 };
