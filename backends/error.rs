@@ -14,7 +14,7 @@ pub enum ErrorKind {
     Resources,
     /// An option is invalid: an unknown backend, a limit of zero.
     Usage,
-    /// A system call failed for no known reason.
+    /// A system call failed for no known reason, or a worker panicked.
     Unexpected,
 }
 

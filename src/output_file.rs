@@ -3,9 +3,9 @@
 //! A measurement takes minutes. A path that cannot be written is refused before that time is
 //! spent, and a result that cannot be written at the end goes to the temporary directory.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, fstat, stat};
@@ -180,7 +180,13 @@ fn rescue(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let start = name.len().saturating_sub(MAX_KEPT_NAME_BYTES);
     let name = name.char_indices().find(|it| it.0 >= start).map_or("", |it| &name[it.0..]);
     let suffix = format!("-{name}");
-    let mut file = tempfile::Builder::new().prefix("ringpoll-").suffix(&suffix).tempfile()?;
+    // Those of an ordinary result, since the user may not be the one that measured.
+    let permissions = Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new()
+        .prefix("ringpoll-")
+        .suffix(&suffix)
+        .permissions(permissions)
+        .tempfile()?;
     file.write_all(bytes)?;
     Ok(file.into_temp_path().keep()?)
 }

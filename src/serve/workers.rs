@@ -1,5 +1,6 @@
 //! Starts all workers or none, and runs them until the stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -99,9 +100,8 @@ impl WorkerPool {
             let _stop_on_drop = StopOnDrop(plan.stop.clone());
             Some((ready.run)())
         };
-        let thread = thread::Builder::new().name(format!("worker {index}")).spawn(work).map_err(
-            |error| worker_error(index, "its thread cannot be created").with_source(error),
-        )?;
+        let spawned = thread::Builder::new().name(format!("worker {index}")).spawn(work);
+        let thread = spawned.map_err(|error| no_thread(index, error))?;
         self.on_threads.push(WorkerThread { start, thread });
         match on_ready.recv() {
             Ok(ready) => {
@@ -156,10 +156,14 @@ impl PoolOutcome {
     }
 }
 
-fn worker_error(index: usize, cause: &str) -> BackendError {
-    BackendError::new(ErrorKind::Unexpected, format!("worker {index}"), cause)
+fn no_thread(index: usize, error: io::Error) -> BackendError {
+    let operation = format!("start worker {index}");
+    BackendError::new(ErrorKind::Resources, operation, "a limit of threads is reached")
+        .with_source(error)
+        .with_remedy("raise `ulimit -u` or pids.max of the cgroup, or lower server.workers")
 }
 
 fn panicked(index: usize) -> BackendError {
-    worker_error(index, "it panicked").with_remedy("this is a bug in ringpoll, please report it")
+    BackendError::new(ErrorKind::Unexpected, format!("worker {index}"), "it panicked")
+        .with_remedy("this is a bug in ringpoll, please report it")
 }
