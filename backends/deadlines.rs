@@ -43,9 +43,10 @@ pub struct DeadlineLengths {
     /// For the end of a message, from the end of its head ([`crate::Awaits::Body`]). 30 s by
     /// default.
     pub request_body: Duration,
-    /// For the connection as a whole, from the accept. In the middle of a message or of its output
-    /// the protocol is then asked to end soon ([`crate::Protocol::on_stop`]; HTTP/1.1 sends
-    /// `Connection: close`), and has the same time once more. 300 s by default.
+    /// For the connection as a whole, from the accept. A connection that awaits a further message
+    /// or a byte of a stream, or is one exchange, is then closed. Otherwise the protocol is asked
+    /// to end soon ([`crate::Protocol::on_stop`]; HTTP/1.1 sends `Connection: close`), and has the
+    /// same time once more. 300 s by default.
     pub lifetime: Duration,
 }
 

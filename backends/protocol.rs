@@ -103,11 +103,13 @@ pub trait Protocol {
     /// Handles that the connection must end soon: the worker is stopping, or the lifetime of the
     /// connection has passed in the middle of a message. Not called after [`Next::Shutdown`].
     ///
-    /// [`Next::Shutdown`] and [`Next::Close`] end the connection after the output that is pending
-    /// or appended here, in any state. With [`Next::Recv`] the worker ends a connection that awaits
-    /// no message begun ([`Awaits::Bytes`], [`Awaits::FirstMessage`], [`Awaits::NextMessage`])
-    /// after that output; in the middle of a message it is sent after the next receive, so that
-    /// the message can end.
+    /// [`Next::Shutdown`] ends the connection after the output that is pending or appended here, in
+    /// any state, and so does [`Next::Close`], which discards it only if the connection is accepted
+    /// during the stop. (When a lifetime has passed, an end without output waits until it has
+    /// passed once more.) With [`Next::Recv`] the worker ends a connection that awaits no message
+    /// begun ([`Awaits::Bytes`], [`Awaits::FirstMessage`], [`Awaits::NextMessage`]) after that
+    /// output; in the middle of a message it is sent after the next receive, so that the message
+    /// can end.
     fn on_stop(&mut self, connection: &mut Self::Connection, output: &mut Output) -> Next {
         let _ = (connection, output);
         Next::Recv
