@@ -15,7 +15,7 @@ use crate::counters::{Counters, SystemCall, SystemCalls};
 use crate::engine_options::EngineOptions;
 use crate::error::{BackendError, ErrorKind};
 use crate::io_uring::recv_slab::Loan;
-use crate::io_uring::techniques::{busy_poll, wait_policy};
+use crate::io_uring::techniques::{busy_poll, enter};
 use crate::kernel::{Kernel, KernelRing, RingSetup};
 use crate::pending_output::PendingOutput;
 use crate::token::{Operation, Token};
@@ -225,7 +225,7 @@ impl<K: Kernel> Ring<K> {
 
     fn enter_kernel(&mut self, want: u32, may_sleep: bool) -> Result<(), BackendError> {
         let Self { ring, is_sqpoll, counts, .. } = self;
-        let entered = wait_policy::enter::<K>(ring, *is_sqpoll, want, may_sleep, counts);
+        let entered = enter::enter::<K>(ring, *is_sqpoll, want, may_sleep, counts);
         let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             // A signal ends the wait, with or without SA_RESTART: treated like a tick.

@@ -8,12 +8,12 @@
 pub(crate) mod bundles;
 pub(crate) mod busy_poll;
 pub(crate) mod defer_taskrun;
+pub(crate) mod enter;
 pub(crate) mod multishot_accept;
 pub(crate) mod multishot_receive;
 pub(crate) mod provided_buffers;
 pub(crate) mod send_zc;
 mod setup;
 mod sqpoll;
-pub(crate) mod wait_policy;
 
 pub(crate) use setup::set_up;
