@@ -109,7 +109,7 @@ const PHRASES: &[&str] = &[
 ];
 
 /// Phrases in which a word of [`PHRASES`] is what the field says.
-const ALLOWED: &[&str] = &["processor max cstate", "xeon r processor"];
+const ALLOWED: &[&str] = &["processor max cstate"];
 
 /// Parts of identifiers, as written.
 const PARTS: &[&str] = &[
