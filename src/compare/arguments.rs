@@ -97,7 +97,7 @@ pub struct CompareArguments {
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
     /// Compare at several values and map which arm wins at which: `connections=1,16,64`. KEY is
-    /// connections, idle, depth, bytes, message_bytes, burst, fragments or a configuration key.
+    /// connections, idle, depth, bytes, message-bytes, burst, fragments or a configuration key.
     /// Requires a single load; each value has the whole budget.
     #[arg(long, value_name = "KEY=V1,V2…")]
     pub sweep: Option<Sweep>,

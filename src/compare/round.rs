@@ -40,8 +40,9 @@ const LEAD_IN: Duration = Duration::from_millis(5);
 /// The duration of the idle observation of an arm.
 const IDLE_OBSERVATION: Duration = Duration::from_millis(100);
 
-/// Such observations of a server that is busy in all of them.
+/// The number of idle observations. A server that is busy in each of them polls.
 const IDLE_OBSERVATIONS: usize = 3;
+
 /// The highest share of a CPU that counts as idle.
 const MAX_IDLE_BUSY: f64 = 0.05;
 

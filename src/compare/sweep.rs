@@ -102,6 +102,8 @@ mod tests {
     fn sweeps_are_parsed() {
         let sweep: Sweep = "connections=1, 16,64".parse().unwrap();
         assert_eq!((sweep.key.as_str(), sweep.values.len()), ("connections", 3));
+        let sweep: Sweep = "message-bytes=1".parse().unwrap();
+        assert_eq!(sweep.key, "message_bytes");
         for wrong in ["connections", "=1,2", "connections=", "connections=1,,2"] {
             assert!(wrong.parse::<Sweep>().is_err(), "{wrong}");
         }

@@ -37,7 +37,7 @@ pub enum LoadKind {
 
 /// Default number of requests in flight on each connection of [`LoadKind::Pipelined`] and
 /// [`LoadKind::Stream`].
-pub(crate) const DEFAULT_DEPTH: usize = 16;
+const DEFAULT_DEPTH: usize = 16;
 
 /// Default length of a message in bytes of [`LoadKind::Stream`]: one receive.
 const DEFAULT_STREAM_MESSAGE_BYTES: usize = 64 * 1024;

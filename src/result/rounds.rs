@@ -177,6 +177,7 @@ pub struct ServerCounters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchSize {
     /// Smallest number of events.
+    // The name in the report of `serve`.
     #[serde(alias = "events_from")]
     pub min_events: u64,
     /// Number of waits.
