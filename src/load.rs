@@ -4,10 +4,11 @@
 //!
 //! # Reading order
 //!
-//! 1. Logic without I/O: `response` (the reference response), `request`, `message` (the
-//!    bytes of messages), `payload` (either), `exchange` (one request and its response), `pacing`
-//!    (open and closed loop); for persistent connections `lifetime`, `persistent` and
-//!    `response_stream`.
+//! 1. Logic without I/O: `framing` (the end of a response), `received` (a whole response),
+//!    `verify` (what is checked), `response` (the reference), `response_stream` (the comparison
+//!    with it), `request`, `message` (the bytes of messages), `payload` (either), `exchange` (one
+//!    request and its response), `pacing` (open and closed loop); for persistent connections
+//!    `lifetime` and `persistent`.
 //! 2. `sockets`: the system calls of a connection, and the reasons for them.
 //! 3. `event_loop`: one thread with one epoll instance. `event_loop/one_request` handles
 //!    connections that carry one request, `event_loop/persistent` persistent connections.
@@ -34,11 +35,10 @@ mod client_cpu;
 mod clock;
 mod command;
 mod control;
-mod date;
 mod event_loop;
 mod exchange;
 mod failures;
-mod head;
+mod framing;
 mod idle;
 mod json;
 mod kind;
@@ -52,6 +52,7 @@ mod plan;
 mod pool;
 mod probe;
 mod progress;
+mod received;
 mod request;
 mod response;
 mod response_stream;
@@ -61,6 +62,7 @@ mod sockets;
 mod table;
 mod timer;
 mod units;
+mod verify;
 mod warnings;
 
 pub use arguments::{EXIT_CODES, LoadArguments};
@@ -68,15 +70,17 @@ pub use client_cpu::{ClientCpu, SATURATION_THRESHOLD};
 pub use command::load;
 pub use control::Control;
 pub use failures::{FailureCounts, FailureKind, RequestFailure};
+pub use framing::{Framing, Malformed};
 pub use json::{SCHEMA, document, histogram_text};
 pub use kind::LoadKind;
 pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 pub use message::{Direction, MAX_MESSAGE_BYTES};
 pub use outcome::{EndedBy, IdleCount, Latencies, Outcome};
 pub use pacing::{Burst, Pace, Rate};
-pub use plan::{Expected, MAX_DURATION, Plan};
+pub use plan::{CloseBy, Expected, MAX_DURATION, Plan};
 pub use pool::ConnectionPool;
 pub use probe::ProbeError;
 pub use request::Request;
-pub use response::{Mismatch, Reference, ReferenceError};
+pub use response::{Closer, Fault, Mismatch, Reference};
 pub use run::{LoadError, fetch_reference, raise_descriptor_limit, run, run_with_pool};
+pub use verify::{BodyCheck, Checks, Verify};

@@ -153,6 +153,10 @@ pub struct Difference {
 pub struct Experiment {
     /// Load that the clients generated.
     pub load: LoadDescription,
+    /// The parts of each HTTP response that were checked, in the order of the arms; empty for
+    /// messages.
+    #[serde(default)]
+    pub verified: Vec<String>,
     /// With a sweep: the value of this experiment.
     pub sweep: Option<SweepValue>,
     /// With a ladder: the gain of each step.

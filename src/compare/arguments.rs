@@ -11,7 +11,7 @@ use super::ladder::Ladder;
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
-use crate::load::{Direction, LoadKind};
+use crate::load::{CloseBy, Direction, LoadKind, Verify};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -96,6 +96,13 @@ pub struct CompareArguments {
     /// Path of the requests [default: /]
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
+    /// Parts of each response that must equal those of the responses before the load.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Verify::Auto)]
+    pub verify: Verify,
+    /// One HTTP request per connection: the side that closes first, so that TIME_WAIT is on its
+    /// side.
+    #[arg(long, value_enum, value_name = "SIDE", default_value_t = CloseBy::Auto)]
+    pub close: CloseBy,
     /// Compare at several values and map which arm wins at which: `connections=1,16,64`. KEY is
     /// connections, idle, depth, bytes, message-bytes, burst, fragments or a configuration key.
     /// Requires a single load; each value has the whole budget.

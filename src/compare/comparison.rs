@@ -134,6 +134,8 @@ fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
         fragments: arguments.fragments as usize,
         fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
         path: arguments.path.clone().unwrap_or_else(|| "/".to_owned()),
+        verify: arguments.verify,
+        close: arguments.close,
     }
 }
 
@@ -286,6 +288,8 @@ impl Setup<'_> {
                 analysis.add_to(&mut experiment, &plan);
             }
             experiment.notes.extend(self.notes());
+            let verified = (0..arms.len()).filter_map(|arm| scenario.client.verified(arm));
+            experiment.verified = verified.collect();
             experiments.push(Experiment { sweep: scenario.sweep.clone(), ..experiment });
         }
         Ok(experiments)

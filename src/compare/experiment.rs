@@ -248,6 +248,7 @@ impl<'run> RunningExperiment<'run> {
         Experiment {
             load: self.runner.client.description(),
             sweep: None,
+            verified: Vec::new(),
             ladder: None,
             load_levels,
             conclusion: explanation::experiment_conclusion(&arms, &comparisons, &gates, outcome),

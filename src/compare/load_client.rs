@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::client::{ClientMeasurement, LoadModel};
 use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, ConnectionPool, Control, Direction, Expected, FailureKind, LoadKind, Outcome,
-    Plan, Rate, Reference, Request,
+    self, Burst, CloseBy, Closer, ConnectionPool, Control, Direction, Expected, FailureKind,
+    LoadKind, Outcome, Plan, Rate, Reference, Request,
 };
 use crate::result::{ClientUsage, Failures, LoadDescription};
 
@@ -109,6 +109,11 @@ impl LoadClient {
         Ok(Plan {
             lifetime: self.shape.lifetime(),
             expected: Expected::FirstResponse { body_bytes: large.then_some(self.shape.bytes) },
+            verify: self.shape.verify,
+            close: match self.shape.kind.has_messages() || self.shape.lifetime().is_persistent() {
+                true => CloseBy::Auto,
+                false => self.shape.close,
+            },
             pace,
             connections,
             burst: self
@@ -208,8 +213,19 @@ impl LoadClient {
         }
         let responses = self.responses.borrow();
         let response = responses.get(&arm)?;
-        let status = response.status_line().unwrap_or("no HTTP");
-        Some(format!("{} bytes, {status}", response.bytes().len()))
+        // The side that closes first has the cost of TIME_WAIT.
+        let closer = match response.closer() {
+            _ if self.shape.lifetime().is_persistent() => "",
+            Closer::Server => ", closed by the server",
+            Closer::Client => ", closed by the client",
+        };
+        Some(format!("{} bytes, {}{closer}", response.bytes().len(), response.status_line()))
+    }
+
+    /// Describes what is checked of each response of an arm; `None` for messages, and before its
+    /// first request.
+    pub fn verified(&self, arm: usize) -> Option<String> {
+        self.responses.borrow().get(&arm).map(|response| response.checks().to_string())
     }
 
     /// Describes the load.
@@ -291,6 +307,7 @@ fn measurement(outcome: &Outcome) -> ClientMeasurement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Verify;
     use std::io::Write;
     use std::net::TcpListener;
 
@@ -310,6 +327,8 @@ mod tests {
                 fragments: 1,
                 fragment_pause: Duration::ZERO,
                 path: "/".to_owned(),
+                verify: Verify::Auto,
+                close: CloseBy::Auto,
             }
         }
     }
@@ -402,10 +421,10 @@ mod tests {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 256];
                 let _ = std::io::Read::read(&mut stream, &mut request);
-                // The reference response and the first request; all others differ.
-                let response = if number < 2 { "one" } else { "two" };
+                // The requests before the load and its first one; all others differ.
+                let body = if number < 4 { "one" } else { "two" };
                 // The client may have closed its end.
-                let _ = stream.write_all(response.as_bytes());
+                let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n{body}");
             }
         });
         let client = client(LoadShape { connections: 1, ..LoadShape::default() });
@@ -419,7 +438,10 @@ mod tests {
         assert!(first.failures.example.unwrap().contains("wrong bytes"));
         assert_eq!(second.requests, 0, "{second:?}");
         assert!(second.failures.wrong_bytes > 0, "{second:?}");
-        assert_eq!(client.response_of(0).as_deref(), Some("3 bytes, no HTTP"));
+        assert_eq!(
+            client.response_of(0).as_deref(),
+            Some("41 bytes, HTTP/1.0 200 OK, closed by the server")
+        );
         assert_eq!(client.response_of(1), None);
         assert_eq!(client.fresh_copy().response_of(0), None);
     }

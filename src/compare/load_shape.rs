@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::{Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind};
+use crate::load::{CloseBy, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind, Verify};
 use crate::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
@@ -34,6 +34,10 @@ pub struct LoadShape {
     pub fragment_pause: Duration,
     /// Path of the requests.
     pub path: String,
+    /// The parts of each HTTP response that are checked.
+    pub verify: Verify,
+    /// The side that closes connections of one HTTP request first.
+    pub close: CloseBy,
 }
 
 impl LoadShape {

@@ -10,8 +10,9 @@ use super::kind::{DEFAULT_LARGE_BYTES, LoadKind};
 use super::lifetime::Lifetime;
 use super::message::Direction;
 use super::pacing::{Burst, Pace, Rate};
-use super::plan::{Expected, Plan};
+use super::plan::{CloseBy, Expected, Plan};
 use super::request::Request;
+use super::verify::Verify;
 
 /// Open loop: default limit of requests in flight. It is high, so that requests wait in the server
 /// and not in the client. Corrected latencies are correct with any limit.
@@ -59,9 +60,17 @@ pub struct LoadArguments {
     /// With --load mixed: seed of the random number of requests on each connection
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Required length of the first response's body. All other responses must equal the first
+    /// Required length of the body of the response before the load
     #[arg(long, value_name = "N")]
     expect_body_bytes: Option<u64>,
+    /// Parts of each response that must equal those of the responses before the load
+    /// [default: auto]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    verify: Option<Verify>,
+    /// One HTTP request per connection: the side that closes first, so that TIME_WAIT is on its
+    /// side [default: auto]
+    #[arg(long, value_enum, value_name = "SIDE")]
+    close: Option<CloseBy>,
 
     /// Connections. One request per connection: requests in flight in a closed loop [default: 64],
     /// or their limit in an open loop [default: 1024]. Persistent connections: their number
@@ -146,6 +155,8 @@ impl LoadArguments {
         Ok(Plan {
             lifetime,
             expected: Expected::FirstResponse { body_bytes: self.body_bytes() },
+            verify: self.verify.unwrap_or_default(),
+            close: self.close.unwrap_or_default(),
             pace,
             burst,
             connections: self.connections_or_default(),
@@ -177,6 +188,8 @@ impl LoadArguments {
             ("--header", !self.header.is_empty()),
             ("--expect-body-bytes", self.expect_body_bytes.is_some()),
             ("--fragments", self.fragments != 1),
+            ("--verify", self.verify.is_some()),
+            ("--close", self.close.is_some()),
         ];
         if let Some((flag, _)) = http_only.iter().find(|(_, is_given)| has_messages && *is_given) {
             return Err(format!(
@@ -190,6 +203,10 @@ impl LoadArguments {
             return Err("--depth can only be used with --load pipelined, rr or stream".to_owned());
         } else if self.direction.is_some() && self.load != LoadKind::Stream {
             return Err("--direction can only be used with --load stream".to_owned());
+        } else if self.close.is_some() && self.lifetime().is_persistent() {
+            return Err("--close can only be used with one request per connection: --load churn, \
+                        large or idle"
+                .to_owned());
         }
         Ok(())
     }
@@ -333,6 +350,10 @@ mod tests {
             "--load rr --direction send",
             "--load stream --direction up",
             "--load stream --path /",
+            "--load rr --verify none",
+            "--load crr --close client",
+            "--load keep-alive --close client",
+            "--verify some",
         ] {
             assert!(plan(arguments).is_err(), "{arguments}");
         }

@@ -30,8 +30,8 @@ use super::timer::Timer;
 /// Maximum number of events per wait. They all get the time at which the wait returned.
 const MAX_EVENTS: usize = 256;
 
-/// The longest response for which the end of the stream (EPOLLRDHUP) is waited for without reading
-/// before: it fits in any receive window, so the FIN can arrive.
+/// If the server closes: the longest response for which the end of the stream (EPOLLRDHUP) is
+/// waited for without reading before. It fits in any receive window, so the FIN can arrive.
 const MAX_UNREAD_BYTES: usize = 16 * 1024;
 
 /// The longest wait: a stop request is noticed after it.

@@ -1,18 +1,25 @@
 //! One request and its response on its own connection: a state machine without I/O. Its input is
 //! events of the connection, its output the next action.
 
+use super::message::Pattern;
 use super::payload::Payload;
-use super::response::Mismatch;
+use super::response::{Fault, Mismatch, Reference};
+use super::response_stream::{ResponseStream, Verified};
 
 /// Progress of an exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Exchange {
     /// Messages: position in the pattern of the first byte.
     start: u64,
     /// Bytes of the request that have been sent.
     sent: usize,
-    /// Bytes of the response that have been received and are correct.
+    /// Messages: bytes of the echo that have been received and are correct.
     matched: usize,
+    response: ResponseStream,
+    /// Set if the response is complete.
+    is_complete: bool,
+    /// Number of interim responses before it.
+    interim: u64,
 }
 
 /// The next action.
@@ -33,21 +40,13 @@ pub(super) enum Next {
     Fail(Fault),
 }
 
-/// An error of the server in its response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    WrongBytes(Mismatch),
-    /// The stream ended before the response was complete or the request was sent.
-    PrematureEof {
-        matched: usize,
-        length: usize,
-    },
-}
-
 impl Exchange {
-    /// `start` is the position of a message in the pattern; it has no effect on HTTP.
-    pub(super) fn new(start: u64) -> Self {
-        Self { start, ..Self::default() }
+    /// Starts another exchange. `start` is the position of a message in the pattern; it has no
+    /// effect on HTTP.
+    pub(super) fn restart(&mut self, start: u64) {
+        let mut response = std::mem::take(&mut self.response);
+        response.reset();
+        *self = Self { start, response, ..Self::default() };
     }
 
     pub(super) fn start(&self) -> u64 {
@@ -73,32 +72,95 @@ impl Exchange {
         }
     }
 
-    /// Verifies received bytes. If they arrive before the request has been sent, the end of the
-    /// stream reports the failure.
+    /// Verifies received bytes. If the server closes the connection, its end reports a response
+    /// that arrives before the request has been sent.
     pub(super) fn on_bytes(&mut self, payload: Payload<'_>, bytes: &[u8]) -> Next {
-        match payload.check(self.start, (self.matched, self.sent), bytes) {
-            Ok(matched) => {
-                self.matched = matched;
-                let is_echoed = payload.is_messages() && matched == payload.response_bytes();
-                if is_echoed { Next::CloseSend } else { Next::Receive }
-            }
-            Err(mismatch) => Next::Fail(Fault::WrongBytes(mismatch)),
+        let next = match payload {
+            Payload::Http { reference, .. } => self.on_response(payload, reference, bytes),
+            Payload::Messages { pattern, .. } => self.on_echo(payload, pattern, bytes),
+        };
+        next.unwrap_or_else(Next::Fail)
+    }
+
+    fn on_response(
+        &mut self,
+        payload: Payload<'_>,
+        reference: &Reference,
+        bytes: &[u8],
+    ) -> Result<Next, Fault> {
+        let mut rest = bytes;
+        if !self.is_complete {
+            let Verified::Complete { count, interim, .. } =
+                self.response.verify(reference, bytes)?
+            else {
+                return Ok(Next::Receive);
+            };
+            (self.is_complete, self.interim) = (true, interim);
+            self.matched = reference.bytes().len();
+            rest = &bytes[count..];
         }
+        match rest.first() {
+            Some(&found) => Err(Mismatch { offset: self.matched, expected: None, found }.into()),
+            None if payload.client_closes() => self.end(payload),
+            None => Ok(Next::Receive),
+        }
+    }
+
+    /// Verifies an echo. A server cannot send more than it was sent.
+    fn on_echo(
+        &mut self,
+        payload: Payload<'_>,
+        pattern: &Pattern,
+        bytes: &[u8],
+    ) -> Result<Next, Fault> {
+        let in_message = |it: Mismatch| Mismatch { offset: it.offset + self.matched, ..it };
+        let position = self.start + self.matched as u64;
+        pattern.check(position, self.sent - self.matched, bytes).map_err(in_message)?;
+        self.matched += bytes.len();
+        self.is_complete = self.matched == payload.response_bytes();
+        Ok(if self.is_complete { Next::CloseSend } else { Next::Receive })
     }
 
     /// Handles the end of the peer's stream.
-    pub(super) fn on_end_of_stream(&self, payload: Payload<'_>) -> Next {
-        let length = payload.response_bytes();
-        if self.matched == length && self.is_sent(payload) {
-            Next::Finish
-        } else {
-            Next::Fail(Fault::PrematureEof { matched: self.matched, length })
+    pub(super) fn on_end_of_stream(&mut self, payload: Payload<'_>) -> Next {
+        self.end(payload).unwrap_or_else(Next::Fail)
+    }
+
+    fn end(&mut self, payload: Payload<'_>) -> Result<Next, Fault> {
+        let length = Some(payload.response_bytes());
+        match payload {
+            _ if self.is_complete => {}
+            Payload::Http { reference, .. } => {
+                self.interim = self.response.on_end_of_stream(reference)?;
+            }
+            Payload::Messages { .. } => {
+                return Err(Fault::PrematureEof { matched: self.matched, length });
+            }
+        }
+        match self.is_sent(payload) {
+            true => Ok(Next::Finish),
+            false => Err(Fault::PrematureEof { matched: payload.response_bytes(), length }),
         }
     }
 
-    /// Bytes of the response that have been received and are correct.
-    pub(super) fn matched(&self) -> usize {
-        self.matched
+    /// Bytes of the response that have been received.
+    pub(super) fn received(&self) -> usize {
+        self.matched + self.response.received()
+    }
+
+    /// Returns true if the response is complete.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Number of interim responses before the response.
+    pub(super) fn interim(&self) -> u64 {
+        self.interim
+    }
+
+    /// See [`ResponseStream::undecided_difference`].
+    pub(super) fn undecided_difference(&self) -> Option<Mismatch> {
+        self.response.undecided_difference()
     }
 
     fn is_sent(&self, payload: Payload<'_>) -> bool {
@@ -113,7 +175,8 @@ mod tests {
     use super::*;
     use crate::load::message::{Direction, Pattern};
     use crate::load::request::Request;
-    use crate::load::response::Reference;
+    use crate::load::response::{Closer, Reference};
+    use crate::load::verify::Verify;
 
     const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
 
@@ -123,11 +186,11 @@ mod tests {
     }
 
     fn reference() -> Reference {
-        Reference::new(RESPONSE.to_vec(), None).unwrap()
+        Reference::of(RESPONSE, Verify::Bytes, Closer::Server)
     }
 
     fn sent_exchange(payload: Payload<'_>) -> Exchange {
-        let mut exchange = Exchange::new(0);
+        let mut exchange = Exchange::default();
         assert_eq!(exchange.on_sent(payload, payload.request_bytes()), Next::Receive);
         exchange
     }
@@ -156,7 +219,7 @@ mod tests {
                 let mut exchange = sent_exchange(payload);
                 assert_eq!(exchange.on_bytes(payload, &RESPONSE[..cut]), Next::Receive);
                 assert_eq!(exchange.on_bytes(payload, &RESPONSE[cut..end]), Next::Receive);
-                let fault = Fault::PrematureEof { matched: end, length: RESPONSE.len() };
+                let fault = Fault::PrematureEof { matched: end, length: Some(RESPONSE.len()) };
                 assert_eq!(exchange.on_end_of_stream(payload), Next::Fail(fault));
             }
         }
@@ -166,12 +229,18 @@ mod tests {
     fn wrong_byte_is_reported_with_its_offset_in_the_response() {
         let (request, reference) = (request(1), reference());
         let payload = Payload::Http { request: &request, reference: &reference };
-        for cut in 0..RESPONSE.len() {
+        // Wrong bytes within the head are known to be wrong when it is complete.
+        for cut in 5..RESPONSE.len() {
             let mut exchange = sent_exchange(payload);
             assert_eq!(exchange.on_bytes(payload, &RESPONSE[..cut]), Next::Receive);
             let mismatch = Mismatch { offset: cut, expected: Some(RESPONSE[cut]), found: 0 };
-            let fault = Fault::WrongBytes(mismatch);
-            assert_eq!(exchange.on_bytes(payload, b"\0"), Next::Fail(fault));
+            if cut < RESPONSE.len() - 13 {
+                let _ = exchange.on_bytes(payload, b"\0");
+                assert_eq!(exchange.undecided_difference(), Some(mismatch), "{cut}");
+            } else {
+                let fault = Fault::WrongBytes(mismatch);
+                assert_eq!(exchange.on_bytes(payload, b"\0"), Next::Fail(fault));
+            }
         }
     }
 
@@ -180,7 +249,7 @@ mod tests {
         for fragments in 1..=5 {
             let (request, reference) = (request(fragments), reference());
             let payload = Payload::Http { request: &request, reference: &reference };
-            let (mut exchange, mut pauses, mut sent) = (Exchange::new(0), 0, Vec::new());
+            let (mut exchange, mut pauses, mut sent) = (Exchange::default(), 0, Vec::new());
             let mut next = exchange.next_send(payload);
             loop {
                 next = match next {
@@ -205,11 +274,11 @@ mod tests {
     fn response_to_half_a_request_is_wrong() {
         let (request, reference) = (request(2), reference());
         let payload = Payload::Http { request: &request, reference: &reference };
-        let mut exchange = Exchange::new(0);
+        let mut exchange = Exchange::default();
         let Next::Send { from: 0, to } = exchange.next_send(payload) else { panic!("it sends") };
         assert_eq!(exchange.on_sent(payload, to), Next::Pause);
         assert_eq!(exchange.on_bytes(payload, RESPONSE), Next::Receive);
-        let fault = Fault::PrematureEof { matched: RESPONSE.len(), length: RESPONSE.len() };
+        let fault = Fault::PrematureEof { matched: RESPONSE.len(), length: Some(RESPONSE.len()) };
         assert_eq!(exchange.on_end_of_stream(payload), Next::Fail(fault));
     }
 
@@ -219,7 +288,7 @@ mod tests {
         let (payload, start) =
             (Payload::Messages { bytes: 10, direction: Direction::Both, pattern: &pattern }, 5);
         let message = &pattern.from(start)[..11];
-        let mut exchange = Exchange::new(start);
+        let mut exchange = Exchange { start, ..Exchange::default() };
         assert_eq!(exchange.on_sent(payload, 4), Next::Send { from: 4, to: 10 });
         assert_eq!(payload.piece(start, 4, 10), &message[4..10]);
         assert_eq!(exchange.on_bytes(payload, &message[..3]), Next::Receive);
@@ -227,7 +296,7 @@ mod tests {
         let fault = Next::Fail(Fault::WrongBytes(mismatch));
         assert_eq!(exchange.clone().on_bytes(payload, &message[3..5]), fault);
         assert_eq!(exchange.on_sent(payload, 6), Next::Receive);
-        let fault = Fault::PrematureEof { matched: 3, length: 10 };
+        let fault = Fault::PrematureEof { matched: 3, length: Some(10) };
         assert_eq!(exchange.on_end_of_stream(payload), Next::Fail(fault));
         assert_eq!(exchange.on_bytes(payload, &message[3..10]), Next::CloseSend);
         assert_eq!(exchange.on_end_of_stream(payload), Next::Finish);

@@ -5,8 +5,7 @@ use std::fmt;
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::exchange::Fault;
-use super::response::Mismatch;
+use super::response::Fault;
 
 /// The kinds of failure, each with its key in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -19,7 +18,7 @@ pub enum FailureKind {
     Reset,
     /// The response was not complete within the timeout.
     Timeout,
-    /// A byte of the response was wrong, or there was one too many.
+    /// The response was not the expected one, or not valid.
     WrongBytes,
     /// The connection ended before the response was complete.
     PrematureEof,
@@ -70,15 +69,10 @@ pub enum RequestFailure {
         /// Its error.
         errno: Errno,
     },
-    /// A byte was wrong.
-    WrongBytes(Mismatch),
-    /// The stream ended before the response was complete, or before the whole request was sent.
-    PrematureEof {
-        /// Bytes of the response received.
-        matched: usize,
-        /// Length of the response.
-        length: usize,
-    },
+    /// The response was wrong or incomplete.
+    Response(Fault),
+    /// The response was complete, but the server did not close the connection in time.
+    NotClosed,
     /// The request timed out.
     Timeout {
         /// Bytes of the response received.
@@ -92,9 +86,9 @@ impl RequestFailure {
     /// Its kind.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::WrongBytes(_) => FailureKind::WrongBytes,
-            Self::PrematureEof { .. } => FailureKind::PrematureEof,
-            Self::Timeout { .. } => FailureKind::Timeout,
+            Self::Response(Fault::PrematureEof { .. }) => FailureKind::PrematureEof,
+            Self::Response(_) => FailureKind::WrongBytes,
+            Self::Timeout { .. } | Self::NotClosed => FailureKind::Timeout,
             Self::NotSent => FailureKind::NotSent,
             Self::SystemCall { errno, .. } => match *errno {
                 Errno::CONNREFUSED => FailureKind::ConnectRefused,
@@ -109,10 +103,7 @@ impl RequestFailure {
 
 impl From<Fault> for RequestFailure {
     fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::WrongBytes(mismatch) => Self::WrongBytes(mismatch),
-            Fault::PrematureEof { matched, length } => Self::PrematureEof { matched, length },
-        }
+        Self::Response(fault)
     }
 }
 
@@ -122,13 +113,11 @@ impl fmt::Display for RequestFailure {
             Self::SystemCall { operation, errno } => {
                 write!(formatter, "{operation}: {}", std::io::Error::from(*errno))
             }
-            Self::WrongBytes(mismatch) => mismatch.fmt(formatter),
-            Self::PrematureEof { matched, length } if matched == length => {
-                formatter.write_str("response before the whole request was sent")
-            }
-            Self::PrematureEof { matched, length } => {
-                write!(formatter, "the stream ended after {matched} of {length} bytes")
-            }
+            Self::Response(fault) => fault.fmt(formatter),
+            Self::NotClosed => formatter.write_str(
+                "the response was complete, but the server did not close the connection. Try \
+                 --close client.",
+            ),
             Self::Timeout { matched: 0 } => formatter.write_str("no byte of the response in time"),
             Self::Timeout { matched } => {
                 write!(formatter, "response incomplete after {matched} bytes")
@@ -209,7 +198,8 @@ mod tests {
 
     #[test]
     fn first_failure_of_each_kind_is_stored() {
-        let early = |matched| RequestFailure::PrematureEof { matched, length: 9 };
+        let early =
+            |matched| RequestFailure::Response(Fault::PrematureEof { matched, length: Some(9) });
         let (mut failures, mut others) = (FailureCounts::default(), FailureCounts::default());
         failures.count(early(1));
         others.count(early(2));

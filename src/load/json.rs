@@ -8,15 +8,17 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde_json::{Map, Value, json};
 
 use super::failures::{FailureCounts, FailureKind};
+use super::framing::Framing;
 use super::lifetime::Lifetime;
 use super::outcome::{EndedBy, Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
+use super::response::Closer;
 use super::table::QUANTILES;
 use super::warnings::warnings;
 
 /// The schema of the document. Its number is raised when a key is removed or changes its meaning.
-pub const SCHEMA: &str = "ringpoll.load/2";
+pub const SCHEMA: &str = "ringpoll.load/3";
 
 /// Returns the document of a plan and its outcome. Keys name the units of their values.
 pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
@@ -25,7 +27,7 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "target": plan.target.to_string(),
         "load": load(plan),
-        "response": response(outcome),
+        "response": response(plan, outcome),
         "stream": stream(plan, outcome),
         "ended_by": match outcome.ended_by {
             EndedBy::Plan => "plan",
@@ -45,6 +47,7 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
             "opened": outcome.connections_opened,
             "closed_by_server_between_responses": outcome.connections_closed_by_server,
         },
+        "interim_responses": outcome.interim_responses,
         "failures": failures(&outcome.failures),
         "warm_up_failures": failures(&outcome.warm_up_failures),
         "bytes_sent": outcome.bytes_sent,
@@ -109,13 +112,24 @@ fn stream(plan: &Plan, outcome: &Outcome) -> Value {
     })
 }
 
-fn response(outcome: &Outcome) -> Value {
+fn response(plan: &Plan, outcome: &Outcome) -> Value {
     outcome.reference.as_ref().map_or(Value::Null, |reference| {
+        let closer = (!plan.lifetime.is_persistent()).then(|| reference.closer());
         json!({
             "status_line": reference.status_line(),
             "bytes": reference.bytes().len(),
-            "body_bytes": reference.body_bytes(),
-            "date_may_differ": reference.date_may_differ(),
+            "body_bytes": reference.body().len(),
+            "framing": match reference.framing() {
+                Framing::Length(_) => "length",
+                Framing::Chunked => "chunked",
+                Framing::UntilClose => "until_close",
+            },
+            "verified": reference.checks().to_string(),
+            "varying_fields": reference.checks().varying_fields(),
+            "closed_first_by": closer.map(|closer| match closer {
+                Closer::Server => "server",
+                Closer::Client => "client",
+            }),
         })
     })
 }

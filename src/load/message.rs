@@ -147,7 +147,7 @@ impl MessageStream {
         self.received += count as u64;
         self.matched = (self.matched + count) % message_bytes;
         Ok(match count == missing {
-            true => Verified::Complete { count, is_closing: false },
+            true => Verified::Complete { count, is_closing: false, interim: 0 },
             false => Verified::Partial,
         })
     }

@@ -43,7 +43,7 @@ pub struct IdleCount {
 /// The result of a run. All fields are about the measured phase unless they name the warm-up.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The HTTP response that all others were compared with; `None` for messages.
+    /// The HTTP response with which all others were compared; `None` for messages.
     pub reference: Option<Arc<Reference>>,
     /// Time from the first request to the last response, or to the planned end if that is later.
     pub duration: Duration,
@@ -64,6 +64,8 @@ pub struct Outcome {
     /// Persistent connections that the server closed between two responses, without a request to
     /// do so. Requests without a response were sent again on another connection.
     pub connections_closed_by_server: u64,
+    /// Interim responses (status 1xx), which were skipped.
+    pub interim_responses: u64,
     /// Request bytes passed to the kernel.
     pub bytes_sent: u64,
     /// Response bytes received, correct or not.
@@ -130,6 +132,7 @@ pub(super) struct Tally {
     pub(super) unfinished: u64,
     pub(super) connections_opened: u64,
     pub(super) connections_closed_by_server: u64,
+    pub(super) interim_responses: u64,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     /// `None` in a closed loop, where requests are due when they are started.
@@ -166,6 +169,7 @@ impl Tally {
             unfinished: 0,
             connections_opened: 0,
             connections_closed_by_server: 0,
+            interim_responses: 0,
             bytes_sent: 0,
             bytes_received: 0,
             open_loop,
@@ -196,6 +200,7 @@ impl Tally {
         self.unfinished += other.unfinished;
         self.connections_opened += other.connections_opened;
         self.connections_closed_by_server += other.connections_closed_by_server;
+        self.interim_responses += other.interim_responses;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.uncorrected.add(&other.uncorrected).expect(SAME);

@@ -2,13 +2,12 @@
 
 use super::message::{Direction, Pattern, WINDOW_BYTES};
 use super::request::Request;
-use super::response::{Mismatch, Reference};
+use super::response::{Closer, Reference};
 
 /// The payload of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Payload<'run> {
-    /// An HTTP request, after whose response the server closes the connection if the connection
-    /// is not persistent.
+    /// An HTTP request.
     Http { request: &'run Request, reference: &'run Reference },
     /// Messages of this length. An echo server closes the connection after the client has closed
     /// its send side.
@@ -63,22 +62,22 @@ impl<'run> Payload<'run> {
         }
     }
 
-    /// Compares the next bytes of a response, of which `matched` bytes were equal so far. Returns
-    /// the new number of equal bytes. An echo server cannot send more than it was `sent`.
-    pub(super) fn check(
-        self,
-        start: u64,
-        (matched, sent): (usize, usize),
-        bytes: &[u8],
-    ) -> Result<usize, Mismatch> {
+    /// Returns true if the client closes a connection of one HTTP request after its response.
+    pub(super) fn client_closes(self) -> bool {
         match self {
-            Self::Http { reference, .. } => reference.check(matched, bytes),
-            Self::Messages { pattern, .. } => {
-                let in_message = |it: Mismatch| Mismatch { offset: it.offset + matched, ..it };
-                let position = start + matched as u64;
-                pattern.check(position, sent - matched, bytes).map_err(in_message)?;
-                Ok(matched + bytes.len())
+            Self::Http { reference, .. } => reference.closer() == Closer::Client,
+            Self::Messages { .. } => false,
+        }
+    }
+
+    /// Returns true if a response may not fit in `bytes`, so that it has to be received before
+    /// the server can end it.
+    pub(super) fn may_exceed(self, bytes: usize) -> bool {
+        match self {
+            Self::Http { reference, .. } => {
+                reference.bytes().len() > bytes || !reference.has_known_length()
             }
+            Self::Messages { .. } => true,
         }
     }
 }

@@ -66,7 +66,7 @@ impl PersistentConnection {
 
     /// Bytes of the current response that have been received and are correct.
     pub(super) fn matched(&self) -> usize {
-        self.response_stream.matched() + self.messages.matched()
+        self.response_stream.received() + self.messages.matched()
     }
 
     /// Records that `requests` whole requests and `bytes` of the next one were sent.
@@ -80,7 +80,7 @@ impl PersistentConnection {
     pub(super) fn take_socket(&mut self) -> Option<OwnedFd> {
         self.unsent = self.in_flight;
         (self.sent_bytes, self.responses_received) = (0, 0);
-        self.response_stream = ResponseStream::default();
+        self.response_stream.reset();
         self.messages = MessageStream::default();
         self.closing_since_ns = None;
         self.socket.take()

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use super::lifetime::{Lifetime, MAX_DEPTH};
 use super::pacing::{Burst, Pace};
 use super::request::Request;
 use super::response::Reference;
+use super::verify::Verify;
 
 /// The duration of a run that is limited by its number of requests only.
 pub const MAX_DURATION: Duration = Duration::from_secs(3600);
@@ -17,6 +20,19 @@ const MAX_CONNECTIONS: usize = 1_000_000;
 
 /// The largest number of threads.
 const MAX_THREADS: usize = 1024;
+
+/// The side that is to close connections of one request first. TIME_WAIT is on its side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CloseBy {
+    /// The server, if it announces that (`Connection: close`, HTTP/1.0) and does it within 200 ms
+    /// of its first responses; else the client
+    #[default]
+    Auto,
+    /// The server; a request ends with its connection
+    Server,
+    /// The client, as soon as the response is complete
+    Client,
+}
 
 /// The response that all others must equal.
 #[derive(Clone, Debug)]
@@ -41,6 +57,10 @@ pub struct Plan {
     pub lifetime: Lifetime,
     /// The expected response.
     pub expected: Expected,
+    /// The parts of each response that must equal the expected one.
+    pub verify: Verify,
+    /// The side that closes connections of one request first.
+    pub close: CloseBy,
     /// Closed loop, or open loop with its rate.
     pub pace: Pace,
     /// Requests that start at the same time.
@@ -72,6 +92,8 @@ impl Plan {
             request,
             lifetime: Lifetime::OneRequest,
             expected: Expected::FirstResponse { body_bytes: None },
+            verify: Verify::Auto,
+            close: CloseBy::Auto,
             pace: Pace::ClosedLoop,
             burst: None,
             connections: 64,
@@ -118,6 +140,12 @@ impl Plan {
     }
 
     fn check_lifetime(&self) -> Option<String> {
+        let closes_each = !self.lifetime.is_persistent() && self.request.message_bytes().is_none();
+        if self.close != CloseBy::Auto && !closes_each {
+            return Some(
+                "`close` can only be chosen for one HTTP request per connection".to_owned(),
+            );
+        }
         if !self.lifetime.is_persistent() {
             let is_stream = self.request.direction().is_some();
             return is_stream.then(|| "a stream needs persistent connections".to_owned());

@@ -121,6 +121,11 @@ impl Request {
         self.closing.as_deref()
     }
 
+    /// Returns true for HEAD, whose response has no body.
+    pub fn is_head(&self) -> bool {
+        self.bytes.starts_with(b"HEAD ")
+    }
+
     /// Returns the number of fragments.
     pub fn fragments(&self) -> usize {
         self.ends.len()

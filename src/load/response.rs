@@ -1,77 +1,31 @@
-//! The reference response: every response is compared with the first one, byte by byte.
+//! The reference response, with which every response is compared. No I/O.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::date;
-use super::head::Head;
+use super::framing::{Framing, Head, Malformed};
+use super::received::Received;
+use super::verify::{self, BodyCheck, Checks};
 
-/// A response that every other one must equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    bytes: Vec<u8>,
-    body_start: usize,
-    status_line: Option<String>,
-    /// Byte range of a `Date` value that may differ from response to response.
-    date: Option<Range<usize>>,
-    /// Set if the server closes the connection after it.
-    announces_close: bool,
-    /// On persistent connections: the response to a request with `Connection: close`.
-    closing: Option<Box<Reference>>,
-}
-
-/// A response that cannot be a [`Reference`].
+/// The side that closes a connection of one request first, so that TIME_WAIT is on its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReferenceError {
-    /// The connection ended before the first byte.
-    NoBytes,
-    /// Content-Length contradicts the length of the body.
-    ContentLength {
-        /// Content-Length, in bytes.
-        declared: u64,
-        /// Length of the body, in bytes.
-        received: u64,
-    },
-    /// The body does not have the expected length.
-    BodyLength {
-        /// Expected length, in bytes.
-        expected: u64,
-        /// Length of the body, in bytes.
-        received: u64,
-    },
-    /// It has a Transfer-Encoding, which this client does not decode.
-    Chunked,
-    /// It has no Content-Length, so only the end of the connection ends it.
-    NoContentLength,
-    /// The response to a request with `Connection: close` has a different body.
-    ClosingBodyDiffers,
+pub enum Closer {
+    /// The server, after its response.
+    Server,
+    /// The client, as soon as the response is complete.
+    Client,
 }
 
-impl fmt::Display for ReferenceError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoBytes => formatter.write_str("the connection ended without a response"),
-            Self::ContentLength { declared, received } => {
-                write!(
-                    formatter,
-                    "Content-Length is {declared} bytes, but {received} were received"
-                )
-            }
-            Self::BodyLength { expected, received } => {
-                write!(formatter, "expected a body of {expected} bytes, but received {received}")
-            }
-            Self::Chunked => formatter.write_str(
-                "the response has a Transfer-Encoding, which is not supported on persistent \
-                 connections. Use a server that sends Content-Length, or --load churn.",
-            ),
-            Self::NoContentLength => formatter.write_str(
-                "the response has no Content-Length, so it ends only with its connection. \
-                 Use a server that sends Content-Length, or --load churn.",
-            ),
-            Self::ClosingBodyDiffers => formatter
-                .write_str("the response to a request with `Connection: close` has another body"),
-        }
-    }
+/// A response with which every other one is compared.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    response: Received,
+    head: Head,
+    checks: Checks,
+    /// Ranges of the bytes that may differ: values of fields that are not checked.
+    varying: Vec<Range<usize>>,
+    is_head_request: bool,
+    closer: Closer,
 }
 
 /// The first byte in which a response differs from the reference.
@@ -96,263 +50,245 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// An error of the server in its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A byte is wrong, or there is one too many.
+    WrongBytes(Mismatch),
+    /// The status is not that of the reference.
+    WrongStatus {
+        /// Status of the reference.
+        expected: u16,
+        /// Status received.
+        found: u16,
+    },
+    /// The body does not have the length of that of the reference.
+    BodyLength {
+        /// Length in the reference, in bytes.
+        expected: u64,
+        /// Length received, in bytes.
+        found: u64,
+    },
+    /// The end of the response cannot be known.
+    Malformed(Malformed),
+    /// The stream ended before the response was complete, or before the whole request was sent.
+    PrematureEof {
+        /// Bytes of the response received.
+        matched: usize,
+        /// Length of the response; `None` if it is not known.
+        length: Option<usize>,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongBytes(mismatch) => mismatch.fmt(formatter),
+            Self::WrongStatus { expected, found } => {
+                write!(formatter, "status {found} instead of {expected}")
+            }
+            Self::BodyLength { expected, found } => {
+                write!(formatter, "a body of {found} bytes instead of {expected}")
+            }
+            Self::Malformed(malformed) => malformed.fmt(formatter),
+            Self::PrematureEof { matched, length } if Some(*matched) == *length => {
+                formatter.write_str("response before the whole request was sent")
+            }
+            Self::PrematureEof { matched, length: Some(length) } => {
+                write!(formatter, "the stream ended after {matched} of {length} bytes")
+            }
+            Self::PrematureEof { matched, length: None } => {
+                write!(formatter, "the stream ended within the response, after {matched} bytes")
+            }
+        }
+    }
+}
+
+impl From<Mismatch> for Fault {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::WrongBytes(mismatch)
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
 impl Reference {
-    /// Creates a reference from a whole response.
-    ///
-    /// # Errors
-    /// Fails if the response is empty, contradicts its Content-Length, or if its body does not
-    /// have `expected_body_bytes`.
-    pub fn new(bytes: Vec<u8>, expected_body_bytes: Option<u64>) -> Result<Self, ReferenceError> {
-        if bytes.is_empty() {
-            return Err(ReferenceError::NoBytes);
-        }
-        let head = Head::parse(&bytes);
-        let received = (bytes.len() - head.length) as u64;
-        if let Some(declared) = head.content_length
-            && declared != received
-        {
-            return Err(ReferenceError::ContentLength { declared, received });
-        }
-        if let Some(expected) = expected_body_bytes
-            && expected != received
-        {
-            return Err(ReferenceError::BodyLength { expected, received });
-        }
-        let announces_close = head.announces_close();
-        let Head { length: body_start, status_line, date, .. } = head;
-        Ok(Self { bytes, body_start, status_line, date, announces_close, closing: None })
+    /// Creates a reference from a complete response.
+    pub(super) fn new(
+        response: Received,
+        head: Head,
+        checks: Checks,
+        is_head_request: bool,
+        closer: Closer,
+    ) -> Self {
+        let start = response.head_range.start;
+        let value = |(offset, line): (usize, &[u8])| {
+            let name = verify::field_name(line)?;
+            let range = start + offset + name.len() + 1..start + offset + line.len();
+            checks.may_vary(name).then_some(range)
+        };
+        let varying = verify::lines(response.head_bytes()).filter_map(value).collect();
+        Self { response, head, checks, varying, is_head_request, closer }
     }
 
-    /// Returns the length of the response that starts with `bytes`; `None` if its head is
-    /// incomplete.
-    ///
-    /// # Errors
-    /// Fails if the length cannot be read from the head.
-    pub(super) fn response_length(bytes: &[u8]) -> Result<Option<usize>, ReferenceError> {
-        let head = Head::parse(bytes);
-        if head.length == 0 {
-            // Bytes that are not HTTP have no head, so more of them do not help.
-            let start = &bytes[..bytes.len().min(5)];
-            let is_http = b"HTTP/".starts_with(start);
-            return if is_http { Ok(None) } else { Err(ReferenceError::NoContentLength) };
-        }
-        match head.content_length {
-            _ if head.is_chunked => Err(ReferenceError::Chunked),
-            Some(body) => Ok(Some(head.length.saturating_add(body as usize))),
-            None if head.has_no_body() => Ok(Some(head.length)),
-            None => Err(ReferenceError::NoContentLength),
-        }
+    /// The whole response, with interim ones before it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.response.bytes
     }
 
-    /// Adds the response to a request with `Connection: close`.
-    ///
-    /// # Errors
-    /// Fails if it has another body.
-    pub(super) fn with_closing(mut self, closing: Self) -> Result<Self, ReferenceError> {
-        if self.bytes[self.body_start..] != closing.bytes[closing.body_start..] {
-            return Err(ReferenceError::ClosingBodyDiffers);
-        }
-        self.closing = Some(Box::new(closing));
-        Ok(self)
+    /// The body, without the framing of chunks.
+    pub fn body(&self) -> &[u8] {
+        self.response.body()
     }
 
-    /// On persistent connections: the response to a request with `Connection: close`.
-    pub(super) fn closing(&self) -> Option<&Self> {
-        self.closing.as_deref()
+    /// The status line, such as `HTTP/1.1 200 OK`.
+    pub fn status_line(&self) -> String {
+        let line = verify::lines(self.response.head_bytes()).next().map_or(&[][..], |it| it.1);
+        line.escape_ascii().to_string()
     }
 
-    /// Returns the reference for a response with or without `Connection: close`.
-    pub(super) fn expected(&self, is_closing: bool) -> &Self {
-        if is_closing { self.closing().unwrap_or(self) } else { self }
+    /// Returns true for a 2xx status.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.head.status)
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// The way in which the end of the body is known.
+    pub fn framing(&self) -> Framing {
+        self.head.framing
+    }
+
+    /// The parts of each response that are checked.
+    pub fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// The side that closes connections of one request first.
+    pub fn closer(&self) -> Closer {
+        self.closer
+    }
+
+    /// Number of interim responses (status 1xx) before the response.
+    pub fn interim_responses(&self) -> u64 {
+        self.response.interim
+    }
+
+    /// The unusual properties of the response, in sentences.
+    pub fn notes(&self) -> Vec<String> {
+        self.response.notes()
     }
 
     /// Returns true if the server closes the connection after this response: with
     /// `Connection: close`, or in HTTP/1.0 without `Connection: keep-alive`.
     pub fn announces_close(&self) -> bool {
-        self.announces_close
+        self.head.closes
     }
 
-    /// The whole response.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(super) fn is_head_request(&self) -> bool {
+        self.is_head_request
     }
 
-    /// Length of the body; without an HTTP head, of the whole response.
-    pub fn body_bytes(&self) -> usize {
-        self.bytes.len() - self.body_start
+    /// Returns true if no response can be much longer than this one.
+    pub(super) fn has_known_length(&self) -> bool {
+        self.checks.body != BodyCheck::None
     }
 
-    /// The status line, such as `HTTP/1.1 200 OK`; `None` without an HTTP head.
-    pub fn status_line(&self) -> Option<&str> {
-        self.status_line.as_deref()
-    }
-
-    /// Returns true for a 2xx status; `None` without an HTTP head.
-    pub fn is_success(&self) -> Option<bool> {
-        self.status_line.as_ref().map(|line| line.split(' ').nth(1).is_some_and(is_success))
-    }
-
-    /// Returns true if the value of `Date` is a time stamp, which may differ between responses.
-    pub fn date_may_differ(&self) -> bool {
-        self.date.is_some()
-    }
-
-    /// Compares the next bytes of a response, of which `matched` bytes were equal so far. Returns
-    /// the new number of equal bytes.
-    pub(super) fn check(&self, matched: usize, bytes: &[u8]) -> Result<usize, Mismatch> {
-        let end = matched + bytes.len();
-        if let Some(expected) = self.bytes.get(matched..end)
-            && expected == bytes
-        {
-            return Ok(end);
+    /// Returns how many of the next `bytes` are those of the reference from `offset`.
+    pub(super) fn matching(&self, offset: usize, bytes: &[u8]) -> usize {
+        let expected = &self.bytes()[offset..];
+        if expected.starts_with(bytes) {
+            return bytes.len();
         }
-        self.check_bytewise(matched, bytes)
+        self.matching_bytewise(offset, bytes)
     }
 
-    /// Finds the byte that differs, or accepts a different date.
+    /// Accepts other values of the same length in fields that are not checked.
     #[cold]
-    fn check_bytewise(&self, matched: usize, bytes: &[u8]) -> Result<usize, Mismatch> {
-        for (offset, &found) in (matched..).zip(bytes) {
-            let expected = self.bytes.get(offset).copied();
-            if expected == Some(found) {
-                continue;
-            }
-            match &self.date {
-                Some(date)
-                    if date.contains(&offset) && date::is_valid_at(offset - date.start, found) => {}
-                _ => return Err(Mismatch { offset, expected, found }),
+    fn matching_bytewise(&self, offset: usize, bytes: &[u8]) -> usize {
+        let is_equal = |&(index, (&found, &expected)): &(usize, (&u8, &u8))| {
+            found == expected
+                // A value that is shorter ends within this range.
+                || (!matches!(found, b'\r' | b'\n')
+                    && self.varying.iter().any(|it| it.contains(&(offset + index))))
+        };
+        bytes.iter().zip(&self.bytes()[offset..]).enumerate().take_while(is_equal).count()
+    }
+
+    /// Compares the status and the fields of another head, which starts at `offset` of its
+    /// response.
+    pub(super) fn check_head(&self, head: Head, bytes: &[u8], offset: usize) -> Result<(), Fault> {
+        let (expected, found) = (self.head.status, head.status);
+        if self.checks.status && expected != found {
+            return Err(Fault::WrongStatus { expected, found });
+        }
+        let Some(left_out) = &self.checks.fields_except else { return Ok(()) };
+        match verify::first_difference(self.response.head_bytes(), bytes, left_out) {
+            None => Ok(()),
+            Some((expected, found)) => {
+                // A head ends with an empty line.
+                let end = (bytes.len() - 1, &[][..]);
+                let (expected, (start, found)) =
+                    (expected.map_or(&[][..], |it| it.1), found.unwrap_or(end));
+                let equal = expected.iter().zip(found).take_while(|(one, other)| one == other);
+                let index = equal.count();
+                Err(Fault::WrongBytes(Mismatch {
+                    offset: offset + start + index,
+                    expected: Some(expected.get(index).copied().unwrap_or(b'\r')),
+                    found: found.get(index).copied().unwrap_or(b'\r'),
+                }))
             }
         }
-        Ok(matched + bytes.len())
     }
-}
 
-fn is_success(status: &str) -> bool {
-    status.len() == 3 && status.starts_with('2')
+    /// Compares a piece of another body, which starts at `position` of the body and at `offset` of
+    /// its response.
+    pub(super) fn check_body(
+        &self,
+        position: u64,
+        offset: usize,
+        piece: &[u8],
+    ) -> Result<(), Fault> {
+        if self.checks.body != BodyCheck::Exact {
+            return Ok(());
+        }
+        let expected = self.body().get(position as usize..).unwrap_or(&[]);
+        if expected.starts_with(piece) {
+            return Ok(());
+        }
+        let index = expected.iter().zip(piece).take_while(|(one, other)| one == other).count();
+        Err(Fault::WrongBytes(Mismatch {
+            offset: offset + index,
+            expected: expected.get(index).copied(),
+            found: piece[index],
+        }))
+    }
+
+    /// Compares the length of another body, which is complete.
+    pub(super) fn check_body_length(&self, found: u64) -> Result<(), Fault> {
+        let expected = self.body().len() as u64;
+        if self.checks.body == BodyCheck::None || expected == found {
+            return Ok(());
+        }
+        Err(Fault::BodyLength { expected, found })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 14:04:17 GMT\r\n\
-        Content-Length: 5\r\n\r\nhello";
-
-    fn reference() -> Reference {
-        Reference::new(RESPONSE.to_vec(), Some(5)).unwrap()
-    }
-
-    #[test]
-    fn head_is_parsed() {
-        let reference = reference();
-        assert_eq!(reference.status_line(), Some("HTTP/1.1 200 OK"));
-        assert_eq!(reference.is_success(), Some(true));
-        assert_eq!(reference.body_bytes(), 5);
-        assert!(reference.date_may_differ());
-    }
-
-    #[test]
-    fn response_with_contradictory_length_is_rejected() {
-        let split = RESPONSE[..RESPONSE.len() - 1].to_vec();
-        let error = ReferenceError::ContentLength { declared: 5, received: 4 };
-        assert_eq!(Reference::new(split, None), Err(error));
-        let error = ReferenceError::BodyLength { expected: 6, received: 5 };
-        assert_eq!(Reference::new(RESPONSE.to_vec(), Some(6)), Err(error));
-        assert_eq!(Reference::new(Vec::new(), None), Err(ReferenceError::NoBytes));
-    }
-
-    #[test]
-    fn response_length_is_read_from_head() {
-        for length in 0..=RESPONSE.len() {
-            let head = RESPONSE.len() - 5;
-            let known = (length >= head).then_some(RESPONSE.len());
-            assert_eq!(Reference::response_length(&RESPONSE[..length]), Ok(known), "{length}");
-        }
-        for (response, length) in [
-            (
-                &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..],
-                Err(ReferenceError::Chunked),
-            ),
-            (b"HTTP/1.1 200 OK\r\n\r\n", Err(ReferenceError::NoContentLength)),
-            (b"HTTP/1.1 204 No Content\r\n\r\n", Ok(Some(27))),
-            (b"hello", Err(ReferenceError::NoContentLength)),
-        ] {
-            assert_eq!(Reference::response_length(response), length);
-        }
-    }
-
-    #[test]
-    fn announced_close_is_recognized() {
-        for (head, announces_end) in [
-            ("HTTP/1.1 200 OK", false),
-            ("HTTP/1.1 200 OK\r\nConnection: close", true),
-            ("HTTP/1.1 200 OK\r\nCONNECTION: a, Close", true),
-            ("HTTP/1.0 200 OK", true),
-            ("HTTP/1.0 200 OK\r\nConnection: keep-alive", false),
-        ] {
-            let response = format!("{head}\r\nContent-Length: 0\r\n\r\n").into_bytes();
-            let reference = Reference::new(response, None).unwrap();
-            assert_eq!(reference.announces_close(), announces_end, "{head}");
-        }
-        let other = Reference::new(b"HTTP/1.1 200 OK\r\n\r\nother".to_vec(), None).unwrap();
-        assert_eq!(reference().with_closing(other), Err(ReferenceError::ClosingBodyDiffers));
-    }
-
-    #[test]
-    fn response_without_http_head_is_all_body() {
-        for response in [&b"hello"[..], b"HTTP/1.0 200 OK\r\nA: b", b"\n\n"] {
-            let reference = Reference::new(response.to_vec(), None).unwrap();
-            assert_eq!((reference.body_bytes(), reference.status_line()), (response.len(), None));
-            assert_eq!(reference.is_success(), None);
-        }
-    }
-
-    #[test]
-    fn success_needs_status_2xx() {
-        for (line, success) in [("HTTP/1.0 404 Not Found", false), ("HTTP/1.0 204", true)] {
-            let response = format!("{line}\r\n\r\n").into_bytes();
-            assert_eq!(Reference::new(response, None).unwrap().is_success(), Some(success));
-        }
-    }
-
-    #[test]
-    fn every_wrong_byte_is_found_however_the_response_is_split() {
-        let reference = reference();
-        for wrong in 0..RESPONSE.len() {
-            let mut response = RESPONSE.to_vec();
-            response[wrong] = 0x1f;
-            let expected = Some(RESPONSE[wrong]);
-            let mismatch = Err(Mismatch { offset: wrong, expected, found: 0x1f });
-            for split in 0..=response.len() {
-                let first = reference.check(0, &response[..split]);
-                let both = first.and_then(|matched| reference.check(matched, &response[split..]));
-                assert_eq!(both, mismatch, "split at {split}");
-            }
-        }
-    }
-
-    #[test]
-    fn extra_byte_is_found() {
-        let mismatch = Err(Mismatch { offset: RESPONSE.len(), expected: None, found: b'!' });
-        assert_eq!(reference().check(RESPONSE.len(), b"!"), mismatch);
-        let longer = [RESPONSE, b"!"].concat();
-        assert_eq!(reference().check(0, &longer), mismatch);
-    }
-
-    #[test]
-    fn only_a_standard_date_may_differ() {
-        let later = b"Date: Tue, 01 Dec 2026 09:59:58 GMT\r\n";
-        let mut response = RESPONSE.to_vec();
-        response[17..17 + later.len()].copy_from_slice(later);
-        for split in 0..=response.len() {
-            let matched = reference().check(0, &response[..split]).unwrap();
-            assert_eq!(reference().check(matched, &response[split..]), Ok(response.len()));
-        }
-        // The day has one digit, so this is no date of RFC 9110.
-        let fixed = b"HTTP/1.0 200 OK\r\nDate: Mon, 1 Jan 1996 01:01:01 GMT\r\n\r\n".to_vec();
-        let reference = Reference::new(fixed.clone(), None).unwrap();
-        let mut response = fixed;
-        response[45] = b'2';
-        assert!(reference.check(0, &response).is_err());
+impl Reference {
+    /// Creates a reference from a response that is complete at the end of `bytes`.
+    pub(super) fn of(bytes: &[u8], verify: verify::Verify, closer: Closer) -> Self {
+        let mut response = Received::default();
+        response.on_bytes(bytes, false).expect("a valid response");
+        let head = response.head().expect("a whole head");
+        let checks = Checks::learn(verify, &[response.clone()]).expect("one response");
+        Self::new(response, head, checks, false, closer)
     }
 }

@@ -273,6 +273,7 @@ fn merge(
         unfinished: all.unfinished,
         connections_opened: all.connections_opened,
         connections_closed_by_server: all.connections_closed_by_server,
+        interim_responses: all.interim_responses,
         bytes_sent: all.bytes_sent,
         bytes_received: all.bytes_received,
         corrected,

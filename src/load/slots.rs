@@ -38,7 +38,7 @@ impl Slot {
             socket: None,
             registered: None,
             awaits: Awaits::Nothing,
-            exchange: Exchange::new(0),
+            exchange: Exchange::default(),
             due_ns: 0,
             started_ns: 0,
             generation: 0,

@@ -8,24 +8,25 @@
 //! - The request is sent directly after a non-blocking `connect`. On loopback the handshake has
 //!   completed when `connect` returns EINPROGRESS. Otherwise `send` returns EAGAIN, and the client
 //!   waits for EPOLLOUT.
-//! - If a response fits in any receive window, the client waits only for the end of the stream
-//!   (EPOLLRDHUP): one wake-up per request, and one `recv` for the whole response.
-//! - Sockets to a local server are reused: `shutdown` sends the FIN, which the server's TCP
-//!   acknowledges before the call returns, and `connect` with AF_UNSPEC disconnects the socket,
-//!   which stays in the epoll instance (connect(2)). On the wire this equals `close` and `socket`:
-//!   each request has its own handshake and port, and a FIN from both ends. A remote server
-//!   acknowledges the FIN later, so there the socket is closed.
+//! - If the server closes first, and a response fits in any receive window, the client waits only
+//!   for the end of the stream (EPOLLRDHUP): one wake-up per request, and one `recv`.
+//! - Sockets to a local server that closes first are reused: `shutdown` sends the FIN, which the
+//!   server's TCP acknowledges before the call returns, and `connect` with AF_UNSPEC disconnects
+//!   the socket, which stays in the epoll instance (connect(2)). On the wire this equals `close`
+//!   and `socket`: each request has its own handshake and port, and a FIN from both ends. A remote
+//!   server acknowledges the FIN later, so there the socket is closed.
 //!
 //! # TIME_WAIT
 //!
-//! The server closes first, so TIME_WAIT is on its side, and the client's port is free again at
+//! A server that closes first has TIME_WAIT on its side, and the client's port is free again at
 //! once. A SYN from the same port is accepted as a new connection, because its sequence number is
 //! higher (RFC 9293, section 3.6.1). After a failure or a stop the client resets the connection,
 //! which leaves no TIME_WAIT on either side.
 //!
-//! An echo server closes after the client, so TIME_WAIT is on the client's side and its ports run
-//! out sooner: Linux lets a new connection on loopback take such a port after a second
-//! (`net.ipv4.tcp_tw_reuse`, ip-sysctl), and other source addresses provide more.
+//! An echo server closes after the client, and so does an HTTP server that leaves a connection open
+//! after its response. TIME_WAIT is then on the client's side, and its ports run out sooner: Linux
+//! lets a new connection on loopback take such a port after a second (`net.ipv4.tcp_tw_reuse`,
+//! ip-sysctl), and other source addresses provide more.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;

@@ -10,6 +10,7 @@ use super::message::Direction;
 use super::outcome::{Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
+use super::response::Closer;
 use super::units::{bytes, count, duration, time};
 use super::warnings::warnings;
 
@@ -92,13 +93,20 @@ fn payload(plan: &Plan, outcome: &Outcome) -> String {
             }
         );
     };
-    let mut text = format!("response     {}", reference.status_line().unwrap_or("no HTTP"));
-    let (length, body) = (reference.bytes().len() as u64, reference.body_bytes() as u64);
-    let _ = write!(text, " · {} bytes, body {} · ", count(length), count(body));
-    text.push_str(match reference.date_may_differ() {
-        true => "every byte verified, except the value of Date",
-        false => "every byte verified",
-    });
+    let (length, body) = (reference.bytes().len() as u64, reference.body().len() as u64);
+    let mut text = format!(
+        "response     {} · {} bytes, body {} · {}",
+        reference.status_line(),
+        count(length),
+        count(body),
+        reference.checks()
+    );
+    if !plan.lifetime.is_persistent() {
+        text.push_str(match reference.closer() {
+            Closer::Server => "\nclosing      by the server, so TIME_WAIT is on its side",
+            Closer::Client => "\nclosing      by the client, so TIME_WAIT is on its side",
+        });
+    }
     text
 }
 
@@ -154,7 +162,9 @@ fn latencies(plan: &Plan, outcome: &Outcome) -> Table {
         table.add_row(latency_row("uncorrected", &outcome.uncorrected));
         table.add_row(latency_row("scheduling delay", &outcome.scheduling_delay));
     } else {
+        let closer = outcome.reference.as_ref().map(|it| it.closer());
         let name = match plan.lifetime {
+            Lifetime::OneRequest if closer == Some(Closer::Client) => "connect to end of response",
             Lifetime::OneRequest => "connect to end of stream",
             Lifetime::Persistent { .. } | Lifetime::Mixed { .. } => "request to end of response",
         };

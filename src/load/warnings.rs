@@ -1,5 +1,6 @@
 //! Warnings about a result: the symptom, the likely cause, and what to try.
 
+use super::failures::FailureKind;
 use super::outcome::{EndedBy, IdleCount, Outcome};
 use super::plan::Plan;
 use super::units::{count, time};
@@ -15,6 +16,7 @@ pub(super) fn warnings(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     [
         stopped(outcome),
         not_successful(outcome),
+        not_as_learned(outcome),
         not_persistent(plan, outcome),
         saturated(outcome),
         delayed(plan, outcome),
@@ -24,6 +26,7 @@ pub(super) fn warnings(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
+    .chain(outcome.reference.iter().flat_map(|reference| reference.notes()))
     .collect()
 }
 
@@ -43,9 +46,21 @@ fn stopped(outcome: &Outcome) -> Option<String> {
 
 fn not_successful(outcome: &Outcome) -> Option<String> {
     let reference = outcome.reference.as_ref()?;
-    let line = reference.status_line()?;
-    (reference.is_success() == Some(false))
-        .then(|| format!("Every response is `{line}`, which is not a success. Try --path."))
+    let line = reference.status_line();
+    (!reference.is_success())
+        .then(|| format!("The response is `{line}`, which is not a success. Try --path."))
+}
+
+fn not_as_learned(outcome: &Outcome) -> Option<String> {
+    let reference = outcome.reference.as_ref()?;
+    let failures = [&outcome.failures, &outcome.warm_up_failures];
+    failures.iter().any(|it| it.of(FailureKind::WrongBytes) > 0).then(|| {
+        format!(
+            "Responses differ from those before the load ({}). If that is right for this server, \
+             try --verify body, status or none.",
+            reference.checks()
+        )
+    })
 }
 
 fn not_persistent(plan: &Plan, outcome: &Outcome) -> Option<String> {

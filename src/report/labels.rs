@@ -1,7 +1,10 @@
 //! Labels of verdicts, outcomes, gates and loads in tables and pages.
 
 use crate::compare::explanation::format_percentage;
-use crate::result::{GateEffect, GateKind, LoadDescription, MetricResult, Outcome, Verdict};
+use crate::result::{
+    ComparisonResult, Experiment, GateEffect, GateKind, LoadDescription, MetricResult, Outcome,
+    Verdict,
+};
 
 /// Returns a label such as `better` or `no difference > 2%`.
 pub fn verdict_label(result: &MetricResult) -> String {
@@ -73,6 +76,18 @@ pub const fn gate_label(kind: GateKind) -> &'static str {
         GateKind::TooFewRounds => "too few rounds",
         GateKind::NotOptimised => "built without optimisation",
     }
+}
+
+/// Returns what of each response was checked: once if that is the same for all arms; `None` for
+/// messages.
+pub fn verified(result: &ComparisonResult, experiment: &Experiment) -> Option<String> {
+    let first = experiment.verified.first()?;
+    if experiment.verified.iter().all(|it| it == first) {
+        return Some(first.clone());
+    }
+    let each = result.arms.iter().zip(&experiment.verified);
+    let each: Vec<String> = each.map(|(arm, it)| format!("{}: {it}", arm.label)).collect();
+    Some(each.join("; "))
 }
 
 /// Returns the settings that a load requires, for example `server.keep_alive=true`.

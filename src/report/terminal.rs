@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::Table;
 
 use super::cells::values;
-use super::labels::{gate_effect_label, required_settings, verdict_label};
+use super::labels::{gate_effect_label, required_settings, verdict_label, verified};
 use super::ladder_table;
 use crate::compare::explanation::{at_load_level, format_percentage, load_conclusion};
 use crate::console;
@@ -42,6 +42,9 @@ fn render_experiment(
     let load = &experiment.load;
     let name = if has_several_loads(result) { format!("{}: ", load.name) } else { String::new() };
     let _ = writeln!(text, "\nload: {name}{}", load.description);
+    if let Some(verified) = verified(result, experiment) {
+        let _ = writeln!(text, "responses: {verified}");
+    }
     let settings = required_settings(load);
     if !settings.is_empty() {
         let _ = writeln!(text, "required settings: {settings}");

@@ -64,7 +64,7 @@ fn json_goes_to_standard_output_or_to_a_file() {
     let output = ringpoll(served.address, "--requests 300 --json -").output().unwrap();
     let (printed, _) = exited(&output, 0);
     let document: Value = serde_json::from_str(printed).expect("JSON");
-    assert_eq!(document["schema"], "ringpoll.load/2");
+    assert_eq!(document["schema"], "ringpoll.load/3");
     assert_eq!(document["requests"]["completed"], 300);
     assert_eq!(document["latency"]["uncorrected"]["count"], 300);
     assert!(document["latency"]["corrected"]["histogram"].as_str().unwrap().len() > 20);
@@ -120,7 +120,8 @@ fn failures_are_printed_and_exit_code_is_1() {
         6 => respond_with(stream, b"HTTP/1.0 404"),
         _ => respond(stream),
     });
-    let output = ringpoll(peer.address, "--requests 20 --connections 1").output().unwrap();
+    let output =
+        ringpoll(peer.address, "--requests 20 --connections 1 --verify bytes").output().unwrap();
     let (printed, errors) = exited(&output, 1);
     assert!(printed.contains("18 in ") && printed.contains(" 2 failed"), "{printed}");
     assert!(printed.contains("ended after 20 of 114 bytes"), "{printed}");
@@ -162,7 +163,7 @@ fn unsuccessful_status_causes_a_warning() {
     let peer = Peer::start(|_, stream| respond_with(stream, b"HTTP/1.0 404 Not Found\r\n\r\n"));
     let output = ringpoll(peer.address, "--requests 5").output().unwrap();
     let (printed, _) = exited(&output, 0);
-    assert!(printed.contains("warning: Every response is `HTTP/1.0 404 Not Found`"), "{printed}");
+    assert!(printed.contains("warning: The response is `HTTP/1.0 404 Not Found`"), "{printed}");
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn request_costs_five_system_calls() {
 #[test]
 fn burst_connects_before_its_first_request() {
     let served = ServerThread::start(Variant::EpollLevel, |_| {});
-    let arguments = "--burst 20 --requests 60";
+    let arguments = "--burst 20 --requests 60 --verify bytes";
     const TEST: &str = "burst_connects_before_its_first_request";
     let trace = traced(TEST, "connect,sendto", served.address, arguments);
     let Some(trace) = trace else { return };

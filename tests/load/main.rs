@@ -8,5 +8,6 @@ mod open_loop;
 mod peer;
 mod persistent;
 mod ports;
+mod responses;
 mod shapes;
 mod streams;

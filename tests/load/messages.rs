@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringpoll::load::{
-    ConnectionPool, Control, FailureKind, Lifetime, Outcome, Pace, Plan, Rate, Request,
+    ConnectionPool, Control, FailureKind, Fault, Lifetime, Outcome, Pace, Plan, Rate, Request,
     RequestFailure, run_with_pool,
 };
 use socket2::SockRef;
@@ -142,7 +142,9 @@ fn only_failure(
 
 /// Returns the offset of the wrong byte, and true if no byte was expected there.
 fn mismatch(failure: Option<RequestFailure>) -> (usize, bool) {
-    let Some(RequestFailure::WrongBytes(mismatch)) = failure else { panic!("{failure:?}") };
+    let Some(RequestFailure::Response(Fault::WrongBytes(mismatch))) = failure else {
+        panic!("{failure:?}")
+    };
     (mismatch.offset, mismatch.expected.is_none())
 }
 
@@ -174,7 +176,8 @@ fn extra_bytes_are_found() {
 fn premature_close_is_counted() {
     for length in [0, 1, 99] {
         let serve = move |stream| drop(echo_changed(stream, |it| it.truncate(length)));
-        let early = RequestFailure::PrematureEof { matched: length, length: 100 };
+        let early = Fault::PrematureEof { matched: length, length: Some(100) };
+        let early = RequestFailure::Response(early);
         assert_eq!(only_failure(FailureKind::PrematureEof, serve), [Some(early); 2]);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringpoll::load::{Control, Outcome, Plan, Reference, Request, run};
+use ringpoll::load::{Control, Outcome, Plan, Reference, Request, Verify, run};
 
 use common::{EVENT_TIMEOUT, RESPONSE};
 
@@ -89,8 +89,8 @@ pub(crate) fn respond_with(mut stream: TcpStream, bytes: &[u8]) {
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-/// A plan of `requests` requests on four connections, without a warm-up, and with a timeout that
-/// suits a slow machine.
+/// A plan of `requests` requests on four connections, without a warm-up, with one request before
+/// the load, and with a timeout that suits a slow machine.
 pub(crate) fn plan(target: SocketAddr, requests: u64) -> Plan {
     Plan {
         connections: 4,
@@ -98,6 +98,7 @@ pub(crate) fn plan(target: SocketAddr, requests: u64) -> Plan {
         duration: None,
         warm_up: Duration::ZERO,
         timeout: EVENT_TIMEOUT,
+        verify: Verify::Bytes,
         ..Plan::new(target, request())
     }
 }

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use ringpoll::load::{
-    ConnectionPool, Control, Direction, FailureKind, Lifetime, Mismatch, Pace, Plan, Rate, Request,
-    RequestFailure, run_with_pool,
+    ConnectionPool, Control, Direction, FailureKind, Fault, Lifetime, Mismatch, Pace, Plan, Rate,
+    Request, RequestFailure, run_with_pool,
 };
 use socket2::SockRef;
 
@@ -157,14 +157,17 @@ fn wrong_chargen_bytes_are_found() {
         let kind = FailureKind::WrongBytes;
         let failure = only_failure(Direction::Recv, kind, move |stream| send(stream, &bytes));
         let mismatch = Mismatch { offset: at % BYTES, expected, found };
-        assert_eq!(failure, Some(RequestFailure::WrongBytes(mismatch)));
+        assert_eq!(failure, Some(RequestFailure::Response(Fault::WrongBytes(mismatch))));
     }
     let mut swapped = chargen(BYTES);
     swapped.swap(100, 140);
     let serve = move |stream| send(stream, &swapped);
     let failure = only_failure(Direction::Recv, FailureKind::WrongBytes, serve);
     assert!(
-        matches!(failure, Some(RequestFailure::WrongBytes(Mismatch { offset: 100, .. }))),
+        matches!(
+            failure,
+            Some(RequestFailure::Response(Fault::WrongBytes(Mismatch { offset: 100, .. })))
+        ),
         "{failure:?}"
     );
 }
@@ -178,7 +181,8 @@ fn premature_end_of_a_stream_is_counted() {
             let _ = (&stream).read(&mut [0]);
         });
         let matched = length % BYTES;
-        assert_eq!(failure, Some(RequestFailure::PrematureEof { matched, length: BYTES }));
+        let early = Fault::PrematureEof { matched, length: Some(BYTES) };
+        assert_eq!(failure, Some(RequestFailure::Response(early)));
     }
     // A discard server that ends its own stream may not have discarded everything.
     only_failure(Direction::Send, FailureKind::PrematureEof, |mut stream| {
@@ -194,7 +198,7 @@ fn byte_from_a_discard_server_is_wrong() {
         while let Ok(1..) = stream.read(&mut [0; 65_536]) {}
     });
     let mismatch = Mismatch { offset: 0, expected: None, found: b'!' };
-    assert_eq!(failure, Some(RequestFailure::WrongBytes(mismatch)));
+    assert_eq!(failure, Some(RequestFailure::Response(Fault::WrongBytes(mismatch))));
 }
 
 #[test]

@@ -164,6 +164,19 @@ fn arms(costs: &[Cost]) -> Vec<Arm> {
     costs.iter().map(arm).collect()
 }
 
+fn churn() -> LoadDescription {
+    LoadDescription {
+        name: "churn".to_owned(),
+        description: "one connection per request, 64 connections at saturation".to_owned(),
+        parameters: vec![Setting {
+            key: "connections".to_owned(),
+            value: "64".to_owned(),
+            origin: "flag".to_owned(),
+        }],
+        server_settings: Vec::new(),
+    }
+}
+
 /// Analyses rounds like an experiment.
 pub(crate) fn analysed(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
     let primary = primary_metric(&LOAD_LEVELS);
@@ -205,17 +218,9 @@ pub(crate) fn analysed(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
     let comparisons: Vec<Comparison> = (1..arms.len()).map(comparison).collect();
     let outcome = explanation::outcome(&comparisons, &gates);
     Experiment {
-        load: LoadDescription {
-            name: "churn".to_owned(),
-            description: "one connection per request, 64 connections at saturation".to_owned(),
-            parameters: vec![Setting {
-                key: "connections".to_owned(),
-                value: "64".to_owned(),
-                origin: "flag".to_owned(),
-            }],
-            server_settings: Vec::new(),
-        },
+        load: churn(),
         sweep: None,
+        verified: Vec::new(),
         ladder: None,
         load_levels,
         conclusion: explanation::experiment_conclusion(arms, &comparisons, &gates, outcome),

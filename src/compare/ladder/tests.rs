@@ -189,6 +189,7 @@ fn experiment_of(arms: &[Arm], rounds: Vec<Round>, plan: &ExperimentPlan) -> Exp
             server_settings: Vec::new(),
         },
         sweep: None,
+        verified: Vec::new(),
         ladder: None,
         load_levels: Vec::new(),
         conclusion: String::new(),

@@ -4,7 +4,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::super::exchange::{Exchange, Next};
+use super::super::exchange::Next;
 use super::super::failures::RequestFailure;
 use super::super::message::start_of;
 use super::super::outcome::RequestTimes;
@@ -16,7 +16,8 @@ use super::{BACKOFF_NS, Deferred, EventLoop, MAX_UNREAD_BYTES};
 impl EventLoop<'_> {
     pub(super) fn start_request(&mut self, due_ns: u64, started_ns: u64) {
         let index = self.slots.start(due_ns, started_ns).expect("the schedule checks free_count");
-        self.slots[index].exchange = Exchange::new(start_of(self.next_connection_number()));
+        let start = start_of(self.next_connection_number());
+        self.slots[index].exchange.restart(start);
         self.tally.started += 1;
         self.tally.max_in_flight = self.tally.max_in_flight.max(self.slots.in_flight());
         self.tally.connections_opened += 1;
@@ -167,8 +168,7 @@ impl EventLoop<'_> {
         }
         let mut flags = EventFlags::RDHUP | EventFlags::ET;
         flags.set(EventFlags::OUT, writable);
-        let reads_early =
-            self.payload.is_messages() || self.payload.response_bytes() > MAX_UNREAD_BYTES;
+        let reads_early = self.payload.client_closes() || self.payload.may_exceed(MAX_UNREAD_BYTES);
         flags.set(EventFlags::IN, reads_early);
         let socket = slot.socket.as_ref().expect("a request in flight has a socket");
         let data = EventData::new_u64(index.into());
@@ -186,9 +186,11 @@ impl EventLoop<'_> {
     fn finish(&mut self, index: u32) {
         let slot = &mut self.slots[index];
         let (due_ns, started_ns) = (slot.due_ns, slot.started_ns);
+        self.tally.interim_responses += slot.exchange.interim();
         self.tally.complete(RequestTimes { due_ns, started_ns, ended_ns: self.woken_ns });
-        let is_reusable =
-            self.reuses_sockets && (self.payload.is_messages() || self.close_send(index).is_ok());
+        let is_reusable = self.reuses_sockets
+            && !self.payload.client_closes()
+            && (self.payload.is_messages() || self.close_send(index).is_ok());
         if !is_reusable {
             self.slots[index].socket = None;
         }
@@ -221,8 +223,13 @@ impl EventLoop<'_> {
             self.receive(index, EventFlags::empty());
         }
         if self.slots[index].is_in_flight() {
-            let matched = self.slots[index].exchange.matched();
-            self.fail(index, RequestFailure::Timeout { matched });
+            let exchange = &self.slots[index].exchange;
+            let failure = match exchange.undecided_difference() {
+                Some(mismatch) => RequestFailure::Response(mismatch.into()),
+                None if exchange.is_complete() => RequestFailure::NotClosed,
+                None => RequestFailure::Timeout { matched: exchange.received() },
+            };
+            self.fail(index, failure);
         }
     }
 

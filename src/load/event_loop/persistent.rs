@@ -16,10 +16,22 @@ use super::super::pacing::Pace;
 use super::super::payload::Payload;
 use super::super::persistent::{PersistentConnection, PersistentConnections, StartTimes};
 use super::super::pool::PooledConnection;
-use super::super::response::Mismatch;
+use super::super::response::{Fault, Mismatch};
 use super::super::response_stream::Verified;
 use super::super::sockets::{self, failed};
 use super::{BACKOFF_NS, Deferred, EventLoop};
+
+/// The time within which a server has to close a connection after it has announced that.
+const CLOSE_TIMEOUT_NS: u64 = 1_000_000_000;
+
+/// The state of a connection after its responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connected {
+    /// It stays open, or the server closes it.
+    Stays,
+    /// It has carried its planned requests, and the server does not announce to close it.
+    Ends,
+}
 
 impl EventLoop<'_> {
     fn connections(&mut self) -> &mut PersistentConnections {
@@ -169,8 +181,13 @@ impl EventLoop<'_> {
                 Ok((_, 0)) => return self.on_end_of_stream(index),
                 Ok((_, count)) => {
                     self.tally.bytes_received += count as u64;
-                    if let Err(mismatch) = self.verify_responses(index, count) {
-                        return self.fail_persistent(index, RequestFailure::WrongBytes(mismatch));
+                    match self.verify_responses(index, count) {
+                        Ok(Connected::Stays) => {}
+                        Ok(Connected::Ends) => {
+                            self.close_persistent(index, drop);
+                            return self.resume_persistent(index);
+                        }
+                        Err(fault) => return self.fail_persistent(index, fault.into()),
                     }
                     if count < room && !may_have_more {
                         return;
@@ -183,17 +200,18 @@ impl EventLoop<'_> {
     }
 
     /// Verifies the received bytes, which may hold several responses.
-    fn verify_responses(&mut self, index: u32, count: usize) -> Result<(), Mismatch> {
+    fn verify_responses(&mut self, index: u32, count: usize) -> Result<Connected, Fault> {
         let Self { persistent: Some(persistent), tally, buffer, payload, woken_ns, .. } = self
         else {
-            return Ok(());
+            return Ok(Connected::Stays);
         };
         let mut bytes = &buffer[..count];
+        let mut connected = Connected::Stays;
         while let Some(&found) = bytes.first() {
             let connection = &mut persistent[index];
             let verified = match *payload {
                 Payload::Messages { direction: Direction::Send, .. } => {
-                    return Err(Mismatch { offset: 0, expected: None, found });
+                    return Err(Mismatch { offset: 0, expected: None, found }.into());
                 }
                 Payload::Messages { bytes: length, pattern, .. } => {
                     connection.messages.verify(pattern, length, bytes)?
@@ -201,16 +219,17 @@ impl EventLoop<'_> {
                 Payload::Http { .. }
                     if !connection.awaits_response() || connection.closing_since_ns.is_some() =>
                 {
-                    return Err(Mismatch { offset: 0, expected: None, found });
+                    return Err(Mismatch { offset: 0, expected: None, found }.into());
                 }
                 Payload::Http { reference, .. } => {
                     connection.response_stream.verify(reference, bytes)?
                 }
             };
             match verified {
-                Verified::Partial => return Ok(()),
-                Verified::Complete { count, is_closing } => {
+                Verified::Partial => return Ok(connected),
+                Verified::Complete { count, is_closing, interim } => {
                     bytes = &bytes[count..];
+                    tally.interim_responses += interim;
                     connection.responses_received += 1;
                     let is_last =
                         is_closing || (connection.is_last_request() && connection.in_flight() == 1);
@@ -218,6 +237,9 @@ impl EventLoop<'_> {
                     let StartTimes { due_ns, started_ns } = persistent.finish_oldest(index);
                     tally.complete(RequestTimes { due_ns, started_ns, ended_ns: *woken_ns });
                     if is_last {
+                        if !is_closing {
+                            connected = Connected::Ends;
+                        }
                         persistent.update_availability(index);
                     } else {
                         persistent.release(index);
@@ -225,7 +247,7 @@ impl EventLoop<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(connected)
     }
 
     /// Handles the end of the peer's stream. A server may close an idle connection, or one whose
@@ -240,8 +262,8 @@ impl EventLoop<'_> {
         // A server that sent nothing has failed, and so has an echo server that lost a message.
         let is_unexpected = has_messages || connection.responses_received == 0;
         if is_stream || matched > 0 || (connection.in_flight() > 0 && is_unexpected) {
-            let length = self.payload.response_bytes();
-            return self.fail_persistent(index, RequestFailure::PrematureEof { matched, length });
+            let length = Some(self.payload.response_bytes());
+            return self.fail_persistent(index, Fault::PrematureEof { matched, length }.into());
         }
         // The last planned request has `Connection: close`.
         self.tally.connections_closed_by_server += u64::from(!connection.is_last_request());
@@ -296,13 +318,15 @@ impl EventLoop<'_> {
     /// Times out requests, and connections that the server announced to close but did not.
     pub(super) fn sweep_persistent(&mut self, timeout_ns: u64) {
         let now_ns = self.woken_ns;
-        let is_late = |since_ns: u64| now_ns.saturating_sub(since_ns) > timeout_ns;
+        let is_later = |since_ns: u64, limit_ns| now_ns.saturating_sub(since_ns) > limit_ns;
+        let is_late = |since_ns: u64| is_later(since_ns, timeout_ns);
+        let is_closed_late = |since_ns: u64| is_later(since_ns, timeout_ns.min(CLOSE_TIMEOUT_NS));
         for index in 0..self.connections().count() {
             let oldest = self.connections().oldest(index).map(|start| start.started_ns);
             let closing = self.connections()[index].closing_since_ns;
             if oldest.is_some_and(is_late) {
                 self.on_persistent_timeout(index);
-            } else if oldest.is_none() && closing.is_some_and(is_late) {
+            } else if oldest.is_none() && closing.is_some_and(is_closed_late) {
                 self.close_persistent(index, sockets::close_with_reset);
                 self.resume_persistent(index);
             }
@@ -316,7 +340,11 @@ impl EventLoop<'_> {
             self.connections().finish_oldest(index);
             self.tally.failures.count(RequestFailure::Timeout { matched: 0 });
         }
-        self.fail_persistent(index, RequestFailure::Timeout { matched });
+        let failure = match self.connections()[index].response_stream.undecided_difference() {
+            Some(mismatch) => RequestFailure::Response(mismatch.into()),
+            None => RequestFailure::Timeout { matched },
+        };
+        self.fail_persistent(index, failure);
     }
 
     /// Resets connections with requests in flight. Returns the others to the pool, except those

@@ -5,7 +5,9 @@ use maud::{Markup, html};
 use super::numbers::{self, JsonPath};
 use super::{arm_marks, ladder, latency, metrics, rounds};
 use crate::compare::explanation::at_load_level;
-use crate::report::labels::{gate_effect_label, gate_label, outcome_label, required_settings};
+use crate::report::labels::{
+    gate_effect_label, gate_label, outcome_label, required_settings, verified,
+};
 use crate::result::{
     ArmSummary, ComparisonResult, Experiment, Gate, GateEffect, LoadLevel, Metric, StopReason,
 };
@@ -57,6 +59,9 @@ fn content(
 ) -> Markup {
     html! {
         p.load { "Load: " (experiment.load.description) (server_settings(experiment)) }
+        @if let Some(verified) = verified(result, experiment) {
+            p.load { "Responses: " (verified) }
+        }
         @if several { p { (experiment.conclusion) } }
         @if let Some(ladder) = &experiment.ladder {
             (ladder::section(result, experiment, ladder, json))
