@@ -82,5 +82,7 @@ pub use pool::ConnectionPool;
 pub use probe::ProbeError;
 pub use request::Request;
 pub use response::{Closer, Fault, Mismatch, Reference};
-pub use run::{LoadError, fetch_reference, raise_descriptor_limit, run, run_with_pool};
+pub use run::{
+    LoadError, fetch_reference, probe_with_message, raise_descriptor_limit, run, run_with_pool,
+};
 pub use verify::{BodyCheck, Checks, Verify};

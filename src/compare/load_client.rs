@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::client::{ClientMeasurement, LoadModel};
 use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, CloseBy, Closer, ConnectionPool, Control, Direction, Expected, FailureKind,
-    LoadKind, Outcome, Plan, Rate, Reference, Request,
+    self, Burst, CloseBy, Closer, ConnectionPool, Control, Expected, FailureKind, LoadKind,
+    Outcome, Plan, Rate, Reference, Request,
 };
 use crate::result::{ClientUsage, Failures, LoadDescription};
 
@@ -69,19 +69,6 @@ impl LoadClient {
 
     fn of(shape: LoadShape, request: Request) -> Self {
         Self { shape, request, responses: RefCell::default(), pools: RefCell::default() }
-    }
-
-    /// Fails unless the server echoes one message, or takes or sends one of a stream.
-    fn probe_with_message(&self, plan: Plan) -> Result<(), String> {
-        let plan = Plan { connections: 1, requests: Some(1), burst: None, ..plan };
-        let outcome = load::run(&plan, &Control::new()).map_err(|error| error.to_string())?;
-        let failed = FailureKind::ALL.into_iter().find_map(|it| outcome.failures.first(it));
-        let problem = match plan.request.direction() {
-            Some(Direction::Send) => "the server did not take the first message",
-            Some(Direction::Recv) => "no message from a chargen server (RFC 864)",
-            Some(Direction::Both) | None => "no echo of the first message",
-        };
-        failed.map_or(Ok(()), |failure| Err(format!("{problem}: {failure}")))
     }
 
     fn pool(&self, target: SocketAddr) -> Arc<ConnectionPool> {
@@ -165,7 +152,8 @@ impl LoadClient {
     pub fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
         let plan = self.plan(target, LoadModel::ClosedLoop, REQUEST_TIMEOUT)?;
         if self.shape.kind.has_messages() {
-            return self.probe_with_message(plan);
+            return load::probe_with_message(&plan, &Control::new())
+                .map_err(|error| error.to_string());
         }
         let response =
             load::fetch_reference(&plan, &Control::new()).map_err(|error| error.to_string())?;
@@ -307,7 +295,7 @@ fn measurement(outcome: &Outcome) -> ClientMeasurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Verify;
+    use crate::load::{Direction, Verify};
     use std::io::Write;
     use std::net::TcpListener;
 

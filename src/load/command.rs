@@ -11,7 +11,7 @@ use super::control::Control;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::progress::{self, Progress};
-use super::run::{LoadError, run};
+use super::run::{LoadError, probe_with_message, run};
 use super::units::count;
 use super::{json, table};
 use crate::console::print_text;
@@ -30,7 +30,16 @@ pub fn load(arguments: &LoadArguments) -> Result<(), Failure> {
     let control = Control::new();
     stop_on_signals(&control)
         .map_err(|error| run_failure(&format!("cannot install signal handlers: {error}")))?;
-    let outcome = run_with_progress(&plan, &control).map_err(|error| match error {
+    let probed = match plan.request.message_bytes() {
+        // Otherwise a server of another protocol fails every message, if only in the warm-up.
+        Some(_) => plan
+            .check()
+            .map_err(LoadError::Plan)
+            .and_then(|()| probe_with_message(&plan, &Control::new())),
+        None => Ok(()),
+    };
+    let outcome = probed.and_then(|()| run_with_progress(&plan, &control));
+    let outcome = outcome.map_err(|error| match error {
         LoadError::Plan(problem) => usage_failure(&problem),
         error => run_failure(&error.to_string()),
     })?;

@@ -11,9 +11,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::control::Control;
 use super::event_loop::{EventLoop, ThreadMeasurement};
+use super::failures::{FailureKind, RequestFailure};
 use super::message::{Direction, Pattern};
 use super::outcome::{EndedBy, Outcome};
-use super::pacing::Share;
+use super::pacing::{Pace, Share};
 use super::payload::Payload;
 use super::plan::{Expected, Plan};
 use super::pool::ConnectionPool;
@@ -33,6 +34,15 @@ pub enum LoadError {
     Plan(String),
     /// The first request got no response that can be the reference.
     FirstResponse(std::net::SocketAddr, ProbeError),
+    /// The first message got no correct echo, or was not taken or sent by the server.
+    FirstMessage {
+        /// The address of the server.
+        target: std::net::SocketAddr,
+        /// The direction of a stream.
+        direction: Option<Direction>,
+        /// The failure.
+        failure: RequestFailure,
+    },
     /// The descriptor limit is too low.
     Descriptors {
         /// Number of descriptors needed.
@@ -55,6 +65,18 @@ impl fmt::Display for LoadError {
             Self::Plan(message) => formatter.write_str(message),
             Self::FirstResponse(target, error) => {
                 write!(formatter, "first request to {target}: {error}")
+            }
+            Self::FirstMessage { target, direction, failure } => {
+                let problem = match direction {
+                    Some(Direction::Send) => "the server did not take it. Use a discard server",
+                    Some(Direction::Recv) => "no message arrived. Use a chargen server (RFC 864)",
+                    Some(Direction::Both) | None => "no echo of it. Use an echo server (RFC 862)",
+                };
+                write!(
+                    formatter,
+                    "first message to {target}: {problem}, or --load churn or keep-alive for an \
+                     HTTP server. Cause: {failure}"
+                )
             }
             Self::Descriptors { needed, limit } => write!(
                 formatter,
@@ -82,6 +104,27 @@ pub fn fetch_reference(plan: &Plan, control: &Control) -> Result<Arc<Reference>,
     };
     let failed = |error| LoadError::FirstResponse(plan.target, error);
     probe::fetch_reference(plan, body_bytes, control).map(Arc::new).map_err(failed)
+}
+
+/// Fails unless the server echoes one message, or takes or sends one of a stream.
+///
+/// # Errors
+/// As [`run`], and if the message fails.
+pub fn probe_with_message(plan: &Plan, control: &Control) -> Result<(), LoadError> {
+    let plan = Plan {
+        pace: Pace::ClosedLoop,
+        burst: None,
+        connections: 1,
+        idle: 0,
+        requests: Some(1),
+        warm_up: Duration::ZERO,
+        threads: 1,
+        ..plan.clone()
+    };
+    let outcome = run(&plan, control)?;
+    let first = FailureKind::ALL.into_iter().find_map(|it| outcome.failures.first(it));
+    let (target, direction) = (plan.target, plan.request.direction());
+    first.map_or(Ok(()), |failure| Err(LoadError::FirstMessage { target, direction, failure }))
 }
 
 /// Runs a load on its own threads and waits for them. Failed requests are counted in the outcome.

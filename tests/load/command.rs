@@ -130,6 +130,17 @@ fn failures_are_printed_and_exit_code_is_1() {
 }
 
 #[test]
+fn server_of_another_protocol_is_named_before_a_load_of_messages() {
+    let served = ServerThread::start(Variant::EpollLevel, |_| {});
+    let arguments = "--load rr --message-bytes 64 --duration 100ms --timeout 300ms";
+    let output = ringpoll(served.address, arguments).output().unwrap();
+    let (printed, errors) = exited(&output, 1);
+    assert_eq!(printed, "");
+    assert!(errors.contains("no echo of it. Use an echo server"), "{errors}");
+    assert!(errors.contains("Cause: ") && errors.contains("--load churn"), "{errors}");
+}
+
+#[test]
 fn refused_connection_is_reported_and_exit_code_is_1() {
     let unused = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).unwrap();
     let output = ringpoll(unused, "").output().unwrap();
