@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::compare::CompareArguments;
+use crate::compare::{CompareArguments, supervisor};
 use crate::config::{self, BackendChoice, FlagSetting, Preset, ProtocolChoice, Sources};
 use crate::console::{check_printed, eprint_line, print_text};
 use crate::doctor::{self, DoctorArguments};
@@ -151,6 +151,9 @@ impl ServeArguments {
 
 /// Runs the command; reports an error on standard error.
 pub fn main() -> ExitCode {
+    if let Some(code) = supervisor::run_if_requested() {
+        return code;
+    }
     let result = match CommandLine::try_parse() {
         Ok(line) => run(line.command),
         Err(message) => print_message(&message).map(|()| ExitCode::SUCCESS),

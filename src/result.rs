@@ -101,18 +101,20 @@ pub struct Method {
 /// A compared server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Arm {
-    /// Argument on the command line: `epoll:level`, `command:nginx …`.
+    /// Argument on the command line: `epoll:level`, `command:nginx …`, or the name and the file of
+    /// `--arms`.
     pub spec: String,
     /// Name in tables: `epoll:level`, with a suffix if two arms are equal.
     pub label: String,
     /// Kind of the server.
     pub kind: ArmKind,
-    /// Command line of the server, with the port as `{port}`.
+    /// Command line of the server, with `{port}` and `{address}` where they were replaced.
     pub command_line: Vec<String>,
     /// Engine name that ringpoll's server reports, such as `epoll, level-triggered`. It is
     /// checked in each round.
     pub engine: Option<String>,
-    /// All settings, in the order of the configuration file; empty for another program.
+    /// All settings, in the order of the configuration file. For another program: the keys of the
+    /// file of `--arms`, except its command.
     pub settings: Vec<Setting>,
     /// Kernel features that the engine reports as used.
     pub kernel_features: Vec<String>,

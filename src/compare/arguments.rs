@@ -31,9 +31,13 @@ const LADDER_BUDGET: &str = "300s";
 pub struct CompareArguments {
     /// Servers to compare; the first is the baseline. An arm is an engine with optional settings,
     /// such as `io_uring:single_shot,submission_queue_entries=512`, or any other server as
-    /// `command:PROGRAM … {port}` [default: epoll io_uring]
+    /// `command:PROGRAM … {port}` [default: epoll io_uring, or the arms of --arms]
     #[arg(value_name = "ARM")]
     pub arms: Vec<String>,
+    /// Add the servers of this TOML file, after those of the command line. Each has a name, a
+    /// command, and optionally its environment, limits, readiness and other keys.
+    #[arg(long = "arms", value_name = "FILE")]
+    pub arms_file: Option<PathBuf>,
     /// Loads, separated by commas; each has its own verdict [default: churn,keep-alive; with
     /// --sweep, --burst or --fragments: churn]
     #[arg(long, value_enum, value_name = "LOAD", value_delimiter = ',')]
@@ -55,7 +59,7 @@ pub struct CompareArguments {
     /// Compare the steps of a ladder (an incremental ablation) instead of arms: from the engine of
     /// the reference program to the tuned engine, each step adds one technique. It is measured at
     /// the fixed rate only, so not under --load stream, and its default budget is 300s.
-    #[arg(long, value_name = "ENGINE", conflicts_with_all = ["arms", "sweep"])]
+    #[arg(long, value_name = "ENGINE", conflicts_with_all = ["arms", "arms_file", "sweep"])]
     pub ladder: Option<Ladder>,
     /// Time limit for all loads together; the comparison ends earlier once it is decided.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration,

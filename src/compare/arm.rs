@@ -1,10 +1,11 @@
 //! Arms: the servers that are compared, and the command lines that start them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ringpoll_backends::Variant;
 use toml::Value;
 
+use super::command_arm::{CommandArm, program_name, split_command};
 use crate::config::{self, FlagSetting, KEYS, Preset, Sources, nearest};
 use crate::failure::Failure;
 use crate::result::{Arm, ArmKind, Difference, Setting};
@@ -54,8 +55,8 @@ pub enum Program {
         /// The arguments after the program name.
         arguments: Vec<String>,
     },
-    /// Any other server: its program and arguments. `{port}` is replaced by a free port.
-    Command(Vec<String>),
+    /// Any other server.
+    Command(Box<CommandArm>),
 }
 
 /// Settings of every ringpoll arm that the configuration cannot change.
@@ -65,22 +66,29 @@ const FIXED_SETTINGS: [(&str, &str); 2] =
 /// The arms if the command line names none: the best engine of each interface.
 const DEFAULT_ARMS: [&str; 2] = ["epoll", "io_uring"];
 
-/// Returns the number of arms that `specs` describe.
-pub fn count(specs: &[String]) -> usize {
-    if specs.is_empty() { DEFAULT_ARMS.len() } else { specs.len() }
+/// Returns the number of arms that `specs` and a file with `in_file` arms describe.
+pub fn count(specs: &[String], in_file: usize) -> usize {
+    if specs.is_empty() && in_file == 0 { DEFAULT_ARMS.len() } else { specs.len() + in_file }
 }
 
-/// Parses the arms of the command line, or the default arms if there are none.
+/// Parses the arms of the command line, which are followed by those of a file. Without any, these
+/// are the default arms.
 ///
 /// # Errors
 /// Returns a usage failure that names the first invalid arm.
-pub fn parse_arms(specs: &[String], common: &CommonSettings) -> Result<Vec<PreparedArm>, Failure> {
+pub fn parse_arms(
+    specs: &[String],
+    in_file: &[PreparedArm],
+    common: &CommonSettings,
+) -> Result<Vec<PreparedArm>, Failure> {
     let best = DEFAULT_ARMS.map(str::to_owned);
-    let specs = if specs.is_empty() { &best[..] } else { specs };
+    let specs = if specs.is_empty() && in_file.is_empty() { &best[..] } else { specs };
 
     let mut arms: Vec<PreparedArm> =
         specs.iter().map(|spec| parse_arm(spec, common)).collect::<Result<_, _>>()?;
-    if let [only] = specs {
+    arms.extend_from_slice(in_file);
+    if let [only] = &arms[..] {
+        let only = &only.description.spec;
         return Err(usage(format!(
             "a comparison needs at least two arms, but only {only} is given. Add another arm, or \
              give {only} twice to measure the noise."
@@ -98,26 +106,12 @@ fn parse_arm(spec: &str, common: &CommonSettings) -> Result<PreparedArm, Failure
 }
 
 fn parse_command(spec: &str, command: &str) -> Result<PreparedArm, Failure> {
-    let words = shlex::split(command)
-        .filter(|words| !words.is_empty())
-        .ok_or_else(|| usage(format!("arm {spec}: the command is empty or a quote is open")))?;
-    if !words.iter().any(|word| word.contains("{port}")) {
-        return Err(usage(format!(
-            "arm {spec}: the command must contain {{port}}, which is replaced by the port that \
-             the server must listen on"
-        )));
-    }
-    let name = Path::new(&words[0]).file_name().unwrap_or_default();
-    let description = Arm {
-        spec: spec.to_owned(),
-        label: name.to_string_lossy().into_owned(),
-        kind: ArmKind::Command,
-        command_line: words.clone(),
-        engine: None,
-        settings: Vec::new(),
-        kernel_features: Vec::new(),
-    };
-    Ok(PreparedArm { description, program: Program::Command(words) })
+    let of_arm = |problem| usage(format!("arm {spec}: {problem}"));
+    let command = split_command(command).map_err(of_arm)?;
+    let arm = CommandArm { command, ..CommandArm::default() };
+    arm.check_placeholders().map_err(of_arm)?;
+    let description = arm.description(spec.to_owned(), program_name(&arm.command), "");
+    Ok(PreparedArm { description, program: Program::Command(Box::new(arm)) })
 }
 
 fn parse_engine(spec: &str, common: &CommonSettings) -> Result<PreparedArm, Failure> {
@@ -255,15 +249,27 @@ pub fn differences(arms: &[Arm]) -> Vec<Difference> {
         let values = arms.iter().map(program).collect();
         differences.push(Difference { key: "program".to_owned(), values });
     }
-    for key in KEYS.iter() {
+    let mut keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    for setting in arms.iter().flat_map(|arm| &arm.settings) {
+        if !keys.contains(&setting.key.as_str()) {
+            keys.push(&setting.key);
+        }
+    }
+    for key in keys {
         let value = |arm: &Arm| {
-            arm.settings.iter().find(|it| it.key == key.name).map(|it| it.value.clone())
+            let values: Vec<_> =
+                arm.settings.iter().filter(|it| it.key == key).map(|it| &*it.value).collect();
+            (!values.is_empty()).then(|| values.join("; "))
         };
         let values: Vec<Option<String>> = arms.iter().map(value).collect();
-        let mut known = values.iter().flatten();
-        let first = known.next();
-        if known.any(|value| Some(value) != first) {
-            differences.push(Difference { key: key.name.to_owned(), values });
+        // A server of another project has none of ringpoll's settings, and the other way around.
+        let is_known = |arm: &Arm| arm.settings.iter().any(|it| it.key == key);
+        let is_of_file = !KEYS.iter().any(|it| it.name == key);
+        let is_compared = |arm: &Arm| is_known(arm) || is_of_file && arm.kind == ArmKind::Command;
+        let mut compared = arms.iter().zip(&values).filter(|(arm, _)| is_compared(arm));
+        let first = compared.next();
+        if compared.any(|(_, value)| first.is_some_and(|(_, first)| first != value)) {
+            differences.push(Difference { key: key.to_owned(), values });
         }
     }
     differences
@@ -283,7 +289,7 @@ mod tests {
 
     fn arms(specs: &[&str]) -> Result<Vec<PreparedArm>, Failure> {
         let specs: Vec<String> = specs.iter().map(|&spec| spec.to_owned()).collect();
-        parse_arms(&specs, &CommonSettings::default())
+        parse_arms(&specs, &[], &CommonSettings::default())
     }
 
     fn usage_error(specs: &[&str]) -> String {
@@ -340,6 +346,26 @@ mod tests {
     }
 
     #[test]
+    fn surroundings_of_commands_that_differ_are_listed() {
+        let mut arms: Vec<Arm> = arms(&["epoll:level", "command:a {port}", "command:b {port}"])
+            .unwrap()
+            .into_iter()
+            .map(|it| it.description)
+            .collect();
+        let setting = |key: &str, value: &str| Setting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin: String::new(),
+        };
+        arms[1].settings = vec![setting("environment.A", "1"), setting("settle_ms", "5")];
+        arms[2].settings = vec![setting("settle_ms", "5")];
+        let differences = differences(&arms);
+        let keys: Vec<_> = differences.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys, ["program", "environment.A"]);
+        assert_eq!(differences[1].values, [None, Some("1".to_owned()), None]);
+    }
+
+    #[test]
     fn repeated_arm_gets_a_numbered_label() {
         let arms = arms(&["epoll:level", "epoll:level"]).unwrap();
         assert_eq!(arms[0].description.label, "epoll:level");
@@ -353,7 +379,7 @@ mod tests {
         let read = |first: &str, set: &[&str]| {
             let set = set.iter().map(|&it| it.to_owned()).collect();
             let common = CommonSettings { set, ..common.clone() };
-            parse_arms(&[first.to_owned(), "epoll:edge".to_owned()], &common)
+            parse_arms(&[first.to_owned(), "epoll:edge".to_owned()], &[], &common)
         };
         for arm in read("epoll:level,keep_alive=true", &[]).unwrap() {
             assert_eq!(setting(&arm, "server.keep_alive"), "true");

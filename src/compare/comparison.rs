@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::arguments::CompareArguments;
 use super::arm::{self, CommonSettings, PreparedArm, Program, full_key, usage};
+use super::arms_file;
 use super::experiment::{self, ExperimentPlan};
+use super::hooks::Hooks;
 use super::interrupts::Interrupts;
 use super::ladder::{self, LadderAnalysis};
 use super::load_client::LoadClient;
@@ -55,6 +57,8 @@ pub fn run(
     let isolation = namespace::isolate(!arguments.no_namespace);
     let topology = Topology::read();
     let placement = choose_cpus(arguments, &topology, &scenarios)?;
+    // All scenarios have these arms.
+    let hooks = Hooks::before(&scenarios[0].arms, executable, &placement, &interrupts.flag)?;
     for scenario in &mut scenarios {
         for (index, arm) in scenario.arms.iter_mut().enumerate() {
             probe_arm((index, arm), &scenario.client, executable, &placement)?;
@@ -72,6 +76,7 @@ pub fn run(
     // The calling thread may run on all CPUs again.
     let cpus: Vec<usize> = topology.cpus.iter().map(|cpu| cpu.number).collect();
     let _ = topology::pin(&cpus);
+    drop(hooks);
     let experiments = experiments?;
     Ok(setup.result(&scenarios, experiments, started_at, began))
 }
@@ -91,33 +96,83 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<Scenario>, Failure> {
         set: arguments.set.clone(),
         load: Vec::new(),
     };
+    let in_file = match &arguments.arms_file {
+        Some(path) => arms_file::read(path)?,
+        None => Vec::new(),
+    };
+    let arms = arguments
+        .ladder
+        .map_or_else(|| arm::count(&arguments.arms, in_file.len()), |it| it.steps().len());
+    let preparation = Preparation { arguments, in_file: &in_file, common: &common };
     let mut scenarios = Vec::new();
     for kind in loads {
-        let client = LoadClient::new(shape(arguments, kind)).map_err(usage)?;
+        let client = LoadClient::new(shape(arguments, kind, arms)).map_err(usage)?;
         match &arguments.sweep {
             Some(sweep) => {
                 for value in &sweep.values {
-                    scenarios.push(sweep_scenario(arguments, &common, &client, sweep, value)?);
+                    scenarios.push(preparation.sweep_scenario(&client, sweep, value)?);
                 }
             }
-            None => scenarios.push(scenario(arguments, common.clone(), client, None)?),
+            None => scenarios.push(preparation.scenario(common.clone(), client, None)?),
         }
     }
     Ok(scenarios)
 }
 
-fn scenario(
-    arguments: &CompareArguments,
-    common: CommonSettings,
-    client: LoadClient,
-    sweep: Option<SweepValue>,
-) -> Result<Scenario, Failure> {
-    let common = CommonSettings { load: client.server_settings(), ..common };
-    Ok(Scenario { arms: prepare_arms(arguments, &common)?, client, sweep })
+/// All that scenarios are prepared from.
+#[derive(Clone, Copy)]
+struct Preparation<'run> {
+    arguments: &'run CompareArguments,
+    /// The arms of the file given with `--arms`.
+    in_file: &'run [PreparedArm],
+    common: &'run CommonSettings,
 }
 
-fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
-    let arms = arguments.ladder.map_or(arm::count(&arguments.arms), |it| it.steps().len());
+impl Preparation<'_> {
+    fn scenario(
+        self,
+        common: CommonSettings,
+        client: LoadClient,
+        sweep: Option<SweepValue>,
+    ) -> Result<Scenario, Failure> {
+        let common = CommonSettings { load: client.server_settings(), ..common };
+        let arms = match self.arguments.ladder {
+            Some(ladder) => ladder::prepare_arms(ladder, &common),
+            None => arm::parse_arms(&self.arguments.arms, self.in_file, &common),
+        };
+        Ok(Scenario { arms: arms?, client, sweep })
+    }
+
+    /// Applies a swept value to the load if it has that parameter, else to the configuration of all
+    /// arms.
+    fn sweep_scenario(
+        self,
+        client: &LoadClient,
+        sweep: &Sweep,
+        value: &str,
+    ) -> Result<Scenario, Failure> {
+        let mut common = self.common.clone();
+        let client = match client.with_parameter(&sweep.key, value) {
+            Some(client) => {
+                client.map_err(|problem| usage(format!("--sweep {}: {problem}", sweep.key)))?
+            }
+            None => {
+                let key = full_key(&sweep.key).map_err(usage)?;
+                if client.server_settings().iter().any(|(needed, _)| *needed == key) {
+                    return Err(usage(format!(
+                        "--sweep {key}: this load requires a fixed value. Try another --load."
+                    )));
+                }
+                common.set.push(format!("{key}={value}"));
+                client.fresh_copy()
+            }
+        };
+        let sweep = SweepValue { key: sweep.key.clone(), value: value.to_owned() };
+        self.scenario(common, client, Some(sweep))
+    }
+}
+
+fn shape(arguments: &CompareArguments, kind: LoadKind, arms: usize) -> LoadShape {
     // The control is a second instance of the first arm.
     let servers = arms + 1;
     LoadShape {
@@ -139,16 +194,6 @@ fn shape(arguments: &CompareArguments, kind: LoadKind) -> LoadShape {
     }
 }
 
-fn prepare_arms(
-    arguments: &CompareArguments,
-    common: &CommonSettings,
-) -> Result<Vec<PreparedArm>, Failure> {
-    match arguments.ladder {
-        Some(ladder) => ladder::prepare_arms(ladder, common),
-        None => arm::parse_arms(&arguments.arms, common),
-    }
-}
-
 /// Returns the progress title of an experiment; empty if there is only one.
 fn title(scenarios: &[Scenario], index: usize) -> String {
     let name = match &scenarios[index].sweep {
@@ -157,35 +202,6 @@ fn title(scenarios: &[Scenario], index: usize) -> String {
         None => return String::new(),
     };
     format!("{name} ({} of {}) ", index + 1, scenarios.len())
-}
-
-/// Applies a swept value to the load if it has that parameter, else to the configuration of all
-/// arms.
-fn sweep_scenario(
-    arguments: &CompareArguments,
-    common: &CommonSettings,
-    client: &LoadClient,
-    sweep: &Sweep,
-    value: &str,
-) -> Result<Scenario, Failure> {
-    let mut common = common.clone();
-    let client = match client.with_parameter(&sweep.key, value) {
-        Some(client) => {
-            client.map_err(|problem| usage(format!("--sweep {}: {problem}", sweep.key)))?
-        }
-        None => {
-            let key = full_key(&sweep.key).map_err(usage)?;
-            if client.server_settings().iter().any(|(needed, _)| *needed == key) {
-                return Err(usage(format!(
-                    "--sweep {key}: this load requires a fixed value. Try another --load."
-                )));
-            }
-            common.set.push(format!("{key}={value}"));
-            client.fresh_copy()
-        }
-    };
-    let sweep = SweepValue { key: sweep.key.clone(), value: value.to_owned() };
-    scenario(arguments, common, client, Some(sweep))
 }
 
 fn choose_cpus(

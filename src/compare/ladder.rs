@@ -168,7 +168,7 @@ pub fn prepare_arms(ladder: Ladder, common: &CommonSettings) -> Result<Vec<Prepa
     let off = Techniques::ALL.iter().map(|it| it.setting(0));
     let base = BASE_SETTINGS.map(str::to_owned).into_iter().chain(off);
     common.set.splice(0..0, base);
-    let mut arms = arm::parse_arms(&specs(ladder), &common)?;
+    let mut arms = arm::parse_arms(&specs(ladder), &[], &common)?;
     for (arm, step) in arms.iter_mut().zip(ladder.steps()) {
         arm.description.label.clone_from(&step.label);
     }

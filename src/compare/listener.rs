@@ -5,21 +5,32 @@ use std::io::{BufRead, BufReader};
 
 use crate::result::ListenerState;
 
-/// Returns whether a socket listens on this port in the network namespace of a process.
-pub fn is_listening(process: u32, port: u16) -> bool {
-    tables(process).any(|table| has_listener(table, port))
+/// The address families of the sockets that listen on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families {
+    /// An IPv4 socket listens.
+    pub ipv4: bool,
+    /// An IPv6 socket listens. It can also have IPv4 connections.
+    pub ipv6: bool,
+}
+
+/// Returns the families of the sockets that listen on this port in the network namespace of a
+/// process.
+pub fn families(process: u32, port: u16) -> Families {
+    let listens = |protocol| table(process, protocol).is_some_and(|it| has_listener(it, port));
+    Families { ipv4: listens("tcp"), ipv6: listens("tcp6") }
 }
 
 /// Returns whether the server's end of a connection to this port has bytes that it has not
 /// received, in the network namespace of a process.
 pub fn has_unread_bytes(process: u32, port: u16) -> bool {
     let is_unread = |line: String| unread_bytes(&line, port).is_some_and(|bytes| bytes > 0);
-    tables(process).any(|table| table.lines().map_while(Result::ok).any(is_unread))
+    let mut tables = ["tcp", "tcp6"].into_iter().filter_map(|it| table(process, it));
+    tables.any(|table| table.lines().map_while(Result::ok).any(is_unread))
 }
 
-fn tables(process: u32) -> impl Iterator<Item = BufReader<File>> {
-    let path = move |protocol| format!("/proc/{process}/net/{protocol}");
-    ["tcp", "tcp6"].into_iter().filter_map(move |it| File::open(path(it)).ok().map(BufReader::new))
+fn table(process: u32, protocol: &str) -> Option<BufReader<File>> {
+    File::open(format!("/proc/{process}/net/{protocol}")).ok().map(BufReader::new)
 }
 
 /// Returns the receive queue of a connection with this local port: the second number of the fifth
@@ -93,11 +104,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let process = std::process::id();
-        assert!(is_listening(process, address.port()));
+        assert_eq!(families(process, address.port()), Families { ipv4: true, ipv6: false });
         let client = TcpStream::connect(address).unwrap();
-        assert!(!is_listening(process, client.local_addr().unwrap().port()));
+        let client_port = client.local_addr().unwrap().port();
+        assert_eq!(families(process, client_port), Families::default());
         drop(listener);
-        assert!(!is_listening(process, address.port()));
+        assert_eq!(families(process, address.port()), Families::default());
     }
 
     #[test]

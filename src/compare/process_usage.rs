@@ -1,17 +1,23 @@
 //! CPU time and context switches of a server, summed over all its processes and threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
+use super::process_tree::{GroupCpu, Stat, numeric_entries};
+use super::supervised::Supervised;
 use crate::result::ServerUsage;
 
 /// The resource usage of a server at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     processes: BTreeMap<u32, ProcessSample>,
+    /// CPU time of exited descendants of the processes, in ticks.
+    exited_ticks: u64,
+    /// CPU time as a control group counts it, exited processes included.
+    group: Option<GroupCpu>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -19,6 +25,7 @@ struct ProcessSample {
     cpu_ns: u64,
     user_ticks: u64,
     system_ticks: u64,
+    exited_ticks: u64,
     /// Voluntary and involuntary context switches of each thread.
     switches: BTreeMap<u32, (u64, u64)>,
     io_uring_tasks: u32,
@@ -30,18 +37,24 @@ struct ProcessSample {
 const TICK_NS: u64 = 10_000_000;
 
 impl Sample {
-    /// Samples the process `leader`; `include_tree` adds its process group and all descendants.
-    pub fn take(leader: u32, include_tree: bool) -> Self {
-        let members = if include_tree { process_tree(leader) } else { BTreeSet::from([leader]) };
-        let processes = members
-            .into_iter()
-            .filter_map(|process| Some((process, ProcessSample::take(process)?)))
-            .collect();
-        Self { processes }
+    /// Samples one process.
+    pub fn of_process(process: u32) -> Self {
+        let sample = ProcessSample::take(process).map(|sample| (process, sample));
+        Self { processes: sample.into_iter().collect(), ..Self::default() }
     }
 
-    /// Returns the usage since `earlier`. It includes the CPU time of threads that have exited, but
-    /// not that of processes.
+    /// Samples all processes of a supervised command.
+    pub fn of_tree(tree: &Supervised) -> Self {
+        let sample = |process| Some((process, ProcessSample::take(process)?));
+        let processes: BTreeMap<_, _> = tree.processes().into_iter().filter_map(sample).collect();
+        let supervisor = Stat::of(tree.id()).map_or(0, |stat| stat.exited_ticks);
+        let exited_ticks = processes.values().map(|it| it.exited_ticks).sum::<u64>() + supervisor;
+        Self { processes, exited_ticks, group: tree.group_cpu() }
+    }
+
+    /// Returns the usage since `earlier`. It includes the CPU time of threads that have exited, and
+    /// of processes that have exited; without a control group, the latter in ticks, and only if
+    /// their parents have waited for them. It does not include their context switches.
     pub fn since(&self, earlier: &Self) -> ServerUsage {
         let mut used = ServerUsage::default();
         let nothing = ProcessSample::default();
@@ -63,18 +76,36 @@ impl Sample {
                 used.io_wq_cpu_ns += now.saturating_sub(before);
             }
         }
+        match (&self.group, &earlier.group) {
+            (Some(now), Some(before)) => {
+                used.cpu_ns = now.total_ns.saturating_sub(before.total_ns);
+                used.user_ns = now.user_ns.saturating_sub(before.user_ns);
+                used.system_ns = now.system_ns.saturating_sub(before.system_ns);
+            }
+            _ => used.cpu_ns += self.exited_ns_since(earlier),
+        }
         used
+    }
+
+    /// Returns the CPU time that processes have used since `earlier` and that have exited since.
+    /// Their parents have their whole CPU time, of which `earlier` has a part.
+    fn exited_ns_since(&self, earlier: &Self) -> u64 {
+        let exited = earlier.processes.iter().filter(|(id, _)| !self.processes.contains_key(id));
+        let before: u64 = exited.map(|(_, it)| it.cpu_ns).sum();
+        let all = self.exited_ticks.saturating_sub(earlier.exited_ticks) * TICK_NS;
+        all.saturating_sub(before)
     }
 }
 
 impl ProcessSample {
     fn take(process: u32) -> Option<Self> {
         let cpu_ns = cpu_time_ns(process)?;
-        let stat = Stat::read(&format!("/proc/{process}/stat"))?;
+        let stat = Stat::of(process)?;
         let mut sample = Self {
             cpu_ns,
             user_ticks: stat.user_ticks,
             system_ticks: stat.system_ticks,
+            exited_ticks: stat.exited_ticks,
             ..Self::default()
         };
         for task in numeric_entries(&format!("/proc/{process}/task")) {
@@ -116,69 +147,10 @@ fn task_cpu_time_ns(directory: &str) -> u64 {
     exact.unwrap_or_else(in_ticks)
 }
 
-/// Fields of /proc/PID/stat (proc_pid_stat(5)).
-struct Stat {
-    parent: u32,
-    group: u32,
-    user_ticks: u64,
-    system_ticks: u64,
-}
-
-impl Stat {
-    fn read(path: &str) -> Option<Self> {
-        // The program name is in parentheses and may itself contain parentheses.
-        let text = fs::read_to_string(path).ok()?;
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        Some(Self {
-            parent: number(1)? as u32,
-            group: number(2)? as u32,
-            user_ticks: number(11)?,
-            system_ticks: number(12)?,
-        })
-    }
-}
-
-/// Finds the processes of the group that `leader` leads, and all their descendants.
-fn process_tree(leader: u32) -> BTreeSet<u32> {
-    let all: Vec<(u32, Stat)> = numeric_entries("/proc")
-        .into_iter()
-        .filter_map(|process| Some((process, Stat::read(&format!("/proc/{process}/stat"))?)))
-        .collect();
-    let mut tree = BTreeSet::from([leader]);
-    loop {
-        let before = tree.len();
-        for (process, stat) in &all {
-            if stat.group == leader || tree.contains(&stat.parent) {
-                tree.insert(*process);
-            }
-        }
-        if tree.len() == before {
-            return tree;
-        }
-    }
-}
-
-/// Returns the processes of a group, to find those that outlive their leader.
-pub fn group_members(leader: u32) -> Vec<u32> {
-    numeric_entries("/proc")
-        .into_iter()
-        .filter(|process| {
-            Stat::read(&format!("/proc/{process}/stat")).is_some_and(|stat| stat.group == leader)
-        })
-        .collect()
-}
-
-fn numeric_entries(directory: &str) -> Vec<u32> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::hint::black_box;
-    use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
     fn burn(duration: Duration) {
@@ -191,9 +163,9 @@ mod tests {
     #[test]
     fn cpu_time_of_exited_threads_is_included() {
         let process = std::process::id();
-        let before = Sample::take(process, false);
+        let before = Sample::of_process(process);
         std::thread::spawn(|| burn(Duration::from_millis(50))).join().unwrap();
-        let used = Sample::take(process, false).since(&before);
+        let used = Sample::of_process(process).since(&before);
         // Other tests add to it, and on a busy machine the thread gets less than 50 ms.
         assert!(used.cpu_ns > 1_000_000, "{used:?}");
         assert!(used.tasks >= 1);
@@ -202,37 +174,33 @@ mod tests {
     #[test]
     fn sleeping_is_a_voluntary_switch() {
         let process = std::process::id();
-        let before = Sample::take(process, false);
+        let before = Sample::of_process(process);
         for _ in 0..10 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let used = Sample::take(process, false).since(&before);
+        let used = Sample::of_process(process).since(&before);
         assert!(used.voluntary_switches >= 10, "{used:?}");
     }
 
     #[test]
-    fn process_tree_has_the_group_and_all_descendants() {
-        use std::os::unix::process::CommandExt;
-        let mut leader = Command::new("sh")
-            .args(["-c", "sleep 30 & sleep 30 & echo ready; wait"])
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let output = leader.stdout.take().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
-        let tree = process_tree(leader.id());
-        let group = group_members(leader.id());
-        let sample = Sample::take(leader.id(), true);
-        for process in &tree {
-            let process = rustix::process::Pid::from_raw(*process as i32).unwrap();
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
-        }
-        leader.wait().unwrap();
-        assert_eq!(tree.len(), 3, "the shell and its two children");
-        assert_eq!(group.len(), 3);
-        assert_eq!(sample.processes.len(), 3);
-        assert!(!tree.contains(&std::process::id()));
+    fn cpu_time_of_exited_processes_is_that_since_the_earlier_sample() {
+        let process =
+            |cpu_ms: u64| ProcessSample { cpu_ns: cpu_ms * 1_000_000, ..Default::default() };
+        let sample = |processes: &[(u32, u64)], exited_ticks| Sample {
+            processes: processes.iter().map(|&(id, cpu)| (id, process(cpu))).collect(),
+            exited_ticks,
+            group: None,
+        };
+        // Process 2 has used 50 ms, uses 20 ms more and exits; its parent has all 70 ms.
+        let before = sample(&[(1, 10), (2, 50)], 3);
+        let used_ms = |after: Sample| after.since(&before).cpu_ns / 1_000_000;
+        assert_eq!(used_ms(sample(&[(1, 15)], 10)), 5 + 20);
+        // Its parent ignores SIGCHLD.
+        assert_eq!(used_ms(sample(&[(1, 15)], 3)), 5);
+        // Process 3 starts and exits in between.
+        assert_eq!(used_ms(sample(&[(1, 15), (2, 50)], 5)), 5 + 20);
+        let group = |total_ns| Some(GroupCpu { total_ns, user_ns: total_ns, system_ns: 0 });
+        let with_group = |cpu| Sample { group: group(cpu), ..sample(&[(1, 15)], 10) };
+        assert_eq!(with_group(9).since(&with_group(4)).cpu_ns, 5);
     }
 }

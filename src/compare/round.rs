@@ -195,6 +195,7 @@ impl BatchRunner<'_> {
         instance.used.add(after.since(&before));
         instance.listener.add(ListenerState::read(instance.server.id()).since(listeners));
         instance.set_paused(true);
+        instance.server.limit_output();
         instance.measured.add(measured);
         Ok(())
     }
@@ -292,7 +293,7 @@ impl RunningInstance<'_> {
     }
 
     fn sample(&self) -> Sample {
-        Sample::take(self.server.id(), self.server.may_have_children())
+        self.server.sample()
     }
 
     /// Waits until the server has no work left of a stream: it has received all bytes, and has not

@@ -34,7 +34,7 @@ fn cpu_time_includes_io_uring_worker_threads() {
         return;
     }
     let server = ServerProcess::start(&["--backend", "io_uring:single_shot"]);
-    let before = Sample::take(server.id(), false);
+    let before = Sample::of_process(server.id());
     // IORING_OP_SHUTDOWN always runs in a worker thread. Its CPU time is updated when it sleeps.
     let mut worker_ns = 0;
     wait_until("io_uring worker threads have run", || {
@@ -44,7 +44,7 @@ fn cpu_time_includes_io_uring_worker_threads() {
         worker_ns > 100_000
     });
     let leader_ns = cpu_time_of_task(server.id(), server.id()).expect("it runs");
-    let after = Sample::take(server.id(), false);
+    let after = Sample::of_process(server.id());
     let used = after.since(&before);
     assert!(used.io_uring_tasks >= 1, "{used:?}");
     assert!(used.io_wq_workers >= 1 && used.io_wq_cpu_ns > 100_000, "{used:?}");

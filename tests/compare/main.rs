@@ -1,5 +1,6 @@
 //! `ringpoll compare` as a program.
 
+mod arms;
 mod cpu_accounting;
 mod error_rates;
 mod failures;
