@@ -104,21 +104,23 @@ elif WAY == "logs":
 elif WAY == "ignores_sigterm":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     serve(listen())
-elif WAY == "not_ready":
-    # It listens, but is unavailable at first.
-    ready_response, ready_at = RESPONSE, time.monotonic() + 0.3
-    RESPONSE = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+elif WAY == "ready_later":
+    # It listens, but does not respond before the line.
     listener = listen()
-    while (left := ready_at - time.monotonic()) > 0:
-        listener.settimeout(left)
-        try:
-            respond(listener.accept()[0])
-        except OSError:
-            pass
-    listener.settimeout(None)
-    RESPONSE = ready_response
+    time.sleep(0.3)
     print("ready to serve", flush=True)
     serve(listener)
+elif WAY == "unavailable_at_first":
+    ready_response, left = RESPONSE, 3
+    RESPONSE = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+
+    def count_down():
+        global RESPONSE, left
+        if left == 0:
+            RESPONSE = ready_response
+        left -= 1
+
+    serve(listen(), before=count_down)
 elif WAY == "environment":
     assert os.environ["PORT"] == str(PORT) and os.environ["ADDRESS"] == f"127.0.0.1:{PORT}"
     assert os.path.exists("made-before"), os.getcwd()
