@@ -8,10 +8,12 @@ use clap::builder::ArgPredicate;
 
 use super::condition::Condition;
 use super::ladder::Ladder;
+use super::metrics::{all_metrics, stream_metrics};
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
 use crate::load::{CloseBy, Direction, LoadKind, Verify};
+use crate::result::{LoadLevel, Metric};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -112,6 +114,11 @@ pub struct CompareArguments {
     /// Requires a single load; each value has the whole budget.
     #[arg(long, value_name = "KEY=V1,V2…")]
     pub sweep: Option<Sweep>,
+    /// Metric that decides the outcome and ends the comparison early: `p99`, `p99.9`, `throughput`
+    /// or another metric of --fail-if [default: cpu_per_request; of a stream: cpu_per_gib]. It gets
+    /// most of the error probability, so its interval is the narrowest.
+    #[arg(long, value_name = "METRIC", conflicts_with = "ladder")]
+    pub decide: Option<Metric>,
     /// Exit with 4 if a ratio to the first arm meets this condition, with 5 if it is inconclusive:
     /// `cpu_per_request > 1.05`, or for one load `keep-alive: cpu_per_request > 1.05`.
     #[arg(long, value_name = "CONDITION")]
@@ -175,6 +182,7 @@ impl CompareArguments {
         if self.path.is_some() && loads.iter().all(|load| load.has_messages()) {
             return Err("--path cannot be used with messages, only with HTTP requests".to_owned());
         }
+        self.check_decide(&loads)?;
         if self.sweep.is_some() && loads.len() > 1 {
             return Err("--sweep requires a single load. Choose it with --load.".to_owned());
         }
@@ -184,6 +192,27 @@ impl CompareArguments {
                 Err(format!("--fail-if: load {load} is not measured. Try: add --load {load}."))
             }
             None => Ok(loads),
+        }
+    }
+
+    /// Returns the metrics that `--decide` and `--fail-if` name.
+    pub fn requested_metrics(&self) -> Vec<Metric> {
+        let in_conditions = self.fail_if.iter().map(Condition::metric);
+        self.decide.into_iter().chain(in_conditions).collect()
+    }
+
+    fn check_decide(&self, loads: &[LoadKind]) -> Result<(), String> {
+        let Some(metric) = self.decide else { return Ok(()) };
+        let is_measured = |load: &LoadKind| {
+            let metrics = match load {
+                LoadKind::Stream => stream_metrics(),
+                _ => all_metrics(&[LoadLevel::FixedRate, LoadLevel::Saturation], &[metric]),
+            };
+            metrics.iter().any(|it| it.metric == metric)
+        };
+        match loads.iter().find(|it| !is_measured(it)) {
+            Some(load) => Err(format!("--decide {metric}: load {load} does not measure it")),
+            None => Ok(()),
         }
     }
 

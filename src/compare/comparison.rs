@@ -265,6 +265,8 @@ impl Setup<'_> {
             margins: MARGINS,
             load_levels: self.load_levels().to_vec(),
             rate: self.arguments.rate,
+            decide: self.arguments.decide,
+            requested: self.arguments.requested_metrics(),
             claims: Vec::new(),
         };
         let began = Instant::now();

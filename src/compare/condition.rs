@@ -90,6 +90,11 @@ impl Condition {
         self.load
     }
 
+    /// Returns the metric whose ratio is tested.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
     /// Evaluates the condition for each arm after the first, under its load or all loads. It holds
     /// if it holds for any of them.
     pub fn evaluate(&self, result: &ComparisonResult) -> Evaluation {
@@ -188,13 +193,16 @@ mod tests {
             assert_eq!(parse(text).to_string(), text);
         }
         assert_eq!(parse(" latency_p50>1.1 ").to_string(), "latency_p50 > 1.1");
+        assert_eq!(parse("p99 > 1.2").to_string(), "latency_p99 > 1.2");
+        assert_eq!(parse("p99.9@fixed_rate > 1.2").to_string(), "latency_p99.9@fixed_rate > 1.2");
+        assert_eq!(parse("cpu > 1.2").to_string(), "cpu_per_request > 1.2");
     }
 
     #[test]
     fn invalid_conditions_are_refused_with_the_expected_form() {
         for (wrong, expected) in [
             ("cpu_per_request = 1", "METRIC"),
-            ("cpu > 1.05", "Known metrics: cpu_per_request, throughput"),
+            ("watts > 1.05", "Known metrics: cpu_per_request, throughput"),
             ("cpu_per_request > fast", "METRIC"),
             ("cpu_per_request >= 1.05", "METRIC"),
             ("cpu_per_request@idle > 1.05", "METRIC"),

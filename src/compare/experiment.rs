@@ -17,7 +17,7 @@ use super::verdict::{AlphaBudget, AlphaLevels, Margins, decide, meets_stopping_r
 use crate::failure::Failure;
 use crate::result::{
     Arm, Comparison, Control, Experiment, Gate, GateEffect, GateKind, InterimAnalysis, LoadLevel,
-    LoadLevelResult, MetricAt, MetricResult, Round, StopReason,
+    LoadLevelResult, Metric, MetricAt, MetricResult, Round, StopReason,
 };
 
 /// The parameters of an experiment, fixed before anything is measured.
@@ -37,6 +37,10 @@ pub struct ExperimentPlan {
     pub load_levels: Vec<LoadLevel>,
     /// The fixed rate; `None` calibrates it.
     pub rate: Option<f64>,
+    /// The metric that decides the outcome; `None` is the first of the table.
+    pub decide: Option<Metric>,
+    /// The metrics that the user asks for, some of which are only compared then.
+    pub requested: Vec<Metric>,
     /// The contrasts tested with the primary metric. They share the error budget, and the
     /// experiment ends early once all of them meet the stopping rule.
     pub claims: Vec<Contrast>,
@@ -70,8 +74,10 @@ pub fn run(
 struct RunningExperiment<'run> {
     runner: &'run BatchRunner<'run>,
     plan: &'run ExperimentPlan,
-    /// In table order; the first is the primary one.
+    /// In table order.
     metrics: Vec<MetricAt>,
+    /// The metric that decides the outcome.
+    primary: MetricAt,
     rate: f64,
     began: Instant,
     schedule: Schedule,
@@ -104,13 +110,16 @@ impl<'run> RunningExperiment<'run> {
         let planned_blocks = fitting.clamp(1, plan.max_blocks);
         let metrics = match runner.client.is_stream() {
             true => stream_metrics(),
-            false => all_metrics(&plan.load_levels),
+            false => all_metrics(&plan.load_levels, &plan.requested),
         };
+        let is_decisive = |it: &&MetricAt| plan.decide.is_none_or(|metric| metric == it.metric);
+        let primary = *metrics.iter().find(is_decisive).unwrap_or(&metrics[0]);
         let alpha_budget = AlphaBudget::new(plan.confidence, plan.claims.len(), metrics.len());
         Self {
             runner,
             plan,
             metrics,
+            primary,
             rate: calibration.requests_per_second,
             began,
             schedule,
@@ -180,13 +189,13 @@ impl<'run> RunningExperiment<'run> {
     }
 
     fn is_decided(&self) -> bool {
-        let primary = self.metrics[0];
         let Some(alpha) = self.alpha else { return false };
         self.plan.claims.iter().all(|&contrast| {
             let alpha_level = alpha.primary;
             let seed = self.plan.seed;
             let margins = self.plan.margins;
-            let result = decide(&self.rounds, primary, contrast, true, alpha_level, margins, seed);
+            let result =
+                decide(&self.rounds, self.primary, contrast, true, alpha_level, margins, seed);
             meets_stopping_rule(&result, margins)
         })
     }
@@ -194,7 +203,7 @@ impl<'run> RunningExperiment<'run> {
     /// Decides all metrics of a contrast, with the alpha of the last interim analysis.
     fn results(&self, contrast: Contrast) -> Vec<MetricResult> {
         let results = self.metrics.iter().enumerate().map(|(index, &at)| {
-            let is_primary = index == 0 && contrast != Contrast::Control;
+            let is_primary = at == self.primary && contrast != Contrast::Control;
             let alpha_level = self.alpha.map_or(1e-9, |alpha| match contrast {
                 Contrast::Control => alpha.control,
                 _ if is_primary => alpha.primary,
@@ -220,13 +229,12 @@ impl<'run> RunningExperiment<'run> {
         });
         gates.extend(self.too_few_rounds());
         let summaries = summaries(&self.rounds, arms.len(), &self.plan.load_levels);
-        let primary = self.metrics[0];
         let comparisons: Vec<Comparison> = (1..arms.len())
             .map(|contender| {
                 let mut metrics = self.results(Contrast::WithBaseline(contender));
                 gates::apply(&gates, &mut metrics, contender);
                 let pair = (0, contender);
-                let why = explanation::causes(&arms, &summaries, pair, primary.load_level);
+                let why = explanation::causes(&arms, &summaries, pair, self.primary.load_level);
                 let mut comparison = Comparison {
                     baseline: 0,
                     candidate: contender,

@@ -69,7 +69,7 @@ pub fn comparison_conclusion(
     let mut conclusion = main_clause(first, other, result, load_levels, confidence);
     let is_throughput =
         |it: &&MetricResult| matches!(it.metric, Metric::Throughput | Metric::BytesThroughput);
-    let throughput = comparison.metrics.iter().find(is_throughput);
+    let throughput = comparison.metrics.iter().find(is_throughput).filter(|it| !it.is_primary);
     if let Some(clause) = throughput.and_then(|it| throughput_clause(other, it)) {
         conclusion += &clause;
     }
@@ -84,6 +84,8 @@ fn main_clause(
     confidence: f64,
 ) -> String {
     let metric = result.metric.label();
+    let is_cost = matches!(result.metric, Metric::CpuPerRequest | Metric::CpuPerGib);
+    let verb = if is_cost { "uses" } else { "has" };
     let place = at_load_level(result.load_level, load_levels);
     let not_compared = || {
         let reason = result.reason.as_deref().unwrap_or("There are no measurements.");
@@ -99,7 +101,7 @@ fn main_clause(
             format_difference(ratio)
         ),
         Verdict::Worse => format!(
-            "{first} is better than {other}, which uses {} {metric} {place} ({interval}).",
+            "{first} is better than {other}, which {verb} {} {metric} {place} ({interval}).",
             format_difference(ratio)
         ),
         Verdict::NoDifference => format!(
@@ -110,7 +112,7 @@ fn main_clause(
             )
         ),
         Verdict::Inconclusive => format!(
-            "Inconclusive: {other} uses between {} and {} {metric} than {first} {place}. A larger \
+            "Inconclusive: {other} {verb} between {} and {} {metric} than {first} {place}. A larger \
              --budget would narrow the interval.",
             format_difference(low),
             format_difference(high)

@@ -3,20 +3,27 @@
 use std::collections::BTreeMap;
 
 use super::statistics::paired::{mean, median};
+use super::statistics::robust::hodges_lehmann;
 use crate::result::{LoadLevel, Metric, MetricAt, Round};
 
 /// Metrics that count events are not compared if both sides have fewer events per request.
 pub const MIN_EVENTS_PER_REQUEST: f64 = 0.001;
 
+/// Metrics that are compared only if `--decide` or `--fail-if` names them. Short runs have too few
+/// requests above the 99.9th percentile for a useful interval, and each metric that is compared
+/// widens the intervals of the others.
+const ON_REQUEST: [Metric; 1] = [Metric::LatencyP999];
+
 /// Returns the metrics of a load level, in table order. Saturation is a closed loop, in which
 /// latency follows from the number of connections; a fixed rate is an open loop, in which
 /// throughput follows from the offered rate.
-pub fn metrics_at(load_level: LoadLevel) -> &'static [Metric] {
+fn metrics_at(load_level: LoadLevel) -> &'static [Metric] {
     match load_level {
         LoadLevel::FixedRate => &[
             Metric::CpuPerRequest,
             Metric::LatencyP50,
             Metric::LatencyP99,
+            Metric::LatencyP999,
             Metric::SystemCallsPerRequest,
             Metric::ContextSwitchesPerRequest,
         ],
@@ -41,12 +48,14 @@ pub fn stream_metrics() -> Vec<MetricAt> {
     metrics.map(|metric| MetricAt { metric, load_level: LoadLevel::Saturation }).into()
 }
 
-/// Returns the metrics of all these load levels.
-pub fn all_metrics(load_levels: &[LoadLevel]) -> Vec<MetricAt> {
+/// Returns the metrics of all these load levels. Some are only among them if they are `requested`.
+pub fn all_metrics(load_levels: &[LoadLevel], requested: &[Metric]) -> Vec<MetricAt> {
+    let is_compared =
+        |at: &MetricAt| !ON_REQUEST.contains(&at.metric) || requested.contains(&at.metric);
     let at = |&load_level: &LoadLevel| {
         metrics_at(load_level).iter().map(move |&metric| MetricAt { metric, load_level })
     };
-    load_levels.iter().flat_map(at).collect()
+    load_levels.iter().flat_map(at).filter(is_compared).collect()
 }
 
 /// Returns the metric that decides the outcome: CPU per request, because it is valid even if
@@ -57,8 +66,12 @@ pub fn primary_metric(load_levels: &[LoadLevel]) -> MetricAt {
     MetricAt { metric: Metric::CpuPerRequest, load_level }
 }
 
-/// Returns the value of a metric in its unit, or `None` if the round does not have it.
+/// Returns the value of a metric in its unit, or `None` if the round does not have it. A latency is
+/// the median over the periods, because ratios are also those of periods.
 pub fn value(round: &Round, metric: Metric) -> Option<f64> {
+    if let Some(periods) = round.periods.iter().find(|it| it.metric == metric) {
+        return median(periods.latency_ns.iter().map(|&latency| latency as f64 / 1000.0));
+    }
     let requests = round.requests as f64;
     let seconds = round.duration_ns as f64 / 1e9;
     let value = match metric {
@@ -66,6 +79,7 @@ pub fn value(round: &Round, metric: Metric) -> Option<f64> {
         Metric::Throughput => requests / seconds,
         Metric::LatencyP50 => round.latency.corrected.p50_ns as f64 / 1000.0,
         Metric::LatencyP99 => round.latency.corrected.p99_ns as f64 / 1000.0,
+        Metric::LatencyP999 => round.latency.corrected.p99_9_ns as f64 / 1000.0,
         Metric::SystemCallsPerRequest => {
             let calls = round.counters.as_ref()?.system_calls.values().sum::<u64>();
             calls as f64 / responses(round)?
@@ -91,6 +105,16 @@ pub(super) fn responses(round: &Round) -> Option<f64> {
 
 fn context_switches(round: &Round) -> u64 {
     round.server.voluntary_switches + round.server.involuntary_switches
+}
+
+/// Returns the natural logarithm of a latency in each period of a round, and of any other metric in
+/// the round.
+fn logarithms(round: &Round, metric: Metric) -> Option<Vec<f64>> {
+    let Some(periods) = round.periods.iter().find(|it| it.metric == metric) else {
+        return logarithm(round, metric).map(|it| vec![it]);
+    };
+    let logarithms: Vec<f64> = periods.latency_ns.iter().map(|&it| (it as f64).ln()).collect();
+    logarithms.iter().all(|it| it.is_finite()).then_some(logarithms)
 }
 
 /// Returns the natural logarithm of a value. Half an event is added to event counts, because a
@@ -141,12 +165,13 @@ impl Contrast {
     }
 }
 
-/// Returns the logarithm of the ratio in each block that has rounds of both arms.
+/// Returns the logarithm of the ratio in each block that has rounds of both arms. The ratio of a
+/// latency is the robust mean of those of its periods.
 pub fn log_ratios(rounds: &[Round], at: MetricAt, contrast: Contrast) -> Vec<f64> {
     let mut blocks: BTreeMap<usize, Block> = BTreeMap::new();
     for round in rounds.iter().filter(|round| round.load_level == at.load_level) {
         let block = blocks.entry(round.block).or_default();
-        let logarithm = logarithm(round, at.metric);
+        let logarithm = logarithms(round, at.metric);
         match (round.arm, round.control, contrast) {
             (0, false, _) => block.first = logarithm,
             (0, true, _) => block.second = logarithm,
@@ -160,20 +185,31 @@ pub fn log_ratios(rounds: &[Round], at: MetricAt, contrast: Contrast) -> Vec<f64
 
 #[derive(Default)]
 struct Block {
-    first: Option<f64>,
-    second: Option<f64>,
-    candidate: Option<f64>,
-    baseline: Option<f64>,
+    first: Option<Vec<f64>>,
+    second: Option<Vec<f64>>,
+    candidate: Option<Vec<f64>>,
+    baseline: Option<Vec<f64>>,
 }
 
 impl Block {
     fn ratio(&self, contrast: Contrast) -> Option<f64> {
         match contrast {
-            Contrast::WithBaseline(_) => Some(self.candidate? - mean(&[self.first?, self.second?])),
-            Contrast::Between { .. } => Some(self.candidate? - self.baseline?),
-            Contrast::Control => Some(self.second? - self.first?),
+            // Each copy has its own estimate. The mean of both copies in a period is disturbed more
+            // often than the candidate, so the median of its differences is not 0 for equal arms.
+            Contrast::WithBaseline(_) => Some(mean(&[
+                location(&self.candidate, &self.first)?,
+                location(&self.candidate, &self.second)?,
+            ])),
+            Contrast::Between { .. } => location(&self.candidate, &self.baseline),
+            Contrast::Control => location(&self.second, &self.first),
         }
     }
+}
+
+/// Returns the difference of paired values; `None` if one side was not measured.
+fn location(candidate: &Option<Vec<f64>>, baseline: &Option<Vec<f64>>) -> Option<f64> {
+    let pairs = candidate.as_ref()?.iter().zip(baseline.as_ref()?);
+    hodges_lehmann(&pairs.map(|(candidate, baseline)| candidate - baseline).collect::<Vec<_>>())
 }
 
 /// Iterates over the rounds of an arm at a load level, the control included.
@@ -194,6 +230,7 @@ pub fn arm_median(rounds: &[Round], arm: usize, at: MetricAt) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::compare::synthetic::{round, rounds};
+    use crate::result::LatencyPeriods;
 
     const CPU: MetricAt =
         MetricAt { metric: Metric::CpuPerRequest, load_level: LoadLevel::FixedRate };
@@ -207,6 +244,25 @@ mod tests {
         assert_eq!(value(&round, Metric::LatencyP99), Some(500.0));
         assert_eq!(value(&round, Metric::SystemCallsPerRequest), Some(5.0));
         assert_eq!(value(&round, Metric::ContextSwitchesPerRequest), Some(0.3));
+    }
+
+    #[test]
+    fn latency_is_the_median_of_its_periods() {
+        let mut round = round(0, LoadLevel::FixedRate, 0);
+        let latency_ns = vec![300_000, 100_000, 900_000_000];
+        round.periods = vec![LatencyPeriods { metric: Metric::LatencyP99, latency_ns }];
+        assert_eq!(value(&round, Metric::LatencyP99), Some(300.0));
+        assert_eq!(value(&round, Metric::LatencyP50), Some(100.0));
+    }
+
+    #[test]
+    fn rare_percentile_is_compared_on_request() {
+        let has_it = |requested: &[Metric]| {
+            let metrics = all_metrics(&[LoadLevel::FixedRate, LoadLevel::Saturation], requested);
+            metrics.iter().any(|it| it.metric == Metric::LatencyP999)
+        };
+        assert!(has_it(&[Metric::LatencyP999]));
+        assert!(!has_it(&[Metric::LatencyP99]));
     }
 
     #[test]

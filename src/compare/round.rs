@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+
 use super::arm::{PreparedArm, Program};
 use super::client::{ClientMeasurement, LoadModel};
 use super::listener;
@@ -23,8 +25,10 @@ use super::schedule::{Batch, Instance};
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::summary::encode_latency;
 use crate::failure::Failure;
+use crate::load::Latencies;
 use crate::result::{
-    CpuPlacement, Failures, LatencyPair, ListenerState, LoadLevel, MachineUsage, Round, ServerUsage,
+    CpuPlacement, Failures, LatencyPair, LatencyPeriods, ListenerState, LoadLevel, MachineUsage,
+    Metric, Round, ServerUsage,
 };
 
 /// The duration of a slice at the fixed rate, unless the load needs a longer one.
@@ -36,6 +40,9 @@ const SATURATION_SLICE: Duration = Duration::from_millis(100);
 
 /// The load applied before each slice, unmeasured, to refill the caches after another instance ran.
 const LEAD_IN: Duration = Duration::from_millis(5);
+
+/// The number of requests slower than a percentile that a period must have on average.
+const MIN_TAIL_REQUESTS: f64 = 1.0;
 
 /// The duration of the idle observation of an arm.
 const IDLE_OBSERVATION: Duration = Duration::from_millis(100);
@@ -129,8 +136,10 @@ impl BatchRunner<'_> {
         let machine = MachineSample::of(self.placement).since(&before, used);
         let (load_level, slices) = (batch.load_level, batch.slice_orders.len());
         let rounds = instances.into_iter().map(|instance| {
+            let requests_per_slice = rate * length.as_secs_f64();
+            let periods = periods(&instance.slices, requests_per_slice);
             let round = self.finish(instance, machine)?;
-            Ok(Round { load_level, block, started_at_seconds, slices, ..round })
+            Ok(Round { load_level, block, started_at_seconds, slices, periods, ..round })
         });
         rounds.collect()
     }
@@ -148,6 +157,7 @@ impl BatchRunner<'_> {
             used: ServerUsage::default(),
             measured: ClientMeasurement::default(),
             slices_not_quiet: 0,
+            slices: Vec::new(),
             pauses: self.busy_when_idle[id.arm].get(),
             server,
         };
@@ -196,6 +206,10 @@ impl BatchRunner<'_> {
         instance.listener.add(ListenerState::read(instance.server.id()).since(listeners));
         instance.set_paused(true);
         instance.server.limit_output();
+        if let (LoadModel::OpenLoop(_), Some((corrected, _))) = (slices.model, &measured.latencies)
+        {
+            instance.slices.push(corrected.clone());
+        }
         instance.measured.add(measured);
         Ok(())
     }
@@ -227,6 +241,7 @@ impl BatchRunner<'_> {
             block: 0,
             started_at_seconds: 0.0,
             slices: 0,
+            periods: Vec::new(),
             engine: report.as_ref().map(|report| report.backend.clone()),
             duration_ns: measured.duration.as_nanos() as u64,
             requests: measured.requests,
@@ -282,6 +297,8 @@ struct RunningInstance<'run> {
     used: ServerUsage,
     measured: ClientMeasurement,
     slices_not_quiet: usize,
+    /// Corrected latencies of each slice at a fixed rate.
+    slices: Vec<Latencies>,
     /// True for a server that is stopped with SIGSTOP between its slices.
     pauses: bool,
 }
@@ -326,6 +343,30 @@ impl RunningInstance<'_> {
         if self.pauses {
             self.server.set_paused(paused);
         }
+    }
+}
+
+/// Returns the percentiles of periods of consecutive slices. All arms have the same number of
+/// requests in a slice, and so the same periods.
+fn periods(slices: &[Latencies], requests_per_slice: f64) -> Vec<LatencyPeriods> {
+    let of = |metric: Metric| {
+        let quantile = metric.quantile()?;
+        let needed = MIN_TAIL_REQUESTS / (1.0 - quantile) / requests_per_slice;
+        let count = (slices.len() as f64 / needed.max(1.0)).max(1.0) as usize;
+        // As many periods as have enough requests, of nearly equal length.
+        let bound = |period: usize| period * slices.len() / count;
+        let period = |index: usize| {
+            let [first, others @ ..] = &slices[bound(index)..bound(index + 1)] else { return 0 };
+            let mut sum = first.clone();
+            others.iter().for_each(|it| sum.add(it).expect("all have the same bounds"));
+            sum.value_at_quantile(quantile)
+        };
+        Some(LatencyPeriods { metric, latency_ns: (0..count).map(period).collect() })
+    };
+    if slices.is_empty() {
+        Vec::new()
+    } else {
+        Metric::value_variants().iter().filter_map(|&it| of(it)).collect()
     }
 }
 
@@ -408,5 +449,22 @@ mod tests {
         count_closed_idle(&idle, &mut failures);
         assert_eq!(failures.other, 1);
         assert!(failures.example.unwrap().contains("idle_timeout_ms"));
+    }
+
+    #[test]
+    fn periods_have_enough_requests_for_their_percentile() {
+        let slice = |latency| {
+            let mut slice = Latencies::new(3).unwrap();
+            slice.record_n(latency, 500).unwrap();
+            slice
+        };
+        let slices: Vec<_> = (1..=8).map(slice).collect();
+        let periods = |requests| -> Vec<Vec<u64>> {
+            periods(&slices, requests).into_iter().map(|it| it.latency_ns).collect()
+        };
+        let each = vec![1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(periods(500.0), [each.clone(), each, vec![2, 4, 6, 8]]);
+        assert_eq!(periods(40.0)[1..], [vec![2, 5, 8], vec![8]]);
+        assert!(super::periods(&[], 500.0).is_empty());
     }
 }

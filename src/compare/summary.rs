@@ -81,6 +81,7 @@ pub fn encode_latency(histogram: &Histogram<u64>) -> Latency {
         p90_ns: histogram.value_at_quantile(0.9),
         p99_ns: histogram.value_at_quantile(0.99),
         p99_9_ns: histogram.value_at_quantile(0.999),
+        p99_99_ns: histogram.value_at_quantile(0.9999),
         max_ns: histogram.max(),
         histogram: histogram_text(histogram),
     }

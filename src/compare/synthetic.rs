@@ -13,6 +13,7 @@ pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
         p90_ns: 200_000,
         p99_ns: 500_000,
         p99_9_ns: 900_000,
+        p99_99_ns: 990_000,
         max_ns: 1_000_000,
         histogram: String::new(),
     };
@@ -31,6 +32,7 @@ pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
         slices_not_quiet: None,
         failures: Default::default(),
         latency: LatencyPair { corrected: latency.clone(), uncorrected: latency },
+        periods: Vec::new(),
         server: ServerUsage {
             cpu_ns: 100_000_000,
             user_ns: 10_000_000,

@@ -10,6 +10,7 @@
 use super::metrics::{Contrast, MIN_EVENTS_PER_REQUEST, arm_median, log_ratios};
 use super::statistics::interim_analyses::AlphaSpending;
 use super::statistics::paired::{MIN_PAIRS, RatioInterval, ratio_interval};
+use super::statistics::robust::trimmed_interval;
 use crate::result::{Metric, MetricAt, MetricResult, Round, Verdict};
 
 /// The share of alpha for the primary metric.
@@ -127,7 +128,11 @@ pub fn decide(
         no_difference_larger_than: None,
         reason: None,
     };
-    let Some(interval) = ratio_interval(&log_ratios, alpha, seed) else {
+    let interval = match at.metric.quantile() {
+        Some(_) => trimmed_interval(&log_ratios, alpha),
+        None => ratio_interval(&log_ratios, alpha, seed),
+    };
+    let Some(interval) = interval else {
         result.reason = Some(reason_without_interval(&result));
         return result;
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerState, LoadLevel};
+use super::{ListenerState, LoadLevel, Metric};
 
 /// One round of one arm at one load level, with a separate server process. The rounds of a block
 /// at one load level are interleaved in slices of time.
@@ -37,6 +37,9 @@ pub struct Round {
     pub failures: Failures,
     /// Latencies of the requests.
     pub latency: LatencyPair,
+    /// At a fixed rate: percentiles of short periods, by which latencies are compared.
+    #[serde(default)]
+    pub periods: Vec<LatencyPeriods>,
     /// Resources used by the server.
     pub server: ServerUsage,
     /// Counters of ringpoll's server since its start, including warm-up; `None` for another
@@ -95,6 +98,17 @@ pub struct LatencyPair {
     pub uncorrected: Latency,
 }
 
+/// A percentile of latency, corrected for coordinated omission, in each period of a round. A period
+/// is one slice or several, with enough requests for the percentile. The periods of all arms of a
+/// block are interleaved, so the first of one arm ran at the same time as the first of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyPeriods {
+    /// Metric of the percentile.
+    pub metric: Metric,
+    /// Percentile in each period, in the order in which they ran.
+    pub latency_ns: Vec<u64>,
+}
+
 /// Histogram of latencies and its percentiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
@@ -108,6 +122,9 @@ pub struct Latency {
     pub p99_ns: u64,
     /// 99.9th percentile.
     pub p99_9_ns: u64,
+    /// 99.99th percentile.
+    #[serde(default)]
+    pub p99_99_ns: u64,
     /// Maximum.
     pub max_ns: u64,
     /// Histogram in nanoseconds: the V2 DEFLATE format of HdrHistogram, in base64; empty in a

@@ -14,16 +14,25 @@ use super::LoadLevel;
 #[value(rename_all = "snake_case")]
 pub enum Metric {
     /// CPU time of the server per request.
+    #[value(alias = "cpu")]
     CpuPerRequest,
     /// Requests with a correct response per second.
     Throughput,
     /// Median latency, corrected for coordinated omission.
+    #[value(alias = "p50")]
     LatencyP50,
     /// 99th percentile of latency, corrected for coordinated omission.
+    #[value(alias = "p99")]
     LatencyP99,
+    /// 99.9th percentile of latency, corrected for coordinated omission.
+    #[serde(rename = "latency_p99.9")]
+    #[value(name = "latency_p99.9", alias = "p99.9")]
+    LatencyP999,
     /// System calls per request that the server reports.
+    #[value(alias = "system_calls")]
     SystemCallsPerRequest,
     /// Context switches of the server per request.
+    #[value(alias = "context_switches")]
     ContextSwitchesPerRequest,
     /// CPU time of the server per GiB of a stream.
     CpuPerGib,
@@ -39,6 +48,7 @@ impl Metric {
             Self::Throughput | Self::BytesThroughput => "throughput",
             Self::LatencyP50 => "latency p50",
             Self::LatencyP99 => "latency p99",
+            Self::LatencyP999 => "latency p99.9",
             Self::SystemCallsPerRequest => "system calls per request",
             Self::ContextSwitchesPerRequest => "context switches per request",
             Self::CpuPerGib => "CPU per GiB",
@@ -48,11 +58,21 @@ impl Metric {
     /// Returns the unit of values; empty for plain numbers.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::CpuPerRequest | Self::LatencyP50 | Self::LatencyP99 => "µs",
+            Self::CpuPerRequest | Self::LatencyP50 | Self::LatencyP99 | Self::LatencyP999 => "µs",
             Self::Throughput => "requests/s",
             Self::CpuPerGib => "s",
             Self::BytesThroughput => "GB/s",
             Self::SystemCallsPerRequest | Self::ContextSwitchesPerRequest => "",
+        }
+    }
+
+    /// Returns the quantile of a latency: 0.99 of the 99th percentile.
+    pub const fn quantile(self) -> Option<f64> {
+        match self {
+            Self::LatencyP50 => Some(0.5),
+            Self::LatencyP99 => Some(0.99),
+            Self::LatencyP999 => Some(0.999),
+            _ => None,
         }
     }
 
@@ -107,7 +127,7 @@ pub struct MetricResult {
     pub baseline: Option<f64>,
     /// Median of the rounds of the other arm.
     pub candidate: Option<f64>,
-    /// Ratio "other / first": the geometric mean over all pairs of rounds.
+    /// Ratio "other / first": the geometric mean over all blocks; of a latency, the trimmed mean.
     pub ratio: Option<f64>,
     /// Lower end of the confidence interval of the ratio.
     pub low: Option<f64>,

@@ -5,7 +5,7 @@
 //! cargo test --release --test compare error_rates -- --ignored --nocapture --test-threads 1
 //! ```
 
-use ringpoll::result::{ComparisonResult, MetricResult, Outcome, Verdict};
+use ringpoll::result::{ComparisonResult, Metric, MetricResult, Outcome, Verdict};
 
 use crate::program::Comparison;
 use crate::test_server;
@@ -88,4 +88,36 @@ fn slowdown_of_three_percent_is_detected() {
 #[ignore = "ten minutes on a quiet machine"]
 fn slowdown_of_ten_percent_is_always_detected() {
     assert_eq!(count_detections(10, 10), 10);
+}
+
+/// Compares p99 of two arms and prints its interval. Returns true if it is claimed to differ.
+fn differs_in_p99(arms: [&str; 2], lengths: [&str; 6], seed: usize) -> bool {
+    let seed_text = seed.to_string();
+    let comparison = Comparison::churn(&arms).with(["--blocks", "1000", "--seed", &seed_text]);
+    let result = comparison.with(lengths).with(["--decide", "p99"]).run().result();
+    let metric = primary(&result);
+    assert_eq!(metric.metric, Metric::LatencyP99);
+    println!("{seed}: {:?}, {}", metric.verdict, interval(metric));
+    matches!(metric.verdict, Verdict::Better | Verdict::Worse)
+}
+
+#[test]
+#[ignore = "ten minutes on a quiet machine"]
+fn same_arm_twice_does_not_differ_in_p99() {
+    let experiments = 40;
+    let arms = ["epoll:level", "epoll:level"];
+    let claims = (0..experiments).filter(|&seed| differs_in_p99(arms, QUICK, seed)).count();
+    println!("the same arm twice: p99 differs in {claims} of {experiments} experiments");
+    assert!(claims * 20 <= experiments, "at most 5%");
+}
+
+#[test]
+#[ignore = "ten minutes on a quiet machine"]
+fn two_percent_of_slow_responses_are_found() {
+    let (plain, slow) = (test_server::arm("tail:0"), test_server::arm("tail:2000"));
+    let experiments = 10;
+    let found = (0..experiments).filter(|&seed| differs_in_p99([&plain, &slow], DEFAULT, seed));
+    let found = found.count();
+    println!("2% of responses wait 2 ms longer: p99 differs in {found} of {experiments}");
+    assert!(found * 10 >= experiments * 9);
 }

@@ -44,6 +44,7 @@ fn runs_a_server() {
             }
             false
         }),
+        ("tail", microseconds) => serve_with_tail(port, microseconds.parse().expect("a number")),
         ("slow_to_accept", _) => accept_slowly(port),
         (other, _) => panic!("no such server: {other}"),
     }
@@ -97,6 +98,20 @@ fn respond(mut stream: TcpStream, response: &[u8]) -> std::io::Result<()> {
         }
     }
     stream.write_all(response)
+}
+
+/// Serves each connection in a thread of its own; one response in 50 waits.
+fn serve_with_tail(port: u16, microseconds: u64) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+    for (number, stream) in (0_u64..).zip(listener.incoming().flatten()) {
+        std::thread::spawn(move || {
+            // Not every 50th in sequence, which would be one at the same place in each slice.
+            if number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 < u64::from(u32::MAX / 50) {
+                std::thread::sleep(Duration::from_micros(microseconds));
+            }
+            let _ = respond(stream, RESPONSE);
+        });
+    }
 }
 
 /// Accepts slowly, so that its accept queue of two connections overflows.

@@ -88,6 +88,7 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, LoadLevel, usize), beg
         bytes: None,
         slices_not_quiet: None,
         failures: Default::default(),
+        periods: Vec::new(),
         latency: LatencyPair {
             corrected: encode_latency(&corrected),
             uncorrected: encode_latency(&sent),
@@ -185,7 +186,7 @@ pub(crate) fn analysed(arms: &[Arm], rounds: Vec<Round>) -> Experiment {
             let decides = at == primary && contrast != Contrast::Control;
             decide(&rounds, at, contrast, decides, 0.01, MARGINS, 7)
         };
-        all_metrics(&LOAD_LEVELS).into_iter().map(decide_metric).collect()
+        all_metrics(&LOAD_LEVELS, &[]).into_iter().map(decide_metric).collect()
     };
     let load_levels: Vec<LoadLevelResult> = LOAD_LEVELS
         .map(|load_level| LoadLevelResult {

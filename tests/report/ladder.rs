@@ -54,6 +54,8 @@ fn fixture_ladder() -> ComparisonResult {
         margins: MARGINS,
         load_levels: vec![LoadLevel::FixedRate],
         rate: None,
+        decide: None,
+        requested: Vec::new(),
         claims: analysis.claims(),
     };
     let experiment = &mut result.experiments[0];

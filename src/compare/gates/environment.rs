@@ -1,5 +1,7 @@
 //! Gates about the machine: other load, shared cores, stolen and throttled CPU time.
 
+use clap::ValueEnum;
+
 use super::{Evidence, Gate, GateEffect, GateKind, percent};
 use crate::compare::statistics::paired::{mean, median};
 use crate::result::{Metric, Round};
@@ -99,6 +101,8 @@ pub(super) fn not_optimised(evidence: &Evidence) -> Option<Gate> {
     })
 }
 
-pub(super) fn wall_clock_metrics() -> [Metric; 4] {
-    [Metric::Throughput, Metric::LatencyP50, Metric::LatencyP99, Metric::BytesThroughput]
+pub(super) fn wall_clock_metrics() -> Vec<Metric> {
+    let is_throughput = |it: Metric| matches!(it, Metric::Throughput | Metric::BytesThroughput);
+    let is_timed = |it: &Metric| is_throughput(*it) || it.quantile().is_some();
+    Metric::value_variants().iter().copied().filter(is_timed).collect()
 }

@@ -59,7 +59,7 @@ impl Case {
 
     fn gates(&self) -> Vec<Gate> {
         let load_levels: Vec<LoadLevel> = self.load_levels.iter().map(|it| it.load_level).collect();
-        let control: Vec<MetricResult> = all_metrics(&load_levels)
+        let control: Vec<MetricResult> = all_metrics(&load_levels, &[])
             .into_iter()
             .map(|at| decide(&self.rounds, at, Contrast::Control, false, 0.001, MARGINS, 1))
             .collect();
@@ -366,7 +366,7 @@ fn gate_excludes_only_its_metrics() {
     let case =
         Case::with_rounds(Some(LoadLevel::Saturation), |round| round.server.cpu_utilization = 0.5);
     let mut results: Vec<MetricResult> =
-        all_metrics(&[LoadLevel::FixedRate, LoadLevel::Saturation])
+        all_metrics(&[LoadLevel::FixedRate, LoadLevel::Saturation], &[])
             .into_iter()
             .map(|at| decide(&case.rounds, at, Contrast::WithBaseline(1), false, 0.01, MARGINS, 1))
             .collect();

@@ -147,6 +147,8 @@ fn plan(claims: Vec<Contrast>) -> ExperimentPlan {
         margins: Margins { negligible: 0.01, equivalence: 0.03 },
         load_levels: LOAD_LEVELS.to_vec(),
         rate: None,
+        decide: None,
+        requested: Vec::new(),
         claims,
     }
 }
@@ -164,7 +166,7 @@ fn rounds(costs: &[u64]) -> Vec<Round> {
 }
 
 fn experiment_of(arms: &[Arm], rounds: Vec<Round>, plan: &ExperimentPlan) -> Experiment {
-    let metrics = all_metrics(&plan.load_levels);
+    let metrics = all_metrics(&plan.load_levels, &[]);
     let alpha = AlphaBudget::new(0.95, plan.claims.len(), metrics.len()).spend_until(1.0).unwrap();
     let results = |contrast: Contrast| -> Vec<MetricResult> {
         let of = |&at| {

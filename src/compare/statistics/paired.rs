@@ -60,7 +60,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(0.5 * (lower + upper))
 }
 
-fn standard_deviation(values: &[f64]) -> f64 {
+pub(super) fn standard_deviation(values: &[f64]) -> f64 {
     let centre = mean(values);
     let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
     (squares / (values.len() - 1) as f64).sqrt()
