@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::gates::reaches_rate;
 use super::round::BatchRunner;
 use super::schedule::Batch;
 use crate::failure::Failure;
@@ -69,7 +70,10 @@ pub fn calibrate(runner: &BatchRunner, given: Option<f64>) -> Result<Calibration
     let requests_per_second = lower_until(share, |rate| is_sustainable(runner, rate, began))?;
     let mut origin = format!("{:.0}% of the slowest arm's throughput", RATE_SHARE * 100.0);
     if requests_per_second < share {
-        origin = format!("reduced from {share}, {origin}, at which server or client were too busy");
+        origin = format!(
+            "reduced from {share}, {origin}, at which a server or the client was too busy, or the \
+             rate was not reached"
+        );
     }
     Ok(Calibration { requests_per_second, origin, overhead })
 }
@@ -87,11 +91,13 @@ fn measure_alone(
     })
 }
 
-/// Returns true if neither the server of any arm nor the client exceeds [`MAX_BUSY`].
+/// Returns true if every arm reaches the rate, and neither its server nor the client exceeds
+/// [`MAX_BUSY`].
 fn is_sustainable(runner: &BatchRunner, rate: f64, began: Instant) -> Result<bool, Failure> {
     for arm in 0..runner.arms.len() {
         let round = measure_alone(runner, arm, LoadLevel::FixedRate, rate, began)?;
-        if round.server.cpu_utilization.max(round.client.cpu_utilization) > MAX_BUSY {
+        let busy = round.server.cpu_utilization.max(round.client.cpu_utilization);
+        if busy > MAX_BUSY || !reaches_rate(&round, rate) {
             return Ok(false);
         }
     }

@@ -7,6 +7,7 @@ mod client;
 mod environment;
 mod server;
 
+pub(super) use self::client::reaches_rate;
 use super::metrics::rounds_of;
 use super::statistics::paired::median;
 use crate::result::{

@@ -48,19 +48,25 @@ pub(super) fn server_not_saturated(evidence: &Evidence) -> Option<Gate> {
     })
 }
 
+/// Returns true if a round had nearly as many requests as were offered.
+pub(in crate::compare) fn reaches_rate(round: &Round, offered: f64) -> bool {
+    let expected = offered * seconds(round);
+    // Two more, because a short round can have one request too few at each end.
+    (round.requests as f64 - expected).abs() <= RATE_TOLERANCE * expected + 2.0
+}
+
+fn seconds(round: &Round) -> f64 {
+    round.duration_ns as f64 / 1e9
+}
+
 /// At a fixed rate all arms must do the same work, with CPU time to spare.
 pub(super) fn rate_not_reached(evidence: &Evidence) -> Option<Gate> {
     let load_level = LoadLevel::FixedRate;
     let offered = evidence.load_levels.iter().find(|it| it.load_level == load_level);
     let offered = offered.and_then(|it| it.requests_per_second)?;
-    let seconds = |round: &Round| round.duration_ns as f64 / 1e9;
     let median = |arm, value: &dyn Fn(&Round) -> f64| evidence.median(arm, load_level, value);
-    let missed_rate = |round: &Round| {
-        let expected = offered * seconds(round);
-        // Two more, because a short round can have one request too few at each end.
-        (round.requests as f64 - expected).abs() > RATE_TOLERANCE * expected + 2.0
-    };
-    let missed = |arm| median(arm, &|it| f64::from(u8::from(missed_rate(it)))) >= Some(0.5);
+    let missed_rate = |round: &Round| f64::from(u8::from(!reaches_rate(round, offered)));
+    let missed = |arm| median(arm, &missed_rate) >= Some(0.5);
     let server_cpu = |arm| median(arm, &|it| it.server.cpu_utilization);
     let client_cpu = |arm| median(arm, &|it| it.client.cpu_utilization);
     let saturated = |arm| server_cpu(arm) > Some(SATURATED) || client_cpu(arm) > Some(SATURATED);
@@ -78,6 +84,7 @@ pub(super) fn rate_not_reached(evidence: &Evidence) -> Option<Gate> {
     let mut metrics = evidence.where_measured(&[
         Metric::LatencyP50,
         Metric::LatencyP99,
+        Metric::LatencyP999,
         Metric::CpuPerRequest,
         Metric::SystemCallsPerRequest,
         Metric::ContextSwitchesPerRequest,
