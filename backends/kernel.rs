@@ -214,6 +214,7 @@ impl KernelRing for IoUring {
         self.params().cq_entries() as usize
     }
 
+    // SAFETY: the caller promises what the trait requires, and `queue.push` requires the same.
     #[inline]
     unsafe fn push(&mut self, sqes: &mut VecDeque<squeue::Entry>) {
         let mut queue = self.submission();
