@@ -8,7 +8,7 @@ use clap::builder::ArgPredicate;
 
 use super::condition::Condition;
 use super::ladder::Ladder;
-use super::metrics::{all_metrics, stream_metrics};
+use super::metrics::metrics_of;
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
@@ -204,10 +204,8 @@ impl CompareArguments {
     fn check_decide(&self, loads: &[LoadKind]) -> Result<(), String> {
         let Some(metric) = self.decide else { return Ok(()) };
         let is_measured = |load: &LoadKind| {
-            let metrics = match load {
-                LoadKind::Stream => stream_metrics(),
-                _ => all_metrics(&[LoadLevel::FixedRate, LoadLevel::Saturation], &[metric]),
-            };
+            let load_levels = [LoadLevel::FixedRate, LoadLevel::Saturation];
+            let metrics = metrics_of(*load == LoadKind::Stream, &load_levels, &[metric]);
             metrics.iter().any(|it| it.metric == metric)
         };
         match loads.iter().find(|it| !is_measured(it)) {

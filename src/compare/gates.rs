@@ -65,7 +65,13 @@ impl Evidence<'_> {
         measured.map(MetricResult::at).collect()
     }
 
-    /// Returns the label of the primary metric.
+    /// Returns all metrics of a load level.
+    fn at_load_level(&self, load_level: LoadLevel) -> Vec<MetricAt> {
+        let measured = self.control.iter().map(MetricResult::at);
+        measured.filter(|at| at.load_level == load_level).collect()
+    }
+
+    /// Returns the label of the CPU cost, the first metric of every load.
     fn cost(&self) -> &'static str {
         self.control.first().map_or(Metric::CpuPerRequest, |it| it.metric).label()
     }

@@ -36,9 +36,19 @@ fn metrics_at(load_level: LoadLevel) -> &'static [Metric] {
     }
 }
 
+/// Returns the metrics of a load at these load levels, in table order. Some are only among them if
+/// they are `requested`.
+pub fn metrics_of(
+    is_stream: bool,
+    load_levels: &[LoadLevel],
+    requested: &[Metric],
+) -> Vec<MetricAt> {
+    if is_stream { stream_metrics() } else { all_metrics(load_levels, requested) }
+}
+
 /// Returns the metrics of a stream, in table order. The first decides the outcome: it is valid even
 /// if the client is the bottleneck. A request is a message.
-pub fn stream_metrics() -> Vec<MetricAt> {
+fn stream_metrics() -> Vec<MetricAt> {
     let metrics = [
         Metric::CpuPerGib,
         Metric::BytesThroughput,
@@ -69,8 +79,8 @@ pub fn primary_metric(load_levels: &[LoadLevel]) -> MetricAt {
 /// Returns the value of a metric in its unit, or `None` if the round does not have it. A latency is
 /// the median over the periods, because ratios are also those of periods.
 pub fn value(round: &Round, metric: Metric) -> Option<f64> {
-    if let Some(periods) = round.periods.iter().find(|it| it.metric == metric) {
-        return median(periods.latency_ns.iter().map(|&latency| latency as f64 / 1000.0));
+    if let Some(latency_ns) = round.latency_of_periods_ns(metric) {
+        return median(latency_ns.iter().map(|&latency| latency as f64 / 1000.0));
     }
     let requests = round.requests as f64;
     let seconds = round.duration_ns as f64 / 1e9;
@@ -110,10 +120,10 @@ fn context_switches(round: &Round) -> u64 {
 /// Returns the natural logarithm of a latency in each period of a round, and of any other metric in
 /// the round.
 fn logarithms(round: &Round, metric: Metric) -> Option<Vec<f64>> {
-    let Some(periods) = round.periods.iter().find(|it| it.metric == metric) else {
+    let Some(latency_ns) = round.latency_of_periods_ns(metric) else {
         return logarithm(round, metric).map(|it| vec![it]);
     };
-    let logarithms: Vec<f64> = periods.latency_ns.iter().map(|&it| (it as f64).ln()).collect();
+    let logarithms: Vec<f64> = latency_ns.iter().map(|&it| (it as f64).ln()).collect();
     logarithms.iter().all(|it| it.is_finite()).then_some(logarithms)
 }
 

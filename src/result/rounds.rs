@@ -51,6 +51,15 @@ pub struct Round {
     pub machine: MachineUsage,
 }
 
+impl Round {
+    /// Returns the percentile of latency in each period; `None` if it was not recorded, or if the
+    /// metric is not a latency.
+    pub fn latency_of_periods_ns(&self, metric: Metric) -> Option<&[u64]> {
+        let periods = self.periods.iter().find(|it| it.metric == metric)?;
+        Some(&periods.latency_ns)
+    }
+}
+
 /// Failed requests by cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failures {

@@ -1,7 +1,8 @@
 //! Gates about the load: the load generator must not be the bottleneck.
 
 use super::{Evidence, Gate, GateEffect, GateKind, percent};
-use crate::result::{LoadLevel, Metric, Round};
+use crate::compare::metrics::arm_median;
+use crate::result::{LoadLevel, Metric, MetricAt, Round};
 
 /// CPU utilization from which a server, or a client at a fixed rate, is saturated.
 const SATURATED: f64 = 0.97;
@@ -50,13 +51,9 @@ pub(super) fn server_not_saturated(evidence: &Evidence) -> Option<Gate> {
 
 /// Returns true if a round had nearly as many requests as were offered.
 pub(in crate::compare) fn reaches_rate(round: &Round, offered: f64) -> bool {
-    let expected = offered * seconds(round);
+    let expected = offered * (round.duration_ns as f64 / 1e9);
     // Two more, because a short round can have one request too few at each end.
     (round.requests as f64 - expected).abs() <= RATE_TOLERANCE * expected + 2.0
-}
-
-fn seconds(round: &Round) -> f64 {
-    round.duration_ns as f64 / 1e9
 }
 
 /// At a fixed rate all arms must do the same work, with CPU time to spare.
@@ -71,27 +68,19 @@ pub(super) fn rate_not_reached(evidence: &Evidence) -> Option<Gate> {
     let client_cpu = |arm| median(arm, &|it| it.client.cpu_utilization);
     let saturated = |arm| server_cpu(arm) > Some(SATURATED) || client_cpu(arm) > Some(SATURATED);
     let arms = evidence.arms_where(|arm| missed(arm) || saturated(arm))?;
+    let throughput = MetricAt { metric: Metric::Throughput, load_level };
     let describe = |&arm: &usize| {
         format!(
             "{}: reached {:.0}, server CPU {}, client CPU {}",
             evidence.names(&[arm]),
-            median(arm, &|it| it.requests as f64 / seconds(it)).unwrap_or(0.0),
+            arm_median(evidence.rounds, arm, throughput).unwrap_or(0.0),
             percent(server_cpu(arm).unwrap_or(0.0), 0),
             percent(client_cpu(arm).unwrap_or(0.0), 0),
         )
     };
     let reached: Vec<_> = arms.iter().map(describe).collect();
-    let mut metrics = evidence.where_measured(&[
-        Metric::LatencyP50,
-        Metric::LatencyP99,
-        Metric::LatencyP999,
-        Metric::CpuPerRequest,
-        Metric::SystemCallsPerRequest,
-        Metric::ContextSwitchesPerRequest,
-    ]);
-    metrics.retain(|at| at.load_level == load_level);
     Some(Gate {
-        metrics,
+        metrics: evidence.at_load_level(load_level),
         reason: format!(
             "{offered:.0} requests/s were too many ({}), so nothing was compared at this rate.",
             reached.join("; "),
