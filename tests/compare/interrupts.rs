@@ -37,12 +37,12 @@ fn interrupted_comparison_leaves_no_empty_file() {
 #[test]
 fn interrupted_comparison_has_a_result_and_leaves_no_processes() {
     let mut comparison = Comparison::churn(&["epoll:level", "epoll:edge"])
-        .with(["--blocks", "1000", "--budget", "100s"]);
+        .with(["--blocks", "1000", "--budget", "100s", "--rate", "500"]);
     let child = comparison.command.spawn().expect("the program starts");
     let process = child.id();
     let mut servers = Vec::new();
-    // Two servers for the probes, four for the calibration, and three for each batch: the second
-    // block has started.
+    // Two servers for the probes, four for the calibration, whose number depends on the machine
+    // unless the rate is given, and three for each batch: the second block has started.
     wait_until("rounds are measured", || {
         servers.extend(children_of(process));
         servers.sort_unstable();
