@@ -156,6 +156,7 @@ impl BatchRunner<'_> {
             after_warm_up: Sample::default(),
             used: ServerUsage::default(),
             measured: ClientMeasurement::default(),
+            was_quiet: true,
             slices_not_quiet: 0,
             slices: Vec::new(),
             pauses: self.busy_when_idle[id.arm].get(),
@@ -165,7 +166,10 @@ impl BatchRunner<'_> {
         instance.idle = opened.map_err(|problem| instance.load_failure(problem))?;
         self.run_load(&instance, model, self.warm_up)?;
         if self.client.is_stream() {
-            instance.await_quiet();
+            let began = Instant::now();
+            let end = instance.await_quiet();
+            let busy = end.busy_until.duration_since(began);
+            instance.was_quiet = end.is_quiet && busy < QUIET_TIMEOUT / 2;
         }
         instance.after_warm_up = instance.sample();
         instance.set_paused(true);
@@ -270,8 +274,10 @@ impl BatchRunner<'_> {
             let used = instance.sample().since(&before).cpu_ns as f64;
             used / began.elapsed().as_nanos() as f64 > MAX_IDLE_BUSY
         };
-        // A server that polls is busy each time. Others may have work left from the load.
-        self.busy_when_idle[arm].set((0..IDLE_OBSERVATIONS).all(is_busy));
+        // A server that polls is busy each time. Others may have work left from the load. One that
+        // polls for a time only may have stopped after a stream.
+        let polls = !instance.was_quiet || (0..IDLE_OBSERVATIONS).all(is_busy);
+        self.busy_when_idle[arm].set(polls);
         self.client.close_pooled(instance.server.address);
         instance.server.stop().map(drop)
     }
@@ -296,6 +302,8 @@ struct RunningInstance<'run> {
     after_warm_up: Sample,
     used: ServerUsage,
     measured: ClientMeasurement,
+    /// Unset if the server still used the CPU long after the warm-up of a stream.
+    was_quiet: bool,
     slices_not_quiet: usize,
     /// Corrected latencies of each slice at a fixed rate.
     slices: Vec<Latencies>,
