@@ -6,14 +6,14 @@
 //!
 //! 1. Logic without I/O: `framing` (the end of a response), `received` (a whole response),
 //!    `verify` (what is checked), `response` (the reference), `response_stream` (the comparison
-//!    with it), `request`, `message` (the bytes of messages), `payload` (either), `exchange` (one
-//!    request and its response), `pacing` (open and closed loop); for persistent connections
-//!    `lifetime` and `persistent`.
+//!    with it), `request`, `request_list`, `random`, `message` (the bytes of messages), `payload`
+//!    (either), `exchange` (one request and its response), `pacing` (open and closed loop); for
+//!    persistent connections `lifetime` and `persistent`.
 //! 2. `sockets`: the system calls of a connection, and the reasons for them.
 //! 3. `event_loop`: one thread with one epoll instance. `event_loop/one_request` handles
 //!    connections that carry one request, `event_loop/persistent` persistent connections.
-//! 4. `plan` → `run` → `outcome`: input and result of a run.
-//! 5. The command: `arguments`, `command`, `progress`, `table`, `json`.
+//! 4. `plan` → `run` → `outcome`: input and result of a run; `response_summary` of a list.
+//! 5. The command: `arguments` and `request_arguments`, `command`, `progress`, `table`, `json`.
 //!
 //! # Example
 //!
@@ -52,10 +52,14 @@ mod plan;
 mod pool;
 mod probe;
 mod progress;
+mod random;
 mod received;
 mod request;
+mod request_arguments;
+mod request_list;
 mod response;
 mod response_stream;
+mod response_summary;
 mod run;
 mod slots;
 mod sockets;
@@ -75,14 +79,17 @@ pub use json::{SCHEMA, document, histogram_text};
 pub use kind::LoadKind;
 pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 pub use message::{Direction, MAX_MESSAGE_BYTES};
-pub use outcome::{EndedBy, IdleCount, Latencies, Outcome};
+pub use outcome::{ContinueCounts, EndedBy, IdleCount, Latencies, Outcome};
 pub use pacing::{Burst, Pace, Rate};
 pub use plan::{CloseBy, Expected, MAX_DURATION, Plan};
 pub use pool::ConnectionPool;
 pub use probe::ProbeError;
-pub use request::Request;
+pub use request::{Request, RequestParts};
+pub use request_arguments::{RequestArguments, RequestTemplate};
+pub use request_list::{MAX_LIST_LINES, RequestList};
 pub use response::{Closer, Fault, Mismatch, Reference};
+pub use response_summary::{ResponseSummary, counts_text, range_text};
 pub use run::{
-    LoadError, fetch_reference, probe_with_message, raise_descriptor_limit, run, run_with_pool,
+    LoadError, fetch_references, probe_with_message, raise_descriptor_limit, run, run_with_pool,
 };
 pub use verify::{BodyCheck, Checks, Verify};

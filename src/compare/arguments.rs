@@ -12,7 +12,7 @@ use super::metrics::metrics_of;
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
-use crate::load::{CloseBy, Direction, LoadKind, Verify};
+use crate::load::{CloseBy, Direction, LoadKind, RequestArguments, Verify};
 use crate::result::{LoadLevel, Metric};
 
 const EXIT_CODES: &str = "\
@@ -99,9 +99,8 @@ pub struct CompareArguments {
     /// Pause between two pieces of a request, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 10)]
     pub fragment_pause_ms: u64,
-    /// Path of the requests [default: /]
-    #[arg(long, value_name = "PATH")]
-    pub path: Option<String>,
+    #[command(flatten)]
+    pub request: RequestArguments,
     /// Parts of each response that must equal those of the responses before the load.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Verify::Auto)]
     pub verify: Verify,
@@ -179,8 +178,10 @@ impl CompareArguments {
         if self.message_bytes.is_some() && !loads.iter().any(|load| load.has_messages()) {
             return Err("--message-bytes can only be used with --load rr, crr or stream".to_owned());
         }
-        if self.path.is_some() && loads.iter().all(|load| load.has_messages()) {
-            return Err("--path cannot be used with messages, only with HTTP requests".to_owned());
+        if let Some(flag) = self.request.first_given()
+            && loads.iter().all(|load| load.has_messages())
+        {
+            return Err(format!("{flag} cannot be used with messages, only with HTTP requests"));
         }
         self.check_decide(&loads)?;
         if self.sweep.is_some() && loads.len() > 1 {

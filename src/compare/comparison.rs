@@ -23,7 +23,7 @@ use super::topology::{self, Topology};
 use super::verdict::Margins;
 use super::{environment, explanation, namespace};
 use crate::failure::Failure;
-use crate::load::{self, Direction, LoadKind};
+use crate::load::{self, Direction, LoadKind, RequestTemplate};
 use crate::result::{
     Arm, ComparisonResult, CpuPlacement, Difference, Environment, Experiment, Isolation, LoadLevel,
     Method, SCHEMA_VERSION, SweepValue,
@@ -105,8 +105,10 @@ fn scenarios(arguments: &CompareArguments) -> Result<Vec<Scenario>, Failure> {
         .map_or_else(|| arm::count(&arguments.arms, in_file.len()), |it| it.steps().len());
     let preparation = Preparation { arguments, in_file: &in_file, common: &common };
     let mut scenarios = Vec::new();
+    let requests = arguments.request.read().map_err(usage)?;
     for kind in loads {
-        let client = LoadClient::new(shape(arguments, kind, arms)).map_err(usage)?;
+        let shape = shape(arguments, kind, arms, requests.clone());
+        let client = LoadClient::new(shape).map_err(usage)?;
         match &arguments.sweep {
             Some(sweep) => {
                 for value in &sweep.values {
@@ -172,7 +174,12 @@ impl Preparation<'_> {
     }
 }
 
-fn shape(arguments: &CompareArguments, kind: LoadKind, arms: usize) -> LoadShape {
+fn shape(
+    arguments: &CompareArguments,
+    kind: LoadKind,
+    arms: usize,
+    requests: RequestTemplate,
+) -> LoadShape {
     // The control is a second instance of the first arm.
     let servers = arms + 1;
     LoadShape {
@@ -188,7 +195,7 @@ fn shape(arguments: &CompareArguments, kind: LoadKind, arms: usize) -> LoadShape
         burst_pause: Duration::from_millis(arguments.burst_pause_ms),
         fragments: arguments.fragments as usize,
         fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
-        path: arguments.path.clone().unwrap_or_else(|| "/".to_owned()),
+        requests,
         verify: arguments.verify,
         close: arguments.close,
     }

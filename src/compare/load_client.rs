@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::client::{ClientMeasurement, LoadModel};
 use super::load_shape::LoadShape;
 use crate::load::{
-    self, Burst, CloseBy, Closer, ConnectionPool, Control, Expected, FailureKind, LoadKind,
-    Outcome, Plan, Rate, Reference, Request,
+    self, Burst, CloseBy, ConnectionPool, Control, Expected, FailureKind, LoadKind, Outcome, Plan,
+    Rate, Reference, Request, RequestList, ResponseSummary, counts_text, range_text,
 };
 use crate::result::{ClientUsage, Failures, LoadDescription};
 
@@ -25,8 +25,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct LoadClient {
     shape: LoadShape,
     request: Request,
-    /// The first response of each arm, which all later ones must equal.
-    responses: RefCell<BTreeMap<usize, Arc<Reference>>>,
+    list: Option<Arc<RequestList>>,
+    /// The first response of each arm to each request, which all later ones must equal.
+    responses: RefCell<BTreeMap<usize, Arc<[Reference]>>>,
     /// The persistent connections to each server, kept open between slices.
     pools: RefCell<BTreeMap<SocketAddr, Arc<ConnectionPool>>>,
 }
@@ -48,14 +49,13 @@ impl LoadClient {
         if shape.kind.default_depth() > 0 && !(1..=1024).contains(&shape.depth) {
             return Err("--depth must be between 1 and 1024".to_owned());
         }
-        let request = if shape.kind == LoadKind::Stream {
-            Request::stream(shape.message_bytes, shape.direction)?
+        let (request, list) = if shape.kind == LoadKind::Stream {
+            (Request::stream(shape.message_bytes, shape.direction)?, None)
         } else if shape.kind.has_messages() {
-            Request::message(shape.message_bytes)?
-        } else if is_persistent {
-            Request::get_persistent(&shape.path, "localhost", &[])?
+            (Request::message(shape.message_bytes)?, None)
         } else {
-            Request::get(&shape.path, "localhost", &[])?
+            shape.requests.check(shape.kind, shape.fragments)?;
+            shape.requests.requests("localhost", is_persistent, shape.seed)?
         };
         let request = request.in_fragments(shape.fragments, shape.fragment_pause)?;
         if shape.connections == 0 {
@@ -64,11 +64,11 @@ impl LoadClient {
         if shape.burst == Some(0) {
             return Err("--burst must be at least 1".to_owned());
         }
-        Ok(Self::of(shape, request))
+        Ok(Self::of(shape, request, list))
     }
 
-    fn of(shape: LoadShape, request: Request) -> Self {
-        Self { shape, request, responses: RefCell::default(), pools: RefCell::default() }
+    fn of(shape: LoadShape, request: Request, list: Option<Arc<RequestList>>) -> Self {
+        Self { shape, request, list, responses: RefCell::default(), pools: RefCell::default() }
     }
 
     fn pool(&self, target: SocketAddr) -> Arc<ConnectionPool> {
@@ -94,6 +94,7 @@ impl LoadClient {
         };
         let large = self.shape.kind == LoadKind::Large;
         Ok(Plan {
+            list: self.list.clone(),
             lifetime: self.shape.lifetime(),
             expected: Expected::FirstResponse { body_bytes: large.then_some(self.shape.bytes) },
             verify: self.shape.verify,
@@ -130,22 +131,23 @@ impl LoadClient {
         duration: Duration,
     ) -> Result<ClientMeasurement, String> {
         let mut plan = self.plan(target, model, duration)?;
-        if let Some(response) = self.responses.borrow().get(&arm) {
-            plan.expected = Expected::Known(Arc::clone(response));
+        if let Some(responses) = self.responses.borrow().get(&arm) {
+            plan.expected = Expected::Known(Arc::clone(responses));
         }
         let pool = self.pool(target);
         let outcome = load::run_with_pool(&plan, &Control::new(), &pool);
         let outcome = outcome.map_err(|error| error.to_string())?;
-        if let Some(response) = &outcome.reference {
-            self.responses.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(response));
+        if !outcome.references.is_empty() {
+            let responses = &outcome.references;
+            self.responses.borrow_mut().entry(arm).or_insert_with(|| Arc::clone(responses));
         }
-        let mut measured = measurement(&outcome);
+        let mut measured = measurement(&plan, &outcome);
         measured.used.max_open_connections =
             measured.used.max_open_connections.min(plan.connections as u64);
         Ok(measured)
     }
 
-    /// Sends one request to the server of an arm. All later responses must equal its response.
+    /// Sends each request to the server of an arm. All later responses must equal its response.
     ///
     /// # Errors
     /// Returns the reason if the server does not suit this load.
@@ -155,9 +157,10 @@ impl LoadClient {
             return load::probe_with_message(&plan, &Control::new())
                 .map_err(|error| error.to_string());
         }
-        let response =
-            load::fetch_reference(&plan, &Control::new()).map_err(|error| error.to_string())?;
-        self.responses.borrow_mut().insert(arm, response);
+        plan.check()?;
+        let responses =
+            load::fetch_references(&plan, &Control::new()).map_err(|error| error.to_string())?;
+        self.responses.borrow_mut().insert(arm, responses);
         Ok(())
     }
 
@@ -199,21 +202,24 @@ impl LoadClient {
         if self.shape.kind.has_messages() {
             return Some("the bytes of the message".to_owned());
         }
-        let responses = self.responses.borrow();
-        let response = responses.get(&arm)?;
+        let summary = self.summary(arm)?;
         // The side that closes first has the cost of TIME_WAIT.
-        let closer = match response.closer() {
-            _ if self.shape.lifetime().is_persistent() => "",
-            Closer::Server => ", closed by the server",
-            Closer::Client => ", closed by the client",
+        let closer = match self.shape.lifetime().is_persistent() {
+            true => String::new(),
+            false => format!(", closed by the {}", counts_text(&summary.closers)),
         };
-        Some(format!("{} bytes, {}{closer}", response.bytes().len(), response.status_line()))
+        let status_lines = counts_text(&summary.status_lines);
+        Some(format!("{} bytes, {status_lines}{closer}", range_text(summary.bytes)))
     }
 
     /// Describes what is checked of each response of an arm; `None` for messages, and before its
     /// first request.
     pub fn verified(&self, arm: usize) -> Option<String> {
-        self.responses.borrow().get(&arm).map(|response| response.checks().to_string())
+        self.summary(arm).map(|summary| counts_text(&summary.checks))
+    }
+
+    fn summary(&self, arm: usize) -> Option<ResponseSummary> {
+        ResponseSummary::of(self.responses.borrow().get(&arm)?)
     }
 
     /// Describes the load.
@@ -257,17 +263,17 @@ impl LoadClient {
 
     /// Returns a copy that has no responses or connections of any arm.
     pub fn fresh_copy(&self) -> Self {
-        Self::of(self.shape.clone(), self.request.clone())
+        Self::of(self.shape.clone(), self.request.clone(), self.list.clone())
     }
 }
 
-fn measurement(outcome: &Outcome) -> ClientMeasurement {
+fn measurement(plan: &Plan, outcome: &Outcome) -> ClientMeasurement {
     let of = |kinds: &[FailureKind]| kinds.iter().map(|&kind| outcome.failures.of(kind)).sum();
     // The most serious failure is the example.
     let worst = [FailureKind::WrongBytes, FailureKind::PrematureEof].into_iter();
     let example = worst
         .chain(FailureKind::ALL)
-        .find_map(|kind| Some(format!("{kind}: {}", outcome.failures.first(kind)?)));
+        .find_map(|kind| Some(format!("{kind}: {}", outcome.failures.first_text(kind, plan)?)));
     ClientMeasurement {
         duration: outcome.duration,
         requests: outcome.completed,
@@ -295,7 +301,7 @@ fn measurement(outcome: &Outcome) -> ClientMeasurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Direction, Verify};
+    use crate::load::{Direction, RequestTemplate, Verify};
     use std::io::Write;
     use std::net::TcpListener;
 
@@ -314,7 +320,7 @@ mod tests {
                 burst_pause: Duration::ZERO,
                 fragments: 1,
                 fragment_pause: Duration::ZERO,
-                path: "/".to_owned(),
+                requests: RequestTemplate::default(),
                 verify: Verify::Auto,
                 close: CloseBy::Auto,
             }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::load::{CloseBy, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind, Verify};
+use crate::load::{
+    CloseBy, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind, RequestTemplate, Verify,
+};
 use crate::result::{LoadDescription, Setting};
 
 /// The parameters of a load.
@@ -32,8 +34,8 @@ pub struct LoadShape {
     pub fragments: usize,
     /// Pause between two pieces of a request.
     pub fragment_pause: Duration,
-    /// Path of the requests.
-    pub path: String,
+    /// The HTTP requests.
+    pub requests: RequestTemplate,
     /// The parts of each HTTP response that are checked.
     pub verify: Verify,
     /// The side that closes connections of one HTTP request first.
@@ -81,6 +83,10 @@ impl LoadShape {
             let pause = milliseconds(self.fragment_pause);
             text += &format!(", requests in {} pieces, {pause} ms apart", self.fragments);
         }
+        let requests = self.requests.text();
+        if !requests.is_empty() && !self.kind.has_messages() {
+            text += &format!(", {requests}");
+        }
         let parameter = |key: &str, value: String| Setting {
             key: key.to_owned(),
             value,
@@ -97,7 +103,8 @@ impl LoadShape {
         } else {
             let pause = milliseconds(self.fragment_pause);
             parameters.push(parameter("fragments", self.fragments.to_string()));
-            parameters.push(parameter("path", self.path.clone()));
+            let requests = self.requests.parameters().into_iter();
+            parameters.extend(requests.map(|(key, value)| parameter(key, value)));
             parameters.push(parameter("fragment_pause_ms", pause.to_string()));
         }
         match self.kind {

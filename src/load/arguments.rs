@@ -12,6 +12,7 @@ use super::message::Direction;
 use super::pacing::{Burst, Pace, Rate};
 use super::plan::{CloseBy, Expected, Plan};
 use super::request::Request;
+use super::request_arguments::RequestArguments;
 use super::verify::Verify;
 
 /// Open loop: default limit of requests in flight. It is high, so that requests wait in the server
@@ -34,12 +35,8 @@ pub struct LoadArguments {
     /// Name or address, and port, of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     target: String,
-    /// Path of the requests [default: /]
-    #[arg(long, value_name = "PATH")]
-    path: Option<String>,
-    /// Header of the requests; can be given more than once
-    #[arg(long, value_name = "NAME: VALUE")]
-    header: Vec<String>,
+    #[command(flatten)]
+    request: RequestArguments,
     /// Kind of load
     #[arg(long, value_enum, value_name = "LOAD", default_value_t = LoadKind::Churn)]
     load: LoadKind,
@@ -57,7 +54,8 @@ pub struct LoadArguments {
     /// With --load large: required length of the response body [default: 1048576]
     #[arg(long, value_name = "N")]
     bytes: Option<u64>,
-    /// With --load mixed: seed of the random number of requests on each connection
+    /// With --load mixed and --requests-from: seed of the random number of requests on each
+    /// connection, and of the order of requests
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Required length of the body of the response before the load
@@ -131,16 +129,16 @@ impl LoadArguments {
         let target = resolve(&self.target)?;
         let pause = Duration::from_millis(self.fragment_pause_ms);
         self.check_load_kind()?;
-        let (lifetime, path) = (self.lifetime(), self.path.as_deref().unwrap_or("/"));
+        let lifetime = self.lifetime();
         let message_bytes = self.message_bytes.unwrap_or(self.load.default_message_bytes());
-        let request = if self.load == LoadKind::Stream {
-            Request::stream(message_bytes, self.direction.unwrap_or(Direction::Send))?
+        let (request, list) = if self.load == LoadKind::Stream {
+            (Request::stream(message_bytes, self.direction.unwrap_or(Direction::Send))?, None)
         } else if self.load.has_messages() {
-            Request::message(message_bytes)?
-        } else if lifetime.is_persistent() {
-            Request::get_persistent(path, &self.target, &self.header)?
+            (Request::message(message_bytes)?, None)
         } else {
-            Request::get(path, &self.target, &self.header)?
+            let template = self.request.read()?;
+            template.check(self.load, self.fragments)?;
+            template.requests(&self.target, lifetime.is_persistent(), self.seed)?
         };
         let request = request.in_fragments(self.fragments, pause)?;
         let pace = match self.rate {
@@ -153,6 +151,7 @@ impl LoadArguments {
         });
         let is_bounded = self.requests.is_some();
         Ok(Plan {
+            list,
             lifetime,
             expected: Expected::FirstResponse { body_bytes: self.body_bytes() },
             verify: self.verify.unwrap_or_default(),
@@ -183,9 +182,9 @@ impl LoadArguments {
                 .to_owned());
         }
         let has_messages = self.load.has_messages();
+        let request_flag = self.request.first_given();
         let http_only = [
-            ("--path", self.path.is_some()),
-            ("--header", !self.header.is_empty()),
+            (request_flag.unwrap_or_default(), request_flag.is_some()),
             ("--expect-body-bytes", self.expect_body_bytes.is_some()),
             ("--fragments", self.fragments != 1),
             ("--verify", self.verify.is_some()),
@@ -354,6 +353,19 @@ mod tests {
             "--load crr --close client",
             "--load keep-alive --close client",
             "--verify some",
+            "--method CONNECT",
+            "--method G(T",
+            "--expect-continue",
+            "--body @absent",
+            "--body a --header Content-Length:1",
+            "--body a --expect-continue --fragments 2",
+            "--requests-from absent",
+            "--requests-from absent --path /",
+            "--load rr --method GET",
+            "--load stream --body a",
+            "--load crr --requests-from absent",
+            "--load large --method HEAD",
+            "--load pipelined --body a --expect-continue",
         ] {
             assert!(plan(arguments).is_err(), "{arguments}");
         }

@@ -19,10 +19,11 @@ use super::idle::IdleConnections;
 use super::message::WINDOW_BYTES;
 use super::outcome::{IdleCount, Tally};
 use super::pacing::{Action, Bounds, Burst, Pace, Schedule, Share};
-use super::payload::Payload;
+use super::payload::{Payload, Payloads};
 use super::persistent::PersistentConnections;
-use super::plan::Plan;
+use super::plan::{CONTINUE_TIMEOUT, Plan};
 use super::pool::ConnectionPool;
+use super::request::Request;
 use super::slots::{Awaits, Slots};
 use super::sockets::{self, SourceAddresses};
 use super::timer::Timer;
@@ -49,6 +50,42 @@ const IDLE_TAG: u64 = 1 << 32;
 /// The `epoll_data` of the timer.
 const TIMER_TAG: u64 = 1 << 33;
 
+/// The time after which a body is sent without 100 Continue.
+const CONTINUE_TIMEOUT_NS: u64 = CONTINUE_TIMEOUT.as_nanos() as u64;
+
+/// Properties that any of the payloads has.
+#[derive(Clone, Copy, Debug)]
+struct PayloadProperties {
+    /// Set if small parts follow each other, which Nagle's algorithm would delay.
+    is_sent_in_parts: bool,
+    /// Set if bodies wait for 100 Continue.
+    expects_continue: bool,
+    /// Set if bytes can arrive before all have been sent: an echo, or a response to a long request.
+    receives_while_sending: bool,
+    /// Set if the response is received before the end of the stream.
+    reads_early: bool,
+    /// Set if requests on persistent connections differ from each other, or have a body, of which
+    /// no copies are made.
+    sends_pieces: bool,
+}
+
+impl PayloadProperties {
+    fn of(payloads: Payloads<'_>) -> Self {
+        let any_request =
+            |has: fn(&Request) -> bool| payloads.any(|payload| payload.request().is_some_and(has));
+        let has_body = any_request(|request| request.body_bytes() > 0);
+        Self {
+            is_sent_in_parts: payloads.first.is_messages()
+                || any_request(Request::is_sent_in_parts),
+            expects_continue: any_request(Request::expects_continue),
+            receives_while_sending: payloads.first.is_messages() || has_body,
+            reads_early: has_body
+                || payloads.any(|it| it.client_closes() || it.may_exceed(MAX_UNREAD_BYTES)),
+            sends_pieces: payloads.list.is_some() || has_body,
+        }
+    }
+}
+
 /// A continuation at a later time. It is skipped if the slot has another generation by then.
 #[derive(Clone, Copy, Debug)]
 struct Deferred {
@@ -73,7 +110,12 @@ pub(super) struct ThreadMeasurement {
 /// The event loop of one thread, which runs its share of a plan.
 pub(super) struct EventLoop<'run> {
     plan: &'run Plan,
+    /// The payload, or that of the first request of the list.
     payload: Payload<'run>,
+    payloads: Payloads<'run>,
+    /// State of the random sequence of a list.
+    random: u64,
+    properties: PayloadProperties,
     control: &'run Control,
     share: Share,
     /// Connections opened by all phases of this thread, which determine the bytes of messages.
@@ -88,7 +130,7 @@ pub(super) struct EventLoop<'run> {
     slots: Slots,
     /// Set for a plan with persistent connections, which uses no slots.
     persistent: Option<PersistentConnections>,
-    /// `depth` requests in sequence, so that one send can carry them all.
+    /// `depth` requests in sequence, so that one send can carry them all. Not used for pieces.
     pipelined_requests: Vec<u8>,
     pool: &'run ConnectionPool,
     sources: SourceAddresses,
@@ -105,7 +147,7 @@ pub(super) struct EventLoop<'run> {
 impl<'run> EventLoop<'run> {
     pub(super) fn new(
         plan: &'run Plan,
-        payload: Payload<'run>,
+        payloads: Payloads<'run>,
         control: &'run Control,
         pool: &'run ConnectionPool,
         share: Share,
@@ -116,9 +158,12 @@ impl<'run> EventLoop<'run> {
         let persistent =
             is_persistent.then(|| PersistentConnections::new(connections, plan.lifetime, stream));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let properties = PayloadProperties::of(payloads);
         Ok(Self {
             plan,
-            payload,
+            payload: payloads.first,
+            payloads,
+            random: plan.list.as_ref().map_or(0, |list| list.start(stream)),
             control,
             share,
             connection_number: share.index,
@@ -130,7 +175,11 @@ impl<'run> EventLoop<'run> {
             clock: Clock::start(),
             slots: Slots::new(if is_persistent { 0 } else { connections }),
             persistent,
-            pipelined_requests: plan.request.bytes().repeat(plan.lifetime.depth()),
+            pipelined_requests: match properties.sends_pieces {
+                true => Vec::new(),
+                false => plan.request.bytes().repeat(plan.lifetime.depth()),
+            },
+            properties,
             pool,
             sources: SourceAddresses::new(plan.target),
             idle: IdleConnections::new(share.split(plan.idle as u64) as usize),
@@ -197,7 +246,7 @@ impl<'run> EventLoop<'run> {
                 let Self { idle, epoll, sources, .. } = self;
                 if let Err(failure) = idle.start_connect(epoll, IDLE_TAG, self.plan.target, sources)
                 {
-                    self.tally.failures.count(failure);
+                    self.tally.failures.count(failure, None);
                 }
             }
             self.wait_for_events(MAX_WAIT)?;
@@ -255,6 +304,11 @@ impl<'run> EventLoop<'run> {
         self.connection_number
     }
 
+    /// Draws a request of the list.
+    fn draw(&mut self) -> u32 {
+        self.plan.list.as_ref().map_or(0, |list| list.draw(&mut self.random))
+    }
+
     fn in_flight(&self) -> usize {
         self.persistent.as_ref().map_or(self.slots.in_flight(), PersistentConnections::in_flight)
     }
@@ -274,7 +328,9 @@ impl<'run> EventLoop<'run> {
                     self.start_persistent_request(due_ns, now_ns);
                 }
                 Action::Start { due_ns } => self.start_request(due_ns, now_ns),
-                Action::DropLate => self.tally.failures.count(RequestFailure::NotSent),
+                Action::DropLate => {
+                    self.tally.failures.count(RequestFailure::NotSent, None);
+                }
                 action => break action,
             }
         };
@@ -371,8 +427,12 @@ impl<'run> EventLoop<'run> {
         }
         for index in 0..self.slots.count() {
             let slot = &self.slots[index];
-            if slot.is_in_flight() && self.woken_ns.saturating_sub(slot.started_ns) > timeout_ns {
+            let since_ns = self.woken_ns.saturating_sub(slot.started_ns);
+            if slot.is_in_flight() && since_ns > timeout_ns {
                 self.on_timeout(index);
+            } else if slot.awaits == Awaits::Continue && since_ns > CONTINUE_TIMEOUT_NS {
+                self.slots[index].exchange.on_continue_timeout();
+                self.send_next(index);
             }
         }
     }

@@ -6,6 +6,15 @@ use super::payload::Payload;
 use super::response::{Fault, Mismatch, Reference};
 use super::response_stream::{ResponseStream, Verified};
 
+/// The reason for sending the body of a request with `Expect: 100-continue`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyTrigger {
+    /// 100 Continue.
+    Continue,
+    /// No response to the head in time.
+    Timeout,
+}
+
 /// Progress of an exchange.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exchange {
@@ -13,6 +22,8 @@ pub(super) struct Exchange {
     start: u64,
     /// Bytes of the request that have been sent.
     sent: usize,
+    /// `Expect: 100-continue`: set when the body may be sent.
+    body_trigger: Option<BodyTrigger>,
     /// Messages: bytes of the echo that have been received and are correct.
     matched: usize,
     response: ResponseStream,
@@ -30,6 +41,8 @@ pub(super) enum Next {
     Send { from: usize, to: usize },
     /// Wait for the pause between two fragments, then call [`Exchange::next_send`].
     Pause,
+    /// Wait for 100 Continue or a final response, or call [`Exchange::on_continue_timeout`].
+    AwaitContinue,
     /// Wait for bytes or the end of the stream.
     Receive,
     /// The message was echoed: close the send side, and wait for the end of the stream.
@@ -65,6 +78,8 @@ impl Exchange {
         debug_assert!(self.sent <= end, "more was sent than the fragment holds");
         if self.sent < end {
             Next::Send { from: self.sent, to: end }
+        } else if self.awaits_continue(payload) {
+            Next::AwaitContinue
         } else if !self.is_sent(payload) {
             Next::Pause
         } else {
@@ -93,6 +108,10 @@ impl Exchange {
             let Verified::Complete { count, interim, .. } =
                 self.response.verify(reference, bytes)?
             else {
+                if self.awaits_continue(payload) && self.response.has_continued(reference) {
+                    self.body_trigger = Some(BodyTrigger::Continue);
+                    return Ok(self.next_send(payload));
+                }
                 return Ok(Next::Receive);
             };
             (self.is_complete, self.interim) = (true, interim);
@@ -101,7 +120,8 @@ impl Exchange {
         }
         match rest.first() {
             Some(&found) => Err(Mismatch { offset: self.matched, expected: None, found }.into()),
-            None if payload.client_closes() => self.end(payload),
+            // The server may wait for a body that is not sent.
+            None if payload.client_closes() || self.awaits_continue(payload) => self.end(payload),
             None => Ok(Next::Receive),
         }
     }
@@ -137,7 +157,7 @@ impl Exchange {
                 return Err(Fault::PrematureEof { matched: self.matched, length });
             }
         }
-        match self.is_sent(payload) {
+        match self.is_sent(payload) || self.awaits_continue(payload) {
             true => Ok(Next::Finish),
             false => Err(Fault::PrematureEof { matched: payload.response_bytes(), length }),
         }
@@ -163,7 +183,24 @@ impl Exchange {
         self.response.undecided_difference()
     }
 
-    fn is_sent(&self, payload: Payload<'_>) -> bool {
+    /// Sends the body although the server has not agreed to that.
+    pub(super) fn on_continue_timeout(&mut self) {
+        self.body_trigger = Some(BodyTrigger::Timeout);
+    }
+
+    /// The reason for sending the body; `None` if it was not sent.
+    pub(super) fn body_trigger(&self) -> Option<BodyTrigger> {
+        self.body_trigger
+    }
+
+    /// Returns true if the head has been sent, and the body waits for 100 Continue.
+    fn awaits_continue(&self, payload: Payload<'_>) -> bool {
+        payload.expects_continue()
+            && self.body_trigger.is_none()
+            && self.sent == payload.end_of_fragment(0)
+    }
+
+    pub(super) fn is_sent(&self, payload: Payload<'_>) -> bool {
         self.sent == payload.request_bytes()
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::plan::Plan;
 use super::response::Fault;
 
 /// The kinds of failure, each with its key in JSON.
@@ -132,19 +133,27 @@ impl fmt::Display for RequestFailure {
 pub struct FailureCounts {
     counts: [u64; FailureKind::ALL.len()],
     first: [Option<RequestFailure>; FailureKind::ALL.len()],
+    /// The index of the request of the plan that failed first; `None` if it had none.
+    first_entry: [Option<u32>; FailureKind::ALL.len()],
 }
 
 impl FailureCounts {
-    pub(super) fn count(&mut self, failure: RequestFailure) {
+    /// Counts a failure of the request of the plan with this index, if it had one.
+    pub(super) fn count(&mut self, failure: RequestFailure, entry: Option<u32>) {
         let index = failure.kind() as usize;
         self.counts[index] += 1;
-        self.first[index].get_or_insert(failure);
+        if self.first[index].is_none() {
+            (self.first[index], self.first_entry[index]) = (Some(failure), entry);
+        }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
         for index in 0..self.counts.len() {
             self.counts[index] += other.counts[index];
-            self.first[index] = self.first[index].or(other.first[index]);
+            if self.first[index].is_none() {
+                self.first[index] = other.first[index];
+                self.first_entry[index] = other.first_entry[index];
+            }
         }
     }
 
@@ -161,6 +170,21 @@ impl FailureCounts {
     /// Returns the first failure of this kind.
     pub fn first(&self, kind: FailureKind) -> Option<RequestFailure> {
         self.first[kind as usize]
+    }
+
+    /// Returns the index of the request of the plan with the first failure of this kind; `None` if
+    /// it has none.
+    pub fn first_entry(&self, kind: FailureKind) -> Option<u32> {
+        self.first_entry[kind as usize]
+    }
+
+    /// Describes the first failure of this kind; of a list, with its request.
+    pub fn first_text(&self, kind: FailureKind, plan: &Plan) -> Option<String> {
+        let first = self.first(kind)?;
+        Some(match self.first_entry(kind).filter(|_| plan.list.is_some()) {
+            Some(entry) => format!("{}: {first}", plan.requests()[entry as usize].line()),
+            None => first.to_string(),
+        })
     }
 
     /// Returns the total number of failures.
@@ -201,9 +225,9 @@ mod tests {
         let early =
             |matched| RequestFailure::Response(Fault::PrematureEof { matched, length: Some(9) });
         let (mut failures, mut others) = (FailureCounts::default(), FailureCounts::default());
-        failures.count(early(1));
-        others.count(early(2));
-        others.count(RequestFailure::NotSent);
+        failures.count(early(1), None);
+        others.count(early(2), Some(3));
+        others.count(RequestFailure::NotSent, None);
         failures.add(&others);
         assert_eq!(failures.first(FailureKind::PrematureEof), Some(early(1)));
         assert_eq!(failures.first(FailureKind::NotSent), Some(RequestFailure::NotSent));

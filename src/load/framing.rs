@@ -214,6 +214,7 @@ pub(super) struct ResponseParser {
     /// Bytes of the response, with those of its interim responses.
     position: usize,
     has_bare_lf: bool,
+    has_continued: bool,
 }
 
 impl ResponseParser {
@@ -242,6 +243,11 @@ impl ResponseParser {
     /// Returns true if a line ended with LF instead of CRLF.
     pub(super) fn has_bare_lf(&self) -> bool {
         self.has_bare_lf
+    }
+
+    /// Returns true if 100 Continue has been received before the response.
+    pub(super) fn has_continued(&self) -> bool {
+        self.has_continued
     }
 
     /// Returns true if the end of the connection completes the response.
@@ -323,6 +329,7 @@ impl ResponseParser {
         if head.status == 101 {
             return Err(Malformed::SwitchedProtocols);
         } else if head.status < 200 {
+            self.has_continued |= head.status == 100;
             self.start_line();
             return Ok(Event::Interim);
         }

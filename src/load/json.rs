@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 use super::failures::{FailureCounts, FailureKind};
 use super::framing::Framing;
 use super::lifetime::Lifetime;
-use super::outcome::{EndedBy, Latencies, Outcome};
+use super::outcome::{ContinueCounts, EndedBy, Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
+use super::request::Request;
 use super::response::Closer;
+use super::response_summary::ResponseSummary;
 use super::table::QUANTILES;
 use super::warnings::warnings;
 
@@ -28,6 +30,7 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
         "target": plan.target.to_string(),
         "load": load(plan),
         "response": response(plan, outcome),
+        "responses": responses(plan, outcome),
         "stream": stream(plan, outcome),
         "ended_by": match outcome.ended_by {
             EndedBy::Plan => "plan",
@@ -48,8 +51,9 @@ pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
             "closed_by_server_between_responses": outcome.connections_closed_by_server,
         },
         "interim_responses": outcome.interim_responses,
-        "failures": failures(&outcome.failures),
-        "warm_up_failures": failures(&outcome.warm_up_failures),
+        "expect_continue": expect_continue(plan, outcome),
+        "failures": failures(plan, &outcome.failures),
+        "warm_up_failures": failures(plan, &outcome.warm_up_failures),
         "bytes_sent": outcome.bytes_sent,
         "bytes_received": outcome.bytes_received,
         "latency": {
@@ -79,9 +83,10 @@ fn load(plan: &Plan) -> Value {
             Lifetime::Mixed { .. } => "mixed",
         },
         "depth": plan.lifetime.depth(),
-        "seed": match plan.lifetime {
-            Lifetime::Mixed { seed } => Some(seed),
-            Lifetime::OneRequest | Lifetime::Persistent { .. } => None,
+        "seed": match (plan.lifetime, &plan.list) {
+            (Lifetime::Mixed { seed }, _) => Some(seed),
+            (_, Some(list)) => Some(list.seed()),
+            (Lifetime::OneRequest | Lifetime::Persistent { .. }, None) => None,
         },
         "loop": if rate.is_some() { "open" } else { "closed" },
         "rate_per_second": rate,
@@ -92,6 +97,14 @@ fn load(plan: &Plan) -> Value {
         })),
         "idle": plan.idle,
         "request_bytes": plan.request.message_bytes().unwrap_or(plan.request.bytes().len()),
+        "request": plan.request.message_bytes().is_none().then(|| plan.request.line()),
+        "request_body_bytes": plan.request.body_bytes(),
+        "expect_continue": plan.requests().iter().any(Request::expects_continue),
+        "requests_from": plan.list.as_ref().map(|list| json!({
+            "file": list.name(),
+            "lines": list.line_count(),
+            "distinct": list.requests().len(),
+        })),
         "messages": plan.request.message_bytes().is_some(),
         "fragments": plan.request.fragments(),
         "fragment_pause_ms": plan.request.pause().as_millis() as u64,
@@ -113,7 +126,7 @@ fn stream(plan: &Plan, outcome: &Outcome) -> Value {
 }
 
 fn response(plan: &Plan, outcome: &Outcome) -> Value {
-    outcome.reference.as_ref().map_or(Value::Null, |reference| {
+    outcome.reference().map_or(Value::Null, |reference| {
         let closer = (!plan.lifetime.is_persistent()).then(|| reference.closer());
         json!({
             "status_line": reference.status_line(),
@@ -134,10 +147,43 @@ fn response(plan: &Plan, outcome: &Outcome) -> Value {
     })
 }
 
-fn failures(failures: &FailureCounts) -> Value {
+/// The responses to a list of requests. `response` is that to its first one.
+fn responses(plan: &Plan, outcome: &Outcome) -> Value {
+    let summary = ResponseSummary::of(&outcome.references).filter(|_| plan.list.is_some());
+    let object = |counts: &[(String, usize)]| {
+        let entries = counts.iter().map(|(value, count)| (value.clone(), (*count).into()));
+        Value::Object(entries.collect())
+    };
+    summary.map_or(Value::Null, |summary| {
+        json!({
+            "status_lines": object(&summary.status_lines),
+            "verified": object(&summary.checks),
+            "closed_first_by":
+                (!plan.lifetime.is_persistent()).then(|| object(&summary.closers)),
+            "min_body_bytes": summary.body_bytes.0,
+            "max_body_bytes": summary.body_bytes.1,
+        })
+    })
+}
+
+fn expect_continue(plan: &Plan, outcome: &Outcome) -> Value {
+    if !plan.requests().iter().any(Request::expects_continue) {
+        return Value::Null;
+    }
+    let ContinueCounts { continued, timed_out, final_response } = outcome.continues;
+    json!({
+        "continued": continued,
+        "body_sent_after_timeout": timed_out,
+        "final_response_without_continue": final_response,
+    })
+}
+
+fn failures(plan: &Plan, failures: &FailureCounts) -> Value {
     let of = |kind| {
         let first = failures.first(kind).map(|first| first.to_string());
-        (kind, json!({ "count": failures.of(kind), "first": first }))
+        let entry = failures.first_entry(kind).filter(|_| plan.list.is_some());
+        let request = entry.map(|entry| plan.requests()[entry as usize].line());
+        (kind, json!({ "count": failures.of(kind), "first": first, "first_request": request }))
     };
     json!(BTreeMap::from(FailureKind::ALL.map(of)))
 }

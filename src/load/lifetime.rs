@@ -1,5 +1,7 @@
 //! The number of requests that a connection carries, in total and at once.
 
+use super::random::splitmix64;
+
 /// The lifetime of connections, counted in requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
@@ -56,13 +58,7 @@ impl RequestCounts {
     /// Returns the number of requests for the next connection; `None` is unlimited.
     pub(super) fn next(&mut self) -> Option<u32> {
         let Self::Random { state } = self else { return None };
-        // splitmix64.
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = *state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        Some(if bits.is_multiple_of(5) { LONG_LIFETIME_REQUESTS } else { 1 })
+        Some(if splitmix64(state).is_multiple_of(5) { LONG_LIFETIME_REQUESTS } else { 1 })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::client_cpu::ClientCpu;
+use super::exchange::BodyTrigger;
 use super::failures::FailureCounts;
 use super::response::Reference;
 
@@ -40,11 +41,39 @@ pub struct IdleCount {
     pub closed_by_server: usize,
 }
 
+/// Completed requests with `Expect: 100-continue`, by what followed their head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContinueCounts {
+    /// 100 Continue, after which the body was sent.
+    pub continued: u64,
+    /// Nothing within a second, after which the body was sent.
+    pub timed_out: u64,
+    /// A final response, so that the body was not sent.
+    pub final_response: u64,
+}
+
+impl ContinueCounts {
+    pub(super) fn count(&mut self, trigger: Option<BodyTrigger>) {
+        *match trigger {
+            Some(BodyTrigger::Continue) => &mut self.continued,
+            Some(BodyTrigger::Timeout) => &mut self.timed_out,
+            None => &mut self.final_response,
+        } += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.continued += other.continued;
+        self.timed_out += other.timed_out;
+        self.final_response += other.final_response;
+    }
+}
+
 /// The result of a run. All fields are about the measured phase unless they name the warm-up.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The HTTP response with which all others were compared; `None` for messages.
-    pub reference: Option<Arc<Reference>>,
+    /// The HTTP responses with which all others were compared, one for each request of the plan;
+    /// none for messages.
+    pub references: Arc<[Reference]>,
     /// Time from the first request to the last response, or to the planned end if that is later.
     pub duration: Duration,
     /// The reason for the end.
@@ -66,6 +95,8 @@ pub struct Outcome {
     pub connections_closed_by_server: u64,
     /// Interim responses (status 1xx), which were skipped.
     pub interim_responses: u64,
+    /// Requests that waited for 100 Continue.
+    pub continues: ContinueCounts,
     /// Request bytes passed to the kernel.
     pub bytes_sent: u64,
     /// Response bytes received, correct or not.
@@ -89,6 +120,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The response to the first request of the plan; `None` for messages.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.references.first()
+    }
+
     /// Returns the completed requests per second.
     pub fn requests_per_second(&self) -> f64 {
         self.completed as f64 / self.duration.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -133,6 +169,7 @@ pub(super) struct Tally {
     pub(super) connections_opened: u64,
     pub(super) connections_closed_by_server: u64,
     pub(super) interim_responses: u64,
+    pub(super) continues: ContinueCounts,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     /// `None` in a closed loop, where requests are due when they are started.
@@ -170,6 +207,7 @@ impl Tally {
             connections_opened: 0,
             connections_closed_by_server: 0,
             interim_responses: 0,
+            continues: ContinueCounts::default(),
             bytes_sent: 0,
             bytes_received: 0,
             open_loop,
@@ -201,6 +239,7 @@ impl Tally {
         self.connections_opened += other.connections_opened;
         self.connections_closed_by_server += other.connections_closed_by_server;
         self.interim_responses += other.interim_responses;
+        self.continues.add(other.continues);
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.uncorrected.add(&other.uncorrected).expect(SAME);

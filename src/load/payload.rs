@@ -2,6 +2,7 @@
 
 use super::message::{Direction, Pattern, WINDOW_BYTES};
 use super::request::Request;
+use super::request_list::RequestList;
 use super::response::{Closer, Reference};
 
 /// The payload of a run.
@@ -12,6 +13,30 @@ pub(super) enum Payload<'run> {
     /// Messages of this length. An echo server closes the connection after the client has closed
     /// its send side.
     Messages { bytes: usize, direction: Direction, pattern: &'run Pattern },
+}
+
+/// The payloads of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payloads<'run> {
+    /// The payload, or that of the first request of the list.
+    pub(super) first: Payload<'run>,
+    /// A list of requests, each with its reference.
+    pub(super) list: Option<(&'run RequestList, &'run [Reference])>,
+}
+
+impl<'run> Payloads<'run> {
+    /// Returns the payload of a request of the list, or the only one.
+    pub(super) fn of(&self, entry: u32) -> Payload<'run> {
+        let Some((list, references)) = self.list else { return self.first };
+        let index = entry as usize;
+        Payload::Http { request: &list.requests()[index], reference: &references[index] }
+    }
+
+    /// Returns true if `has` is true for any payload.
+    pub(super) fn any(&self, has: impl Fn(Payload<'run>) -> bool) -> bool {
+        let count = self.list.map_or(1, |(list, _)| list.requests().len());
+        (0..count as u32).any(|entry| has(self.of(entry)))
+    }
 }
 
 impl<'run> Payload<'run> {
@@ -33,6 +58,19 @@ impl<'run> Payload<'run> {
             Self::Http { request, .. } => request.bytes().len(),
             Self::Messages { bytes, .. } => bytes,
         }
+    }
+
+    /// The HTTP request; `None` for messages.
+    pub(super) fn request(self) -> Option<&'run Request> {
+        match self {
+            Self::Http { request, .. } => Some(request),
+            Self::Messages { .. } => None,
+        }
+    }
+
+    /// Returns true if the body of the request is sent after 100 Continue.
+    pub(super) fn expects_continue(self) -> bool {
+        self.request().is_some_and(Request::expects_continue)
     }
 
     /// Length of a response, in bytes.

@@ -4,15 +4,18 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use super::exchange::BodyTrigger;
 use super::lifetime::{Lifetime, RequestCounts};
 use super::message::MessageStream;
 use super::response_stream::ResponseStream;
 
-/// The times at which a request was due and at which it was started.
+/// A request in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct StartTimes {
+pub(super) struct StartedRequest {
     pub(super) due_ns: u64,
     pub(super) started_ns: u64,
+    /// Its index in the list of requests.
+    pub(super) entry: u32,
 }
 
 /// One persistent connection. It is reopened after its socket has been closed.
@@ -21,7 +24,7 @@ pub(super) struct PersistentConnection {
     pub(super) socket: Option<OwnedFd>,
     pub(super) response_stream: ResponseStream,
     pub(super) messages: MessageStream,
-    /// Index of the oldest request in flight in this connection's ring of start times.
+    /// Index of the oldest request in flight in this connection's ring of started requests.
     head: usize,
     /// Requests started that have no complete response.
     in_flight: usize,
@@ -29,6 +32,10 @@ pub(super) struct PersistentConnection {
     unsent: usize,
     /// Bytes already sent of the first unsent request.
     pub(super) sent_bytes: usize,
+    /// `Expect: 100-continue`: set when the body may be sent.
+    pub(super) body_trigger: Option<BodyTrigger>,
+    /// Set if the head of a request has been sent, and its body waits for 100 Continue.
+    pub(super) awaits_continue: bool,
     pub(super) responses_received: u64,
     /// Requests that the connection can still carry; `None` is unlimited.
     requests_left: Option<u32>,
@@ -50,9 +57,14 @@ impl PersistentConnection {
         self.unsent
     }
 
-    /// Returns true if a request has been sent whose response is incomplete.
+    /// Returns true if a request, or its head, has been sent whose response is incomplete.
     pub(super) fn awaits_response(&self) -> bool {
-        self.in_flight > self.unsent
+        self.in_flight > self.unsent || self.awaits_continue
+    }
+
+    /// Allows the body of the request to be sent.
+    pub(super) fn allow_body(&mut self, trigger: BodyTrigger) {
+        (self.body_trigger, self.awaits_continue) = (Some(trigger), false);
     }
 
     /// Returns true if the request in flight is the last one of this connection's planned number.
@@ -83,6 +95,7 @@ impl PersistentConnection {
         self.response_stream.reset();
         self.messages = MessageStream::default();
         self.closing_since_ns = None;
+        (self.body_trigger, self.awaits_continue) = (None, false);
         self.socket.take()
     }
 }
@@ -93,8 +106,8 @@ pub(super) struct PersistentConnections {
     connections: Vec<PersistentConnection>,
     depth: usize,
     request_counts: RequestCounts,
-    /// A ring of `depth` entries for each connection.
-    start_times: Vec<StartTimes>,
+    /// A ring of `depth` requests for each connection.
+    started: Vec<StartedRequest>,
     /// Connections on which a request can start, least recently used first.
     available: VecDeque<u32>,
     /// Connections with started requests that are not sent.
@@ -111,7 +124,7 @@ impl PersistentConnections {
             connections: (0..count).map(|_| new()).collect(),
             depth,
             request_counts: RequestCounts::new(lifetime, stream),
-            start_times: vec![StartTimes::default(); count * depth],
+            started: vec![StartedRequest::default(); count * depth],
             available: (0..count as u32).collect(),
             flush_queue: Vec::with_capacity(count),
             in_flight: 0,
@@ -140,14 +153,14 @@ impl PersistentConnections {
 
     /// Starts a request on the first available connection. Requests that start together share a
     /// connection up to its depth, so that one send carries them.
-    pub(super) fn start_request(&mut self, start: StartTimes) {
+    pub(super) fn start_request(&mut self, start: StartedRequest) {
         let index = *self.available.front().expect("the schedule checks available_count");
         let connection = &mut self.connections[index as usize];
         if connection.socket.is_none() && connection.in_flight == 0 {
             connection.requests_left = self.request_counts.next();
         }
         let position = (connection.head + connection.in_flight) % self.depth;
-        self.start_times[index as usize * self.depth + position] = start;
+        self.started[index as usize * self.depth + position] = start;
         connection.in_flight += 1;
         connection.unsent += 1;
         connection.requests_left = connection.requests_left.map(|left| left - 1);
@@ -215,20 +228,33 @@ impl PersistentConnections {
         }
     }
 
-    /// Returns the start times of the oldest request in flight.
-    pub(super) fn oldest(&self, index: u32) -> Option<StartTimes> {
+    /// Returns the oldest request in flight.
+    pub(super) fn oldest(&self, index: u32) -> Option<StartedRequest> {
         let PersistentConnection { in_flight, head, .. } = self[index];
-        (in_flight > 0).then(|| self.start_times[index as usize * self.depth + head])
+        (in_flight > 0).then(|| self.started[index as usize * self.depth + head])
+    }
+
+    /// Returns the index in the list of the oldest request in flight, or 0.
+    pub(super) fn oldest_entry(&self, index: u32) -> u32 {
+        self.oldest(index).map_or(0, |started| started.entry)
+    }
+
+    /// Returns the index in the list of the `nth` unsent request.
+    pub(super) fn unsent_entry(&self, index: u32, nth: usize) -> u32 {
+        let PersistentConnection { in_flight, unsent, head, .. } = self[index];
+        let position = (head + in_flight - unsent + nth) % self.depth;
+        self.started[index as usize * self.depth + position].entry
     }
 
     /// Ends the oldest request in flight.
-    pub(super) fn finish_oldest(&mut self, index: u32) -> StartTimes {
+    pub(super) fn finish_oldest(&mut self, index: u32) -> StartedRequest {
         let start = self.oldest(index).expect("a request that ends is in flight");
         let depth = self.depth;
         let connection = &mut self[index];
         connection.head = (connection.head + 1) % depth;
         connection.in_flight -= 1;
         connection.unsent = connection.unsent.min(connection.in_flight);
+        connection.body_trigger = None;
         self.in_flight -= 1;
         start
     }
@@ -252,8 +278,8 @@ impl std::ops::IndexMut<u32> for PersistentConnections {
 mod tests {
     use super::*;
 
-    fn start(due_ns: u64) -> StartTimes {
-        StartTimes { due_ns, started_ns: due_ns + 1 }
+    fn start(due_ns: u64) -> StartedRequest {
+        StartedRequest { due_ns, started_ns: due_ns + 1, entry: 0 }
     }
 
     /// Returns the connections to flush, each one once.

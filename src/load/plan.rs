@@ -1,6 +1,7 @@
 //! The parameters of a run.
 
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::ValueEnum;
 use super::lifetime::{Lifetime, MAX_DEPTH};
 use super::pacing::{Burst, Pace};
 use super::request::Request;
+use super::request_list::RequestList;
 use super::response::Reference;
 use super::verify::Verify;
 
@@ -17,6 +19,10 @@ pub const MAX_DURATION: Duration = Duration::from_secs(3600);
 
 /// The largest number of connections.
 const MAX_CONNECTIONS: usize = 1_000_000;
+
+/// The time after which a body is sent without 100 Continue, as curl does: a server may not know
+/// the field (RFC 9110, section 10.1.1).
+pub(super) const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The largest number of threads.
 const MAX_THREADS: usize = 1024;
@@ -34,16 +40,16 @@ pub enum CloseBy {
     Client,
 }
 
-/// The response that all others must equal.
+/// The response to each request of the plan that all others must equal.
 #[derive(Clone, Debug)]
 pub enum Expected {
-    /// The response to a request that is sent before the load.
+    /// The response to the request, sent before the load.
     FirstResponse {
         /// Required length of its body; `None` accepts any.
         body_bytes: Option<u64>,
     },
-    /// A known response; no request is sent before the load.
-    Known(Arc<Reference>),
+    /// Known responses, one for each request; none is sent before the load.
+    Known(Arc<[Reference]>),
 }
 
 /// A load and its duration.
@@ -51,8 +57,10 @@ pub enum Expected {
 pub struct Plan {
     /// Address of the server.
     pub target: SocketAddr,
-    /// The request, the same every time.
+    /// The request, the same every time; with a list, its first one.
     pub request: Request,
+    /// Requests of which one is drawn each time.
+    pub list: Option<Arc<RequestList>>,
     /// Requests per connection.
     pub lifetime: Lifetime,
     /// The expected response.
@@ -90,6 +98,7 @@ impl Plan {
         Self {
             target,
             request,
+            list: None,
             lifetime: Lifetime::OneRequest,
             expected: Expected::FirstResponse { body_bytes: None },
             verify: Verify::Auto,
@@ -109,7 +118,7 @@ impl Plan {
 
     /// # Errors
     /// Returns a message if parameters are invalid or contradict each other.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let Self { connections, threads, .. } = *self;
         let max = MAX_CONNECTIONS;
         let problem = if self.target.port() == 0 {
@@ -122,7 +131,7 @@ impl Plan {
             format!("a burst must have 1 to {connections} connections (the number of connections)")
         } else if self.burst.is_some() && threads > 1 {
             "bursts can only be used with one thread".to_owned()
-        } else if let Some(problem) = self.check_lifetime() {
+        } else if let Some(problem) = self.check_lifetime().or(self.check_requests()) {
             problem
         } else if self.requests == Some(0) {
             "the number of requests must be at least 1".to_owned()
@@ -137,6 +146,34 @@ impl Plan {
             return Ok(());
         };
         Err(problem)
+    }
+
+    /// The HTTP requests, each with its own reference.
+    pub fn requests(&self) -> &[Request] {
+        self.list.as_ref().map_or(slice::from_ref(&self.request), |list| list.requests())
+    }
+
+    fn check_requests(&self) -> Option<String> {
+        if let Expected::Known(known) = &self.expected
+            && known.len() != self.requests().len()
+        {
+            return Some("there must be one known response for each request".to_owned());
+        } else if self.list.is_some() && self.request.message_bytes().is_some() {
+            return Some("a list must have HTTP requests, not messages".to_owned());
+        } else if !self.requests().iter().any(Request::expects_continue) {
+            return None;
+        }
+        let problem = if self.lifetime.depth() > 1 {
+            "--expect-continue cannot be used with pipelined requests, which do not wait for a \
+             response. Use --load keep-alive."
+                .to_owned()
+        } else if self.timeout <= CONTINUE_TIMEOUT {
+            let timeout = super::units::duration(CONTINUE_TIMEOUT);
+            format!("--expect-continue waits for {timeout}, so --timeout must be longer")
+        } else {
+            return None;
+        };
+        Some(problem)
     }
 
     fn check_lifetime(&self) -> Option<String> {
@@ -157,8 +194,10 @@ impl Plan {
             "bursts cannot be used with persistent connections"
         } else if self.request.fragments() > 1 {
             "fragments cannot be used with persistent connections"
-        } else if self.request.closing().is_none() && self.request.message_bytes().is_none() {
-            "persistent connections need a request made by Request::get_persistent or message"
+        } else if self.request.message_bytes().is_none()
+            && self.requests().iter().any(|request| request.closing().is_none())
+        {
+            "persistent connections need a request made by Request::http_persistent or message"
         } else if is_mixed && self.request.message_bytes().is_some() {
             "messages cannot be used with a mixed lifetime of connections"
         } else {

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::framing::Framing;
-use super::plan::{CloseBy, Plan};
+use super::plan::{CONTINUE_TIMEOUT, CloseBy, Plan};
 use super::received::{Progress, Received};
+use super::request::Request;
 use super::response::{Closer, Reference};
 use super::verify::{Checks, Verify};
 
 /// The longest response that can be a reference.
 const MAX_RESPONSE_BYTES: usize = 256 * 1024 * 1024;
+
+/// The largest total length of the responses to a list.
+const MAX_RESPONSES_BYTES: usize = 1024 * 1024 * 1024;
 
 /// Interval of checks for a stop request.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -55,14 +59,42 @@ impl From<io::Error> for ProbeError {
     }
 }
 
-/// Sends requests, and makes one of their responses the reference.
-pub(super) fn fetch_reference(
+/// Sends the requests of the plan, and makes a response to each of them the reference.
+pub(super) fn fetch_references(
     plan: &Plan,
+    body_bytes: Option<u64>,
+    control: &Control,
+) -> Result<Vec<Reference>, ProbeError> {
+    let (mut references, mut bytes) = (Vec::new(), 0);
+    for request in plan.requests() {
+        let reference = fetch_reference(plan, request, body_bytes, control);
+        let reference = reference.map_err(|error| match (error, &plan.list) {
+            (ProbeError::Response(problem), Some(_)) => {
+                ProbeError::Response(format!("{}: {problem}", request.line()))
+            }
+            (error, _) => error,
+        })?;
+        bytes += reference.bytes().len();
+        if bytes > MAX_RESPONSES_BYTES {
+            return Err(ProbeError::Response(format!(
+                "the responses to the list have more than {MAX_RESPONSES_BYTES} bytes, which are \
+                 kept in memory. Use a shorter list."
+            )));
+        }
+        references.push(reference);
+    }
+    Ok(references)
+}
+
+/// Sends a request several times, and makes one of its responses the reference.
+fn fetch_reference(
+    plan: &Plan,
+    request: &Request,
     body_bytes: Option<u64>,
     control: &Control,
 ) -> Result<Reference, ProbeError> {
     let count = if plan.verify == Verify::Auto { LEARNING_REQUESTS } else { 1 };
-    let fetch = |_| Probe::new(plan, control)?.fetch();
+    let fetch = |_| Probe::new(plan, request, control)?.fetch();
     let responses: Vec<Received> = (0..count).map(fetch).collect::<Result<_, _>>()?;
     let checks = Checks::learn(plan.verify, &responses).ok_or_else(|| {
         let status = |it: &Received| it.head().map_or(0, |head| head.status).to_string();
@@ -87,7 +119,7 @@ pub(super) fn fetch_reference(
         )));
     }
     let closer = closer(plan, head.framing, is_closed)?;
-    Ok(Reference::new(first, head, checks, plan.request.is_head(), closer))
+    Ok(Reference::new(first, head, checks, request, closer))
 }
 
 /// Decides who closes the connections of one request first.
@@ -115,6 +147,7 @@ fn closer(plan: &Plan, framing: Framing, is_closed: bool) -> Result<Closer, Prob
 /// A request and its response.
 struct Probe<'run> {
     plan: &'run Plan,
+    request: &'run Request,
     control: &'run Control,
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -122,49 +155,89 @@ struct Probe<'run> {
 }
 
 impl<'run> Probe<'run> {
-    fn new(plan: &'run Plan, control: &'run Control) -> Result<Self, ProbeError> {
+    fn new(
+        plan: &'run Plan,
+        request: &'run Request,
+        control: &'run Control,
+    ) -> Result<Self, ProbeError> {
         let stream = TcpStream::connect_timeout(&plan.target, plan.timeout)?;
         stream.set_write_timeout(Some(plan.timeout))?;
         let interval = STOP_CHECK_INTERVAL.min(plan.timeout).min(CLOSE_TIMEOUT);
         stream.set_read_timeout(Some(interval))?;
         let (buffer, response) = (vec![0; 64 * 1024], Received::default());
-        Ok(Self { plan, control, stream, buffer, response })
+        Ok(Self { plan, request, control, stream, buffer, response })
     }
 
     fn fetch(mut self) -> Result<Received, ProbeError> {
         let deadline = Instant::now() + self.plan.timeout;
-        self.stream.write_all(self.plan.request.bytes())?;
-        let is_head_request = self.plan.request.is_head();
+        let (bytes, body_bytes) = (self.request.bytes(), self.request.body_bytes());
+        let mut is_complete = false;
+        if self.request.expects_continue() {
+            let (head, body) = bytes.split_at(bytes.len() - body_bytes);
+            self.send(head)?;
+            is_complete = self.receive(Instant::now() + CONTINUE_TIMEOUT, true)?;
+            if !is_complete {
+                self.send(body)?;
+            }
+        } else {
+            self.send(bytes)?;
+        }
+        if !is_complete && !self.receive(deadline, false)? {
+            return Err(self.incomplete());
+        }
+        self.wait_for_close()?;
+        Ok(self.response)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ProbeError> {
+        let Err(error) = self.stream.write_all(bytes) else { return Ok(()) };
+        // A server that does not accept the body may respond before it has received all of it.
+        let _ = self.receive(Instant::now() + CLOSE_TIMEOUT, false);
+        if self.response.bytes.is_empty() {
+            return Err(error.into());
+        }
+        Err(self.problem(format_args!(
+            "the server responded before it had received the whole request ({error}). Try a \
+             shorter --body, or --expect-continue."
+        )))
+    }
+
+    /// Receives up to the end of the response, or of 100 Continue. Returns true for the former, and
+    /// false also after the deadline.
+    fn receive(&mut self, deadline: Instant, ends_at_continue: bool) -> Result<bool, ProbeError> {
         loop {
             let count = match self.read_before(deadline)? {
-                None => return Err(self.incomplete()),
+                None => return Ok(false),
                 Some(0) if self.response.ends_with_connection() => {
                     self.response.is_closed = true;
-                    return Ok(self.response);
+                    return Ok(true);
                 }
                 Some(0) => return Err(self.ended()),
                 Some(count) => count,
             };
-            match self.response.on_bytes(&self.buffer[..count], is_head_request) {
-                Ok(Progress::Partial) if self.response.bytes.len() <= MAX_RESPONSE_BYTES => {}
-                Ok(Progress::Partial) => {
+            match self.response.on_bytes(&self.buffer[..count], self.request.is_head()) {
+                Ok(Progress::Partial) if self.response.bytes.len() > MAX_RESPONSE_BYTES => {
                     let problem = format!("the response has more than {MAX_RESPONSE_BYTES} bytes");
                     return Err(ProbeError::Response(problem));
                 }
-                Ok(Progress::Complete { extra: 0 }) => break,
+                Ok(Progress::Partial) if ends_at_continue => {
+                    if self.response.continue_end.is_some() {
+                        return Ok(false);
+                    }
+                }
+                Ok(Progress::Partial) => {}
+                Ok(Progress::Complete { extra: 0 }) => return Ok(true),
                 Ok(Progress::Complete { extra }) => return Err(self.too_long(extra)),
                 Err(malformed) => return Err(self.problem(malformed)),
             }
         }
-        self.wait_for_close()?;
-        Ok(self.response)
     }
 
     /// Waits for the end of a connection that the server is to close.
     fn wait_for_close(&mut self) -> Result<(), ProbeError> {
         let announces = self.response.head().is_some_and(|head| head.closes);
         let timeout = match self.plan.close {
-            _ if self.plan.lifetime.is_persistent() => return Ok(()),
+            _ if self.plan.lifetime.is_persistent() || self.response.is_closed => return Ok(()),
             CloseBy::Server => self.plan.timeout,
             CloseBy::Auto if announces => CLOSE_TIMEOUT,
             CloseBy::Auto | CloseBy::Client => return Ok(()),

@@ -16,6 +16,8 @@ pub(super) struct Received {
     decoded: Option<Vec<u8>>,
     /// Number of interim responses.
     pub(super) interim: u64,
+    /// The end of 100 Continue within the bytes.
+    pub(super) continue_end: Option<usize>,
     /// Set if the server closed the connection after the response, in time.
     pub(super) is_closed: bool,
 }
@@ -44,7 +46,12 @@ impl Received {
             self.bytes.extend_from_slice(&before[..before.len() - bytes.len()]);
             match event? {
                 Event::NeedsMore => return Ok(Progress::Partial),
-                Event::Interim => self.interim += 1,
+                Event::Interim => {
+                    self.interim += 1;
+                    if self.parser.has_continued() {
+                        self.continue_end.get_or_insert(self.bytes.len());
+                    }
+                }
                 Event::Head => {
                     let end = self.bytes.len();
                     self.head_range = end - self.parser.head_bytes().len()..end;
@@ -81,15 +88,19 @@ impl Received {
     }
 
     /// Returns the unusual properties of the response, in sentences.
-    pub(super) fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self, expects_continue: bool) -> Vec<String> {
         let head = self.head();
+        let is_asked_for = expects_continue && self.interim == 1 && self.continue_end.is_some();
         let has = |it: fn(Head) -> bool| head.is_some_and(it);
         let interim = match self.interim {
             1 => "1 interim response (status 1xx) before".to_owned(),
             count => format!("{count} interim responses (status 1xx) before"),
         };
         [
-            (self.interim > 0, format!("The server sends {interim} the response. It is skipped.")),
+            (
+                self.interim > 0 && !is_asked_for,
+                format!("The server sends {interim} the response. It is skipped."),
+            ),
             (
                 self.parser.has_bare_lf(),
                 "The server ends lines with LF instead of CRLF. Other clients may refuse that."

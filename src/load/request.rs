@@ -9,16 +9,49 @@ use super::message::{Direction, MAX_MESSAGE_BYTES};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     bytes: Vec<u8>,
-    /// The end offset of each fragment.
+    /// The end offset of each fragment; of the head and of the body if the request waits for
+    /// 100 Continue.
     ends: Vec<usize>,
     pause: Duration,
     /// This request with `Connection: close`, for persistent connections.
     closing: Option<Vec<u8>>,
+    /// Length of the body at the end of `bytes`.
+    body_bytes: usize,
+    /// Set if the body is sent after 100 Continue.
+    expects_continue: bool,
     /// Length of a message, whose bytes each connection determines.
     message_bytes: Option<usize>,
     /// The direction of a stream of messages.
     stream: Option<Direction>,
 }
+
+/// The parts of an HTTP request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    /// The method, such as `GET`.
+    pub method: &'a str,
+    /// The path.
+    pub path: &'a str,
+    /// The value of `Host`, unless a header names it.
+    pub host: &'a str,
+    /// Headers, each as `Name: value`.
+    pub headers: &'a [String],
+    /// The body, if any.
+    pub body: &'a [u8],
+    /// True if the body is sent after the server has agreed to that (`Expect: 100-continue`).
+    pub expects_continue: bool,
+}
+
+/// Methods whose requests have a body, so that one without it has the length 0 (RFC 9110, section
+/// 8.6).
+const METHODS_WITH_BODY: [&str; 3] = ["POST", "PUT", "PATCH"];
+
+/// Header fields that the client sets itself, and the flag that does.
+const OWN_FIELDS: [(&str, &str); 3] = [
+    ("Content-Length", "--body"),
+    ("Transfer-Encoding", "--body"),
+    ("Expect", "--expect-continue"),
+];
 
 impl Request {
     /// Creates a request of these bytes, sent at once.
@@ -29,15 +62,20 @@ impl Request {
         if bytes.is_empty() {
             return Err("a request must not be empty".to_owned());
         }
-        let ends = vec![bytes.len()];
-        Ok(Self {
+        Ok(Self { ends: vec![bytes.len()], ..Self::of(bytes) })
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        Self {
             bytes,
-            ends,
+            ends: Vec::new(),
             pause: Duration::ZERO,
             closing: None,
+            body_bytes: 0,
+            expects_continue: false,
             message_bytes: None,
             stream: None,
-        })
+        }
     }
 
     /// Creates a message of this length, which an echo server (RFC 862) sends back. Its bytes
@@ -49,9 +87,7 @@ impl Request {
         if !(1..=MAX_MESSAGE_BYTES).contains(&bytes) {
             return Err(format!("a message must have 1 to {MAX_MESSAGE_BYTES} bytes"));
         }
-        let (pause, message_bytes) = (Duration::ZERO, Some(bytes));
-        let ends = vec![bytes];
-        Ok(Self { bytes: Vec::new(), ends, pause, closing: None, message_bytes, stream: None })
+        Ok(Self { ends: vec![bytes], message_bytes: Some(bytes), ..Self::of(Vec::new()) })
     }
 
     /// Creates a message of this length in a stream of them, for a discard, chargen or echo server
@@ -68,26 +104,58 @@ impl Request {
         self.stream
     }
 
-    /// Creates a GET request in HTTP/1.0, after which the server closes the connection. Each header
-    /// is `Name: value`; a `Host` header replaces `host`.
+    /// Creates a request in HTTP/1.0, after which the server closes the connection. A `Host` header
+    /// replaces `host`. With `expects_continue`, it is one in HTTP/1.1 with `Connection: close`,
+    /// since servers ignore `Expect` in HTTP/1.0 (RFC 9110, section 10.1.1).
     ///
     /// # Errors
-    /// Fails if the path or a header is not valid in a request.
-    pub fn get(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
-        Self::new(request_text(path, host, headers, "HTTP/1.0", "")?)
+    /// Fails if the method, the path or a header is not valid in a request.
+    pub fn http(parts: &RequestParts<'_>) -> Result<Self, String> {
+        if !parts.expects_continue {
+            return Self::with_parts(request_text(parts, "HTTP/1.0", "")?, parts);
+        }
+        let is_named = parts.headers.iter().any(|header| is_named(header, "connection"));
+        let last_header = if is_named { "" } else { "Connection: close\r\n" };
+        Self::with_parts(request_text(parts, "HTTP/1.1", last_header)?, parts)
     }
 
-    /// Creates a GET request in HTTP/1.1, for a persistent connection.
+    /// Creates a request in HTTP/1.1, for a persistent connection.
     ///
     /// # Errors
-    /// As [`Request::get`]; also fails for a `Connection` header, which the client sends itself.
-    pub fn get_persistent(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
-        if headers.iter().any(|header| is_named(header, "connection")) {
+    /// As [`Request::http`]; also fails for a `Connection` header, which the client sends itself.
+    pub fn http_persistent(parts: &RequestParts<'_>) -> Result<Self, String> {
+        if parts.headers.iter().any(|header| is_named(header, "connection")) {
             return Err("header `Connection` cannot be set for persistent connections".to_owned());
         }
-        let closing = request_text(path, host, headers, "HTTP/1.1", "Connection: close\r\n")?;
-        let request = Self::new(request_text(path, host, headers, "HTTP/1.1", "")?)?;
+        let closing = request_text(parts, "HTTP/1.1", "Connection: close\r\n")?;
+        let request = Self::with_parts(request_text(parts, "HTTP/1.1", "")?, parts)?;
         Ok(Self { closing: Some(closing), ..request })
+    }
+
+    /// Creates a GET request as [`Request::http`].
+    ///
+    /// # Errors
+    /// As [`Request::http`].
+    pub fn get(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
+        Self::http(&RequestParts::get(path, host, headers))
+    }
+
+    /// Creates a GET request as [`Request::http_persistent`].
+    ///
+    /// # Errors
+    /// As [`Request::http_persistent`].
+    pub fn get_persistent(path: &str, host: &str, headers: &[String]) -> Result<Self, String> {
+        Self::http_persistent(&RequestParts::get(path, host, headers))
+    }
+
+    fn with_parts(bytes: Vec<u8>, parts: &RequestParts<'_>) -> Result<Self, String> {
+        let (length, body_bytes) = (bytes.len(), parts.body.len());
+        let mut request = Self { body_bytes, ..Self::new(bytes)? };
+        if parts.waits() {
+            request.expects_continue = true;
+            request.ends = vec![length - body_bytes, length];
+        }
+        Ok(request)
     }
 
     /// Splits the request into fragments of nearly equal length, sent with a pause between them.
@@ -98,6 +166,10 @@ impl Request {
         let length = self.message_bytes.unwrap_or(self.bytes.len());
         if self.message_bytes.is_some() && fragments != 1 {
             return Err("a message cannot be sent in fragments".to_owned());
+        } else if self.expects_continue && fragments != 1 {
+            return Err("--fragments cannot be used with --expect-continue".to_owned());
+        } else if self.expects_continue {
+            return Ok(self);
         } else if fragments == 0 || fragments > length {
             return Err(format!("a request of {length} bytes can have 1 to {length} fragments"));
         }
@@ -126,9 +198,31 @@ impl Request {
         self.bytes.starts_with(b"HEAD ")
     }
 
+    /// The method and the path of an HTTP request.
+    pub fn line(&self) -> String {
+        let mut words = self.bytes.split(|&byte| byte == b' ');
+        let mut word = || words.next().unwrap_or(&[]).escape_ascii().to_string();
+        format!("{} {}", word(), word())
+    }
+
+    /// Length of the body, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// Returns true if the body is sent after 100 Continue.
+    pub fn expects_continue(&self) -> bool {
+        self.expects_continue
+    }
+
     /// Returns the number of fragments.
     pub fn fragments(&self) -> usize {
-        self.ends.len()
+        if self.expects_continue { 1 } else { self.ends.len() }
+    }
+
+    /// Returns true if one part of the request is sent after another.
+    pub(super) fn is_sent_in_parts(&self) -> bool {
+        self.ends.len() > 1
     }
 
     /// Returns the pause between two fragments.
@@ -143,19 +237,31 @@ impl Request {
     }
 }
 
+impl<'a> RequestParts<'a> {
+    /// A GET request without a body.
+    pub fn get(path: &'a str, host: &'a str, headers: &'a [String]) -> Self {
+        Self { method: "GET", path, host, headers, body: &[], expects_continue: false }
+    }
+
+    /// Returns true if there is a body, and it waits for 100 Continue.
+    fn waits(&self) -> bool {
+        self.expects_continue && !self.body.is_empty()
+    }
+}
+
 fn request_text(
-    path: &str,
-    host: &str,
-    headers: &[String],
+    parts: &RequestParts<'_>,
     version: &str,
     last_header: &str,
 ) -> Result<Vec<u8>, String> {
+    let RequestParts { method, path, host, headers, body, .. } = *parts;
+    check_method(method)?;
     if !path.starts_with('/') || path.contains(|it: char| it.is_whitespace() || it.is_control()) {
         return Err(format!(
             "invalid path `{path}`: it must start with / and have no spaces or control characters"
         ));
     }
-    let mut text = format!("GET {path} {version}\r\n");
+    let mut text = format!("{method} {path} {version}\r\n");
     if !headers.iter().any(|header| is_named(header, "host")) {
         let _ = write!(text, "Host: {host}\r\n");
     }
@@ -163,9 +269,31 @@ fn request_text(
         check_header(header)?;
         let _ = write!(text, "{header}\r\n");
     }
+    if !body.is_empty() || METHODS_WITH_BODY.contains(&method) {
+        let _ = write!(text, "Content-Length: {}\r\n", body.len());
+    }
+    if parts.waits() {
+        text.push_str("Expect: 100-continue\r\n");
+    }
     text.push_str(last_header);
     text.push_str("\r\n");
-    Ok(text.into_bytes())
+    Ok([text.as_bytes(), body].concat())
+}
+
+fn check_method(method: &str) -> Result<(), String> {
+    // A token (RFC 9110, section 5.6.2).
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if method.is_empty() || !method.bytes().all(is_token) {
+        let method = method.escape_debug();
+        return Err(format!("invalid method `{method}`: expected a name such as GET or POST"));
+    } else if method == "CONNECT" {
+        return Err(
+            "method CONNECT opens a tunnel and has no response to verify. Use the load of \
+                    the protocol in it, without a proxy."
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn is_named(header: &str, name: &str) -> bool {
@@ -178,6 +306,9 @@ fn check_header(header: &str) -> Result<(), String> {
     });
     if !named || header.contains(['\r', '\n', '\0']) {
         return Err(format!("invalid header `{}`: expected `Name: value`", header.escape_debug()));
+    }
+    if let Some((name, flag)) = OWN_FIELDS.iter().find(|(name, _)| is_named(header, name)) {
+        return Err(format!("header `{name}` cannot be set: {flag} sends it"));
     }
     Ok(())
 }
@@ -206,11 +337,52 @@ mod tests {
     }
 
     #[test]
+    fn body_has_a_length_and_can_wait_for_continue() {
+        let parts =
+            RequestParts { method: "PUT", body: b"hello", ..RequestParts::get("/", "a", &[]) };
+        let text = |request: &Request| String::from_utf8(request.bytes.clone()).unwrap();
+        let plain = Request::http(&parts).unwrap();
+        let head = "PUT / HTTP/1.0\r\nHost: a\r\nContent-Length: 5\r\n";
+        assert_eq!(text(&plain), format!("{head}\r\nhello"));
+        assert_eq!((plain.line(), plain.body_bytes()), ("PUT /".to_owned(), 5));
+        assert!(!plain.is_sent_in_parts());
+        let waiting = RequestParts { expects_continue: true, ..parts };
+        let request = Request::http(&waiting).unwrap();
+        let last = "Expect: 100-continue\r\nConnection: close\r\n\r\nhello";
+        assert_eq!(text(&request), head.replace("1.0", "1.1") + last);
+        assert_eq!(request.end_of_fragment(0), text(&request).len() - 5);
+        assert_eq!((request.fragments(), request.is_sent_in_parts()), (1, true));
+        assert!(request.clone().in_fragments(2, Duration::ZERO).is_err());
+        assert_eq!(request.clone().in_fragments(1, Duration::ZERO), Ok(request));
+        let persistent = Request::http_persistent(&waiting).unwrap();
+        assert!(!text(&persistent).contains("Connection") && persistent.closing().is_some());
+        let empty = Request::http(&RequestParts { body: &[], ..waiting }).unwrap();
+        assert!(text(&empty).contains("Content-Length: 0") && !empty.expects_continue());
+    }
+
+    #[test]
+    fn methods_that_have_no_response_to_verify_are_refused() {
+        for method in ["", "CONNECT", "G ET", "GET\r\n", "GÉT"] {
+            let parts = RequestParts { method, ..RequestParts::get("/", "a", &[]) };
+            assert!(Request::http(&parts).is_err(), "{method:?}");
+        }
+    }
+
+    #[test]
     fn invalid_path_and_header_are_refused() {
         for path in ["", "a", "/ a", "/\r\n", "/\u{a0}"] {
             assert!(Request::get(path, "a", &[]).is_err(), "{path:?}");
         }
-        for header in ["a", ": b", "a b: c", "a: b\r\nc: d", "a: b\n"] {
+        for header in [
+            "a",
+            ": b",
+            "a b: c",
+            "a: b\r\nc: d",
+            "a: b\n",
+            "content-length: 5",
+            "Transfer-Encoding: chunked",
+            "Expect: 100-continue",
+        ] {
             assert!(Request::get("/", "a", &[header.to_owned()]).is_err(), "{header:?}");
         }
         assert!(Request::new(Vec::new()).is_err());

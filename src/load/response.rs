@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::framing::{Framing, Head, Malformed};
 use super::received::Received;
+use super::request::Request;
 use super::verify::{self, BodyCheck, Checks};
 
 /// The side that closes a connection of one request first, so that TIME_WAIT is on its side.
@@ -25,6 +26,7 @@ pub struct Reference {
     /// Ranges of the bytes that may differ: values of fields that are not checked.
     varying: Vec<Range<usize>>,
     is_head_request: bool,
+    expects_continue: bool,
     closer: Closer,
 }
 
@@ -122,7 +124,7 @@ impl Reference {
         response: Received,
         head: Head,
         checks: Checks,
-        is_head_request: bool,
+        request: &Request,
         closer: Closer,
     ) -> Self {
         let start = response.head_range.start;
@@ -132,7 +134,8 @@ impl Reference {
             checks.may_vary(name).then_some(range)
         };
         let varying = verify::lines(response.head_bytes()).filter_map(value).collect();
-        Self { response, head, checks, varying, is_head_request, closer }
+        let (is_head_request, expects_continue) = (request.is_head(), request.expects_continue());
+        Self { response, head, checks, varying, is_head_request, expects_continue, closer }
     }
 
     /// The whole response, with interim ones before it.
@@ -183,7 +186,12 @@ impl Reference {
 
     /// The unusual properties of the response, in sentences.
     pub fn notes(&self) -> Vec<String> {
-        self.response.notes()
+        self.response.notes(self.expects_continue)
+    }
+
+    /// The end of 100 Continue within the bytes; `None` if the server did not send it.
+    pub(super) fn continue_end(&self) -> Option<usize> {
+        self.response.continue_end
     }
 
     /// Returns true if the server closes the connection after this response: with
@@ -289,6 +297,7 @@ impl Reference {
         response.on_bytes(bytes, false).expect("a valid response");
         let head = response.head().expect("a whole head");
         let checks = Checks::learn(verify, &[response.clone()]).expect("one response");
-        Self::new(response, head, checks, false, closer)
+        let request = Request::get("/", "a", &[]).expect("a valid request");
+        Self::new(response, head, checks, &request, closer)
     }
 }

@@ -146,6 +146,14 @@ impl ResponseStream {
         difference.filter(|_| self.is_parsing && parser.head().is_none())
     }
 
+    /// Returns true if 100 Continue has been received, and the response to it is incomplete.
+    pub(super) fn has_continued(&self, reference: &Reference) -> bool {
+        if self.is_parsing {
+            return self.parsing.parser.has_continued();
+        }
+        reference.continue_end().is_some_and(|end| self.matched >= end)
+    }
+
     /// Bytes of the current response that have been received.
     pub(super) fn received(&self) -> usize {
         if self.is_parsing { self.parsing.parser.position() } else { self.matched }

@@ -15,7 +15,7 @@ use super::failures::{FailureKind, RequestFailure};
 use super::message::{Direction, Pattern};
 use super::outcome::{EndedBy, Outcome};
 use super::pacing::{Pace, Share};
-use super::payload::Payload;
+use super::payload::{Payload, Payloads};
 use super::plan::{Expected, Plan};
 use super::pool::ConnectionPool;
 use super::probe::{self, ProbeError};
@@ -92,18 +92,18 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Sends one request and returns its response as the reference, or returns that of
+/// Sends the requests of the plan and returns their responses as references, or returns those of
 /// [`Expected::Known`]. [`run`] calls this itself.
 ///
 /// # Errors
 /// Fails if no response arrives, or one that contradicts the plan.
-pub fn fetch_reference(plan: &Plan, control: &Control) -> Result<Arc<Reference>, LoadError> {
+pub fn fetch_references(plan: &Plan, control: &Control) -> Result<Arc<[Reference]>, LoadError> {
     let body_bytes = match &plan.expected {
-        Expected::Known(reference) => return Ok(Arc::clone(reference)),
+        Expected::Known(references) => return Ok(Arc::clone(references)),
         Expected::FirstResponse { body_bytes } => *body_bytes,
     };
     let failed = |error| LoadError::FirstResponse(plan.target, error);
-    probe::fetch_reference(plan, body_bytes, control).map(Arc::new).map_err(failed)
+    probe::fetch_references(plan, body_bytes, control).map(Arc::from).map_err(failed)
 }
 
 /// Fails unless the server echoes one message, or takes or sends one of a stream.
@@ -156,19 +156,23 @@ pub fn run_with_pool(
             Direction::Send | Direction::Both => Pattern::random(),
         };
         let payload = Payload::Messages { bytes, direction, pattern: &pattern };
-        let parts = run_threads(plan, payload, control, pool)?;
-        return Ok(merge(plan, control, None, &parts));
+        let payloads = Payloads { first: payload, list: None };
+        let parts = run_threads(plan, payloads, control, pool)?;
+        return Ok(merge(plan, control, Arc::new([]), &parts));
     }
-    let reference = fetch_reference(plan, control)?;
-    let payload = Payload::Http { request: &plan.request, reference: &reference };
-    let parts = run_threads(plan, payload, control, pool)?;
-    Ok(merge(plan, control, Some(reference), &parts))
+    let references = fetch_references(plan, control)?;
+    let payloads = Payloads {
+        first: Payload::Http { request: &plan.request, reference: &references[0] },
+        list: plan.list.as_deref().map(|list| (list, &references[..])),
+    };
+    let parts = run_threads(plan, payloads, control, pool)?;
+    Ok(merge(plan, control, references, &parts))
 }
 
 /// Runs the threads. The measured phase starts when all have ended their warm-up.
 fn run_threads(
     plan: &Plan,
-    payload: Payload<'_>,
+    payloads: Payloads<'_>,
     control: &Control,
     pool: &ConnectionPool,
 ) -> Result<Vec<ThreadMeasurement>, LoadError> {
@@ -179,7 +183,7 @@ fn run_threads(
             let (start_sender, start) = mpsc::channel();
             let signal = StartSignal { ready: ready_sender.clone(), start };
             let share = Share { index, count };
-            let task = ThreadTask { plan, payload, control, pool, share };
+            let task = ThreadTask { plan, payloads, control, pool, share };
             let thread = thread::Builder::new().name(format!("load {index}"));
             let spawned = thread.spawn_scoped(scope, move || task.run(signal));
             spawned.map(|thread| (thread, start_sender)).map_err(|error| {
@@ -218,7 +222,7 @@ struct StartSignal {
 #[derive(Clone, Copy)]
 struct ThreadTask<'run> {
     plan: &'run Plan,
-    payload: Payload<'run>,
+    payloads: Payloads<'run>,
     control: &'run Control,
     pool: &'run ConnectionPool,
     share: Share,
@@ -226,10 +230,10 @@ struct ThreadTask<'run> {
 
 impl ThreadTask<'_> {
     fn run(self, signal: StartSignal) -> Result<ThreadMeasurement, LoadError> {
-        let Self { plan, payload, control, pool, share } = self;
+        let Self { plan, payloads, control, pool, share } = self;
         let failed = |purpose| move |errno| LoadError::System { purpose, errno };
         pin(&plan.cpus).map_err(failed("pin the client to its CPUs"))?;
-        let event_loop = EventLoop::new(plan, payload, control, pool, share);
+        let event_loop = EventLoop::new(plan, payloads, control, pool, share);
         let mut event_loop = event_loop.map_err(failed("create the event loop"))?;
         let warm_up = event_loop.warm_up().map_err(failed("run the warm-up"))?;
         // Sending fails only if another thread has failed, which is reported.
@@ -284,7 +288,7 @@ fn reserve_descriptors(plan: &Plan) -> Result<(), LoadError> {
 fn merge(
     plan: &Plan,
     control: &Control,
-    reference: Option<Arc<Reference>>,
+    references: Arc<[Reference]>,
     parts: &[ThreadMeasurement],
 ) -> Outcome {
     let (first, others) = parts.split_first().expect("a plan has at least one thread");
@@ -306,7 +310,7 @@ fn merge(
         None => (uncorrected.clone(), super::outcome::new_latencies()),
     };
     Outcome {
-        reference,
+        references,
         duration: duration(ended_by, all.last_response_ns, parts),
         ended_by,
         started: all.started,
@@ -317,6 +321,7 @@ fn merge(
         connections_opened: all.connections_opened,
         connections_closed_by_server: all.connections_closed_by_server,
         interim_responses: all.interim_responses,
+        continues: all.continues,
         bytes_sent: all.bytes_sent,
         bytes_received: all.bytes_received,
         corrected,

@@ -13,6 +13,8 @@ pub(super) enum Awaits {
     Writable,
     /// The end of the pause between two fragments of the request.
     Pause,
+    /// 100 Continue or a final response.
+    Continue,
     /// Response bytes or the end of the stream.
     Response,
 }
@@ -26,6 +28,8 @@ pub(super) struct Slot {
     pub(super) registered: Option<bool>,
     pub(super) awaits: Awaits,
     pub(super) exchange: Exchange,
+    /// Index of the request in the list.
+    pub(super) entry: u32,
     pub(super) due_ns: u64,
     pub(super) started_ns: u64,
     /// Number of requests started here. It tells a deferred entry of an earlier request apart.
@@ -39,6 +43,7 @@ impl Slot {
             registered: None,
             awaits: Awaits::Nothing,
             exchange: Exchange::default(),
+            entry: 0,
             due_ns: 0,
             started_ns: 0,
             generation: 0,

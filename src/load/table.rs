@@ -7,10 +7,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::failures::FailureKind;
 use super::lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 use super::message::Direction;
-use super::outcome::{Latencies, Outcome};
+use super::outcome::{ContinueCounts, Latencies, Outcome};
 use super::pacing::Pace;
 use super::plan::Plan;
-use super::response::Closer;
+use super::request::Request;
+use super::response::{Closer, Reference};
+use super::response_summary::{ResponseSummary, counts_text, range_text};
 use super::units::{bytes, count, duration, time};
 use super::warnings::warnings;
 
@@ -32,7 +34,7 @@ pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
     let _ = writeln!(text, "client       {}", client(outcome));
     let _ = write!(text, "\n{}\n", latencies(plan, outcome));
     if outcome.failures.total() > 0 {
-        let _ = write!(text, "\n{}\n", failures(outcome));
+        let _ = write!(text, "\n{}\n", failures(plan, outcome));
     }
     for warning in warnings(plan, outcome) {
         let _ = write!(text, "\nwarning: {warning}");
@@ -75,14 +77,35 @@ fn load(plan: &Plan) -> String {
         let pause = duration(plan.request.pause());
         let _ = write!(text, " · {} fragments with pauses of {pause}", plan.request.fragments());
     }
+    text.push_str(&requests_text(plan));
     if plan.idle > 0 {
         let _ = write!(text, " · {} idle connections", count(plan.idle as u64));
     }
     text
 }
 
+/// Describes requests that are not GET requests without a body.
+fn requests_text(plan: &Plan) -> String {
+    let request = &plan.request;
+    let mut text = match &plan.list {
+        _ if request.message_bytes().is_some() => return String::new(),
+        Some(list) => {
+            let lines = count(list.line_count() as u64);
+            format!(" · {lines} requests of {}, seed {}", list.name(), list.seed())
+        }
+        None if request.bytes().starts_with(b"GET ") => String::new(),
+        None => format!(" · {}", request.line()),
+    };
+    let bodies = plan.requests().iter().map(Request::body_bytes);
+    let longest = bodies.max().unwrap_or(0);
+    if longest > 0 {
+        let _ = write!(text, " · request bodies of {} bytes", count(longest as u64));
+    }
+    text
+}
+
 fn payload(plan: &Plan, outcome: &Outcome) -> String {
-    let Some(reference) = &outcome.reference else {
+    let Some(summary) = ResponseSummary::of(&outcome.references) else {
         let length = count(plan.request.message_bytes().unwrap_or(0) as u64);
         return format!(
             "messages     {length} bytes · {}",
@@ -93,19 +116,31 @@ fn payload(plan: &Plan, outcome: &Outcome) -> String {
             }
         );
     };
-    let (length, body) = (reference.bytes().len() as u64, reference.body().len() as u64);
     let mut text = format!(
         "response     {} · {} bytes, body {} · {}",
-        reference.status_line(),
-        count(length),
-        count(body),
-        reference.checks()
+        counts_text(&summary.status_lines),
+        range_text(summary.bytes),
+        range_text(summary.body_bytes),
+        counts_text(&summary.checks)
     );
     if !plan.lifetime.is_persistent() {
-        text.push_str(match reference.closer() {
-            Closer::Server => "\nclosing      by the server, so TIME_WAIT is on its side",
-            Closer::Client => "\nclosing      by the client, so TIME_WAIT is on its side",
-        });
+        let _ = match &summary.closers[..] {
+            [(side, _)] => {
+                write!(text, "\nclosing      by the {side}, so TIME_WAIT is on its side")
+            }
+            sides => write!(text, "\nclosing      {} of the responses", counts_text(sides)),
+        };
+    }
+    if plan.requests().iter().any(Request::expects_continue) {
+        let ContinueCounts { continued, timed_out, final_response } = outcome.continues;
+        let _ = write!(
+            text,
+            "\ncontinue     {} bodies sent after 100 Continue · {} after a second without it · {} \
+             not sent",
+            count(continued),
+            count(timed_out),
+            count(final_response)
+        );
     }
     text
 }
@@ -162,7 +197,7 @@ fn latencies(plan: &Plan, outcome: &Outcome) -> Table {
         table.add_row(latency_row("uncorrected", &outcome.uncorrected));
         table.add_row(latency_row("scheduling delay", &outcome.scheduling_delay));
     } else {
-        let closer = outcome.reference.as_ref().map(|it| it.closer());
+        let closer = outcome.reference().map(Reference::closer);
         let name = match plan.lifetime {
             Lifetime::OneRequest if closer == Some(Closer::Client) => "connect to end of response",
             Lifetime::OneRequest => "connect to end of stream",
@@ -182,13 +217,13 @@ fn latency_row(name: &str, latencies: &Latencies) -> Vec<String> {
     [name.to_owned()].into_iter().chain(quantiles).chain([shown(latencies.max())]).collect()
 }
 
-fn failures(outcome: &Outcome) -> Table {
+fn failures(plan: &Plan, outcome: &Outcome) -> Table {
     let mut table = plain_table();
     table.set_header(["failures", "", "first"]);
     for kind in FailureKind::ALL {
         let failures = &outcome.failures;
-        if let Some(first) = failures.first(kind) {
-            table.add_row([kind.to_string(), count(failures.of(kind)), first.to_string()]);
+        if let Some(first) = failures.first_text(kind, plan) {
+            table.add_row([kind.to_string(), count(failures.of(kind)), first]);
         }
     }
     if let Some(column) = table.column_mut(1) {

@@ -1,8 +1,9 @@
 //! Warnings about a result: the symptom, the likely cause, and what to try.
 
 use super::failures::FailureKind;
-use super::outcome::{EndedBy, IdleCount, Outcome};
+use super::outcome::{ContinueCounts, EndedBy, IdleCount, Outcome};
 use super::plan::Plan;
+use super::response::Reference;
 use super::units::{count, time};
 
 /// Scheduling delay of the 99th percentile above which the client is considered late.
@@ -15,7 +16,8 @@ const MAX_CLOSES_PER_REQUEST: f64 = 0.1;
 pub(super) fn warnings(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     [
         stopped(outcome),
-        not_successful(outcome),
+        not_successful(plan, outcome),
+        without_continue(outcome),
         not_as_learned(outcome),
         not_persistent(plan, outcome),
         saturated(outcome),
@@ -26,8 +28,19 @@ pub(super) fn warnings(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
-    .chain(outcome.reference.iter().flat_map(|reference| reference.notes()))
+    .chain(notes(outcome))
     .collect()
+}
+
+/// The unusual properties of the responses, each once.
+fn notes(outcome: &Outcome) -> Vec<String> {
+    let mut notes = Vec::new();
+    for note in outcome.references.iter().flat_map(Reference::notes) {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 fn stopped(outcome: &Outcome) -> Option<String> {
@@ -44,17 +57,51 @@ fn stopped(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn not_successful(outcome: &Outcome) -> Option<String> {
-    let reference = outcome.reference.as_ref()?;
+fn not_successful(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let mut failed = outcome.references.iter().zip(plan.requests()).filter(|it| !it.0.is_success());
+    let (reference, request) = failed.next()?;
+    let remedy = match reference.status() {
+        405 | 501 => "Try another --method",
+        411 | 413 | 415 | 422 => "Try another --body or --header",
+        417 => "Remove --expect-continue",
+        _ => "Try --path",
+    };
     let line = reference.status_line();
-    (!reference.is_success())
-        .then(|| format!("The response is `{line}`, which is not a success. Try --path."))
+    Some(match &plan.list {
+        None => format!("The response is `{line}`, which is not a success. {remedy}."),
+        Some(list) => format!(
+            "The response to {} is `{line}`, and {} of {} requests have no success. {remedy}.",
+            request.line(),
+            count(1 + failed.count() as u64),
+            count(list.requests().len() as u64)
+        ),
+    })
+}
+
+fn without_continue(outcome: &Outcome) -> Option<String> {
+    let ContinueCounts { timed_out, final_response, .. } = outcome.continues;
+    if timed_out > 0 {
+        Some(format!(
+            "The server did not send 100 Continue for {} requests, so that each waited for a \
+             second. Remove --expect-continue.",
+            count(timed_out)
+        ))
+    } else if final_response > 0 {
+        Some(format!(
+            "The server sent a final response instead of 100 Continue for {} requests, so that \
+             their bodies were not sent.",
+            count(final_response)
+        ))
+    } else {
+        None
+    }
 }
 
 fn not_as_learned(outcome: &Outcome) -> Option<String> {
-    let reference = outcome.reference.as_ref()?;
     let failures = [&outcome.failures, &outcome.warm_up_failures];
-    failures.iter().any(|it| it.of(FailureKind::WrongBytes) > 0).then(|| {
+    let failed = failures.iter().find(|it| it.of(FailureKind::WrongBytes) > 0)?;
+    let entry = failed.first_entry(FailureKind::WrongBytes).unwrap_or(0);
+    outcome.references.get(entry as usize).map(|reference| {
         format!(
             "Responses differ from those before the load ({}). If that is right for this server, \
              try --verify body, status or none.",

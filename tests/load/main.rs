@@ -8,6 +8,7 @@ mod open_loop;
 mod peer;
 mod persistent;
 mod ports;
+mod requests;
 mod responses;
 mod shapes;
 mod streams;

@@ -61,7 +61,7 @@ fn assert_all_echoed(outcome: &Outcome, bytes: usize) {
     assert_eq!((outcome.started, outcome.completed), (REQUESTS, REQUESTS));
     let total = REQUESTS * bytes as u64;
     assert_eq!((outcome.bytes_sent, outcome.bytes_received), (total, total));
-    assert!(outcome.reference.is_none());
+    assert!(outcome.references.is_empty());
 }
 
 #[test]

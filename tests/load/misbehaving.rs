@@ -166,7 +166,7 @@ fn refused_connections_are_counted_and_retried_with_a_pause() {
     let target = listener.local_addr().expect("a bound address");
     let known = {
         let peer = Peer::on(listener, |_, stream| respond(stream));
-        let reference = ringpoll::load::fetch_reference(&plan(target, 1), &Control::new());
+        let reference = ringpoll::load::fetch_references(&plan(target, 1), &Control::new());
         peer.end();
         Expected::Known(reference.expect("a response"))
     };
@@ -260,7 +260,7 @@ fn connection_that_is_never_accepted_times_out() {
     let target = listener.local_addr().expect("a bound address");
     let known = {
         let peer = Peer::start(|_, stream| respond(stream));
-        ringpoll::load::fetch_reference(&plan(peer.address, 1), &Control::new())
+        ringpoll::load::fetch_references(&plan(peer.address, 1), &Control::new())
             .expect("a response")
     };
     let outcome = outcome(&Plan {

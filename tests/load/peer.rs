@@ -114,5 +114,5 @@ pub(crate) fn outcome(plan: &Plan) -> Outcome {
 
 /// The response with which all others were compared.
 pub(crate) fn reference(outcome: &Outcome) -> &Reference {
-    outcome.reference.as_ref().expect("an HTTP load")
+    outcome.reference().expect("an HTTP load")
 }

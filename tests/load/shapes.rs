@@ -36,7 +36,7 @@ fn idle_connections_are_open_during_the_load() {
 fn idle_connections_that_the_server_closes_are_counted() {
     let known = {
         let peer = Peer::start(|_, stream| respond(stream));
-        ringpoll::load::fetch_reference(&plan(peer.address, 1), &Control::new())
+        ringpoll::load::fetch_references(&plan(peer.address, 1), &Control::new())
             .expect("a response")
     };
     // The first five are the idle connections. Three of them are closed at once.

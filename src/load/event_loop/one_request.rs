@@ -9,15 +9,19 @@ use super::super::failures::RequestFailure;
 use super::super::message::start_of;
 use super::super::outcome::RequestTimes;
 use super::super::pacing::Pace;
+use super::super::payload::Payload;
 use super::super::slots::Awaits;
 use super::super::sockets::{self, failed};
-use super::{BACKOFF_NS, Deferred, EventLoop, MAX_UNREAD_BYTES};
+use super::{BACKOFF_NS, Deferred, EventLoop};
 
-impl EventLoop<'_> {
+impl<'run> EventLoop<'run> {
     pub(super) fn start_request(&mut self, due_ns: u64, started_ns: u64) {
         let index = self.slots.start(due_ns, started_ns).expect("the schedule checks free_count");
         let start = start_of(self.next_connection_number());
         self.slots[index].exchange.restart(start);
+        if self.payloads.list.is_some() {
+            self.slots[index].entry = self.draw();
+        }
         self.tally.started += 1;
         self.tally.max_in_flight = self.tally.max_in_flight.max(self.slots.in_flight());
         self.tally.connections_opened += 1;
@@ -44,7 +48,7 @@ impl EventLoop<'_> {
             }
         }
         let socket = sockets::open_and_connect(self.plan.target, &mut self.sources)?;
-        if self.plan.request.fragments() > 1 || self.payload.is_messages() {
+        if self.properties.is_sent_in_parts {
             sockets::set_nodelay(&socket)?;
         }
         slot.socket = Some(socket);
@@ -52,9 +56,17 @@ impl EventLoop<'_> {
         Ok(())
     }
 
+    /// The payload of the request in this slot.
+    fn payload_of(&self, index: u32) -> Payload<'run> {
+        if self.payloads.list.is_none() {
+            return self.payload;
+        }
+        self.payloads.of(self.slots[index].entry)
+    }
+
     /// Sends the next fragment.
     pub(super) fn send_next(&mut self, index: u32) {
-        let next = self.slots[index].exchange.next_send(self.payload);
+        let next = self.slots[index].exchange.next_send(self.payload_of(index));
         self.perform(index, next);
     }
 
@@ -66,15 +78,16 @@ impl EventLoop<'_> {
                 if flags.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) {
                     self.send_next(index);
                 }
-                // A server echoes the first bytes of a long message before it receives the last.
-                if self.payload.is_messages()
+                // A server echoes the first bytes of a long message before it receives the last,
+                // and may respond to a long request before its end.
+                if self.properties.receives_while_sending
                     && flags.contains(EventFlags::IN)
                     && self.slots[index].is_in_flight()
                 {
                     self.receive(index, flags);
                 }
             }
-            Awaits::Pause | Awaits::Response => self.receive(index, flags),
+            Awaits::Pause | Awaits::Continue | Awaits::Response => self.receive(index, flags),
         }
     }
 
@@ -92,6 +105,7 @@ impl EventLoop<'_> {
                     self.pauses.push_back(Deferred { at_ns, index, generation });
                     return self.wait_for(index, Awaits::Pause);
                 }
+                Next::AwaitContinue => return self.wait_for(index, Awaits::Continue),
                 Next::Receive => return self.wait_for(index, Awaits::Response),
                 Next::CloseSend => match self.close_send(index) {
                     Ok(()) => Next::Receive,
@@ -104,12 +118,13 @@ impl EventLoop<'_> {
     }
 
     fn send(&mut self, index: u32, from: usize, to: usize) -> Result<Next, Errno> {
+        let payload = self.payload_of(index);
         let slot = &mut self.slots[index];
         let socket = slot.socket.as_ref().expect("a request in flight has a socket");
-        let piece = self.payload.piece(slot.exchange.start(), from, to);
+        let piece = payload.piece(slot.exchange.start(), from, to);
         let count = rustix::net::send(socket, piece, SendFlags::NOSIGNAL)?;
         self.tally.bytes_sent += count as u64;
-        Ok(slot.exchange.on_sent(self.payload, count))
+        Ok(slot.exchange.on_sent(payload, count))
     }
 
     fn close_send(&self, index: u32) -> Result<(), Errno> {
@@ -126,6 +141,7 @@ impl EventLoop<'_> {
         let may_have_more = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         let is_whole = flags.contains(EventFlags::RDHUP)
             && !flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let payload = self.payload_of(index);
         loop {
             let slot = &mut self.slots[index];
             let socket = slot.socket.as_ref().expect("a request in flight has a socket");
@@ -134,7 +150,7 @@ impl EventLoop<'_> {
                 Ok((_, 0)) => (Next::Receive, true),
                 Ok((_, count)) => {
                     self.tally.bytes_received += count as u64;
-                    let next = slot.exchange.on_bytes(self.payload, &self.buffer[..count]);
+                    let next = slot.exchange.on_bytes(payload, &self.buffer[..count]);
                     (next, is_whole && count < self.buffer.len())
                 }
                 Err(Errno::AGAIN) => return,
@@ -143,8 +159,8 @@ impl EventLoop<'_> {
             if next != Next::Receive {
                 self.perform(index, next);
             }
-            if !matches!(next, Next::Receive | Next::CloseSend) || !self.slots[index].is_in_flight()
-            {
+            let is_over = !matches!(next, Next::Receive | Next::CloseSend | Next::Send { .. });
+            if is_over || !self.slots[index].is_in_flight() {
                 return;
             }
             // The socket is drained, so later bytes, and the end of the stream, are an event.
@@ -152,7 +168,7 @@ impl EventLoop<'_> {
                 return;
             }
             if is_last {
-                let next = self.slots[index].exchange.on_end_of_stream(self.payload);
+                let next = self.slots[index].exchange.on_end_of_stream(payload);
                 return self.perform(index, next);
             }
         }
@@ -168,8 +184,7 @@ impl EventLoop<'_> {
         }
         let mut flags = EventFlags::RDHUP | EventFlags::ET;
         flags.set(EventFlags::OUT, writable);
-        let reads_early = self.payload.client_closes() || self.payload.may_exceed(MAX_UNREAD_BYTES);
-        flags.set(EventFlags::IN, reads_early);
+        flags.set(EventFlags::IN, self.properties.reads_early);
         let socket = slot.socket.as_ref().expect("a request in flight has a socket");
         let data = EventData::new_u64(index.into());
         let result = if slot.registered.is_some() {
@@ -184,12 +199,18 @@ impl EventLoop<'_> {
     }
 
     fn finish(&mut self, index: u32) {
+        let payload = self.payload_of(index);
         let slot = &mut self.slots[index];
         let (due_ns, started_ns) = (slot.due_ns, slot.started_ns);
         self.tally.interim_responses += slot.exchange.interim();
+        if payload.expects_continue() {
+            self.tally.continues.count(slot.exchange.body_trigger());
+        }
+        let is_sent = slot.exchange.is_sent(payload);
         self.tally.complete(RequestTimes { due_ns, started_ns, ended_ns: self.woken_ns });
         let is_reusable = self.reuses_sockets
-            && !self.payload.client_closes()
+            && is_sent
+            && !payload.client_closes()
             && (self.payload.is_messages() || self.close_send(index).is_ok());
         if !is_reusable {
             self.slots[index].socket = None;
@@ -200,7 +221,7 @@ impl EventLoop<'_> {
 
     /// Counts a failed request and resets its connection.
     fn fail(&mut self, index: u32, failure: RequestFailure) {
-        self.tally.failures.count(failure);
+        self.tally.failures.count(failure, Some(self.slots[index].entry));
         self.slots.finish(index);
         if let Some(socket) = self.slots[index].socket.take() {
             sockets::close_with_reset(socket);
@@ -219,7 +240,7 @@ impl EventLoop<'_> {
 
     /// Ends a request that has timed out. Bytes received by now may show another failure.
     pub(super) fn on_timeout(&mut self, index: u32) {
-        if matches!(self.slots[index].awaits, Awaits::Response | Awaits::Pause) {
+        if matches!(self.slots[index].awaits, Awaits::Response | Awaits::Continue | Awaits::Pause) {
             self.receive(index, EventFlags::empty());
         }
         if self.slots[index].is_in_flight() {

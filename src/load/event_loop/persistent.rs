@@ -3,26 +3,31 @@
 //! Each is registered once, edge-triggered, for input and output. All requests started on it
 //! together leave in one send; one receive takes all responses that have arrived.
 
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
+use super::super::exchange::BodyTrigger;
 use super::super::failures::RequestFailure;
 use super::super::message::{Direction, MessageStream};
 use super::super::outcome::RequestTimes;
 use super::super::pacing::Pace;
 use super::super::payload::Payload;
-use super::super::persistent::{PersistentConnection, PersistentConnections, StartTimes};
+use super::super::persistent::{PersistentConnection, PersistentConnections, StartedRequest};
 use super::super::pool::PooledConnection;
 use super::super::response::{Fault, Mismatch};
 use super::super::response_stream::Verified;
 use super::super::sockets::{self, failed};
-use super::{BACKOFF_NS, Deferred, EventLoop};
+use super::{BACKOFF_NS, CONTINUE_TIMEOUT_NS, Deferred, EventLoop};
 
 /// The time within which a server has to close a connection after it has announced that.
 const CLOSE_TIMEOUT_NS: u64 = 1_000_000_000;
+
+/// The largest number of requests that one send carries if they differ from each other.
+const MAX_PIECES: usize = 16;
 
 /// The state of a connection after its responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +38,15 @@ enum Connected {
     Ends,
 }
 
-impl EventLoop<'_> {
+impl<'run> EventLoop<'run> {
     fn connections(&mut self) -> &mut PersistentConnections {
         self.persistent.as_mut().expect("the plan has persistent connections")
     }
 
     /// Starts a request. [`Self::flush_started`] sends it with others on the same connection.
     pub(super) fn start_persistent_request(&mut self, due_ns: u64, started_ns: u64) {
-        self.connections().start_request(StartTimes { due_ns, started_ns });
+        let entry = if self.payloads.list.is_some() { self.draw() } else { 0 };
+        self.connections().start_request(StartedRequest { due_ns, started_ns, entry });
         self.tally.started += 1;
         self.tally.max_in_flight = self.tally.max_in_flight.max(self.in_flight());
     }
@@ -103,13 +109,16 @@ impl EventLoop<'_> {
     fn complete_sent(&mut self, index: u32) {
         let ended_ns = self.clock.now_ns();
         while self.connections()[index].awaits_response() {
-            let StartTimes { due_ns, started_ns } = self.connections().finish_oldest(index);
+            let StartedRequest { due_ns, started_ns, .. } = self.connections().finish_oldest(index);
             self.tally.complete(RequestTimes { due_ns, started_ns, ended_ns });
         }
         self.connections().release(index);
     }
 
     fn send_requests(&mut self, index: u32) {
+        if self.properties.sends_pieces {
+            return self.send_pieces(index);
+        }
         let Self { persistent: Some(persistent), tally, pipelined_requests, payload, .. } = self
         else {
             return;
@@ -129,6 +138,68 @@ impl EventLoop<'_> {
                 Err(errno) => return self.on_socket_error(index, "send", errno),
             }
         }
+    }
+
+    /// Sends requests that differ from each other, or have a body.
+    fn send_pieces(&mut self, index: u32) {
+        while self.connections()[index].unsent_requests() > 0 {
+            let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+            let count = self.connections()[index].unsent_requests().min(MAX_PIECES);
+            for (nth, piece) in pieces[..count].iter_mut().enumerate() {
+                *piece = IoSlice::new(self.unsent_piece(index, nth));
+            }
+            if pieces[0].is_empty() {
+                // The body waits for 100 Continue.
+                return;
+            }
+            let socket = self.connections()[index].socket.as_ref().expect("it is open");
+            let mut none = SendAncillaryBuffer::default();
+            let flags = SendFlags::NOSIGNAL;
+            match rustix::net::sendmsg(socket, &pieces[..count], &mut none, flags) {
+                Ok(sent) => self.on_pieces_sent(index, &pieces[..count], sent),
+                Err(Errno::AGAIN) => return,
+                Err(errno) => return self.on_socket_error(index, "sendmsg", errno),
+            }
+        }
+    }
+
+    /// Returns the bytes that can be sent of the `nth` unsent request.
+    fn unsent_piece(&self, index: u32, nth: usize) -> &'run [u8] {
+        let persistent = self.persistent.as_ref().expect("the plan has persistent connections");
+        let connection = &persistent[index];
+        let request = self.payloads.of(persistent.unsent_entry(index, nth)).request();
+        let request = request.expect("messages are not sent in pieces");
+        let bytes = match connection.is_last_request() {
+            true => request.closing().expect("the plan was checked"),
+            false => request.bytes(),
+        };
+        let waits = request.expects_continue() && connection.body_trigger.is_none();
+        let end = if waits { bytes.len() - request.body_bytes() } else { bytes.len() };
+        let start = if nth == 0 { connection.sent_bytes } else { 0 };
+        &bytes[start..end]
+    }
+
+    /// Records that `sent` bytes of these pieces were sent.
+    fn on_pieces_sent(&mut self, index: u32, pieces: &[IoSlice<'_>], sent: usize) {
+        self.tally.bytes_sent += sent as u64;
+        let entry = self.connections().unsent_entry(index, 0);
+        let expects_continue = self.payloads.of(entry).expects_continue();
+        let connection = &mut self.connections()[index];
+        if expects_continue && connection.body_trigger.is_none() {
+            // There is one piece, the head: such requests are not pipelined.
+            connection.sent_bytes += sent;
+            connection.awaits_continue = sent == pieces[0].len();
+            return;
+        }
+        let (mut left, mut requests, mut position) = (sent, 0, connection.sent_bytes);
+        for piece in pieces {
+            if left < piece.len() {
+                position += left;
+                break;
+            }
+            (left, requests, position) = (left - piece.len(), requests + 1, 0);
+        }
+        connection.on_sent(requests, position);
     }
 
     /// Takes a connection from the pool, or opens a new one.
@@ -182,6 +253,10 @@ impl EventLoop<'_> {
                 Ok((_, count)) => {
                     self.tally.bytes_received += count as u64;
                     match self.verify_responses(index, count) {
+                        // The body of a request may have been allowed.
+                        Ok(Connected::Stays) if self.properties.expects_continue => {
+                            self.send_requests(index);
+                        }
                         Ok(Connected::Stays) => {}
                         Ok(Connected::Ends) => {
                             self.close_persistent(index, drop);
@@ -201,13 +276,15 @@ impl EventLoop<'_> {
 
     /// Verifies the received bytes, which may hold several responses.
     fn verify_responses(&mut self, index: u32, count: usize) -> Result<Connected, Fault> {
-        let Self { persistent: Some(persistent), tally, buffer, payload, woken_ns, .. } = self
+        let Self { persistent: Some(persistent), tally, buffer, payload, payloads, .. } = self
         else {
             return Ok(Connected::Stays);
         };
+        let (woken_ns, expects_continue) = (self.woken_ns, self.properties.expects_continue);
         let mut bytes = &buffer[..count];
         let mut connected = Connected::Stays;
         while let Some(&found) = bytes.first() {
+            let entry = if payloads.list.is_some() { persistent.oldest_entry(index) } else { 0 };
             let connection = &mut persistent[index];
             let verified = match *payload {
                 Payload::Messages { direction: Direction::Send, .. } => {
@@ -219,10 +296,19 @@ impl EventLoop<'_> {
                 Payload::Http { .. }
                     if !connection.awaits_response() || connection.closing_since_ns.is_some() =>
                 {
-                    return Err(Mismatch { offset: 0, expected: None, found }.into());
+                    return Err(unexpected(*payload, connection, found));
                 }
                 Payload::Http { reference, .. } => {
-                    connection.response_stream.verify(reference, bytes)?
+                    let reference = match payloads.list {
+                        Some((_, references)) => &references[entry as usize],
+                        None => reference,
+                    };
+                    let stream = &mut connection.response_stream;
+                    let verified = stream.verify(reference, bytes)?;
+                    if connection.awaits_continue && stream.has_continued(reference) {
+                        connection.allow_body(BodyTrigger::Continue);
+                    }
+                    verified
                 }
             };
             match verified {
@@ -231,13 +317,19 @@ impl EventLoop<'_> {
                     bytes = &bytes[count..];
                     tally.interim_responses += interim;
                     connection.responses_received += 1;
-                    let is_last =
-                        is_closing || (connection.is_last_request() && connection.in_flight() == 1);
-                    connection.closing_since_ns = is_last.then_some(*woken_ns);
-                    let StartTimes { due_ns, started_ns } = persistent.finish_oldest(index);
-                    tally.complete(RequestTimes { due_ns, started_ns, ended_ns: *woken_ns });
+                    // The server may wait for a body that is not sent.
+                    let is_withheld = connection.awaits_continue;
+                    let is_last = is_closing
+                        || is_withheld
+                        || (connection.is_last_request() && connection.in_flight() == 1);
+                    connection.closing_since_ns = is_last.then_some(woken_ns);
+                    if expects_continue && payloads.of(entry).expects_continue() {
+                        tally.continues.count(connection.body_trigger);
+                    }
+                    let StartedRequest { due_ns, started_ns, .. } = persistent.finish_oldest(index);
+                    tally.complete(RequestTimes { due_ns, started_ns, ended_ns: woken_ns });
                     if is_last {
-                        if !is_closing {
+                        if !is_closing || is_withheld {
                             connected = Connected::Ends;
                         }
                         persistent.update_availability(index);
@@ -262,7 +354,8 @@ impl EventLoop<'_> {
         // A server that sent nothing has failed, and so has an echo server that lost a message.
         let is_unexpected = has_messages || connection.responses_received == 0;
         if is_stream || matched > 0 || (connection.in_flight() > 0 && is_unexpected) {
-            let length = Some(self.payload.response_bytes());
+            let entry = self.connections().oldest_entry(index);
+            let length = Some(self.payloads.of(entry).response_bytes());
             return self.fail_persistent(index, Fault::PrematureEof { matched, length }.into());
         }
         // The last planned request has `Connection: close`.
@@ -299,8 +392,9 @@ impl EventLoop<'_> {
     /// Counts a failure of the oldest request in flight, and resets the connection. Later requests
     /// on it are sent again.
     fn fail_persistent(&mut self, index: u32, failure: RequestFailure) {
-        self.tally.failures.count(failure);
-        if self.connections()[index].in_flight() > 0 {
+        let oldest = self.connections().oldest(index);
+        self.tally.failures.count(failure, oldest.map(|started| started.entry));
+        if oldest.is_some() {
             self.connections().finish_oldest(index);
         }
         self.close_persistent(index, sockets::close_with_reset);
@@ -326,6 +420,11 @@ impl EventLoop<'_> {
             let closing = self.connections()[index].closing_since_ns;
             if oldest.is_some_and(is_late) {
                 self.on_persistent_timeout(index);
+            } else if self.connections()[index].awaits_continue
+                && oldest.is_some_and(|since_ns| is_later(since_ns, CONTINUE_TIMEOUT_NS))
+            {
+                self.connections()[index].allow_body(BodyTrigger::Timeout);
+                self.flush(index);
             } else if oldest.is_none() && closing.is_some_and(is_closed_late) {
                 self.close_persistent(index, sockets::close_with_reset);
                 self.resume_persistent(index);
@@ -337,8 +436,8 @@ impl EventLoop<'_> {
     fn on_persistent_timeout(&mut self, index: u32) {
         let matched = self.connections()[index].matched();
         while self.connections()[index].in_flight() > 1 {
-            self.connections().finish_oldest(index);
-            self.tally.failures.count(RequestFailure::Timeout { matched: 0 });
+            let StartedRequest { entry, .. } = self.connections().finish_oldest(index);
+            self.tally.failures.count(RequestFailure::Timeout { matched: 0 }, Some(entry));
         }
         let failure = match self.connections()[index].response_stream.undecided_difference() {
             Some(mismatch) => RequestFailure::Response(mismatch.into()),
@@ -366,6 +465,16 @@ impl EventLoop<'_> {
                 _ => self.close_persistent(index, sockets::close_with_reset),
             }
         }
+    }
+}
+
+/// Describes a byte that no request in flight explains.
+#[cold]
+fn unexpected(payload: Payload<'_>, connection: &PersistentConnection, found: u8) -> Fault {
+    let length = payload.response_bytes();
+    match connection.sent_bytes {
+        0 => Mismatch { offset: 0, expected: None, found }.into(),
+        _ => Fault::PrematureEof { matched: length, length: Some(length) },
     }
 }
 
