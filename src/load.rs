@@ -12,8 +12,10 @@
 //! 2. `sockets`: the system calls of a connection, and the reasons for them.
 //! 3. `event_loop`: one thread with one epoll instance. `event_loop/one_request` handles
 //!    connections that carry one request, `event_loop/persistent` persistent connections.
-//! 4. `plan` → `run` → `outcome`: input and result of a run; `response_summary` of a list.
-//! 5. The command: `arguments` and `request_arguments`, `command`, `progress`, `table`, `json`.
+//! 4. `plan` → `run` → `outcome`: input and result of a run; `response_summary` of a list;
+//!    `intervals`: its latencies over time.
+//! 5. The command: `arguments` and `request_arguments`, `command`, `progress`, `table`, `json`,
+//!    `hdr_log`.
 //!
 //! # Example
 //!
@@ -39,7 +41,9 @@ mod event_loop;
 mod exchange;
 mod failures;
 mod framing;
+mod hdr_log;
 mod idle;
+mod intervals;
 mod json;
 mod kind;
 mod lifetime;
@@ -75,6 +79,8 @@ pub use command::load;
 pub use control::Control;
 pub use failures::{FailureCounts, FailureKind, RequestFailure};
 pub use framing::{Framing, Malformed};
+pub use hdr_log::HdrLog;
+pub use intervals::Intervals;
 pub use json::{SCHEMA, document, histogram_text};
 pub use kind::LoadKind;
 pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};

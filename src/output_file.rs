@@ -47,22 +47,40 @@ impl OutputFile {
         Ok(Self { flag, path: path.to_owned(), file: Some(file), created })
     }
 
-    /// Refuses two outputs that are the same regular file: one would replace the other.
+    /// Opens the output of a flag, if it is given; see [`Self::open`].
+    ///
+    /// # Errors
+    /// Returns a usage failure if the file cannot be opened for writing.
+    pub fn open_optional(
+        flag: &'static str,
+        path: Option<&PathBuf>,
+    ) -> Result<Option<Self>, Failure> {
+        path.map(|path| Self::open(flag, path)).transpose()
+    }
+
+    /// Refuses outputs that are the same regular file or standard output, where they would be
+    /// mixed or one would replace the other.
     ///
     /// # Errors
     /// Returns a usage failure that names both options.
-    pub fn check_distinct(one: Option<&Self>, other: Option<&Self>) -> Result<(), Failure> {
-        let (Some(one), Some(other)) = (one, other) else { return Ok(()) };
-        let id = one.regular_file();
-        if id.is_none() || id != other.regular_file() {
-            return Ok(());
+    pub fn check_distinct(outputs: &[&Option<Self>]) -> Result<(), Failure> {
+        let outputs: Vec<&Self> = outputs.iter().copied().flatten().collect();
+        for (index, one) in outputs.iter().enumerate() {
+            for other in &outputs[index + 1..] {
+                let id = one.regular_file();
+                let is_same = id.is_some() && id == other.regular_file();
+                if !is_same && !(one.is_standard_output() && other.is_standard_output()) {
+                    continue;
+                }
+                return Err(Failure::Usage(format!(
+                    "ringpoll: {} and {} are the same file, {}. Choose two files.",
+                    one.flag,
+                    other.flag,
+                    other.path.display()
+                )));
+            }
         }
-        Err(Failure::Usage(format!(
-            "ringpoll: {} and {} are the same file, {}. Choose two files.",
-            one.flag,
-            other.flag,
-            other.path.display()
-        )))
+        Ok(())
     }
 
     /// Refuses to replace one of the files that the command reads.
@@ -257,16 +275,18 @@ mod tests {
     fn two_outputs_cannot_be_the_same_file() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("result");
-        let json = OutputFile::open("--json", &path).unwrap();
-        let html = OutputFile::open("--html", &path).unwrap();
-        let failure = OutputFile::check_distinct(Some(&json), Some(&html)).unwrap_err();
+        let open = |flag, path: &Path| Some(OutputFile::open(flag, path).unwrap());
+        let (json, html) = (open("--json", &path), open("--html", &path));
+        let failure = OutputFile::check_distinct(&[&json, &None, &html]).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
         let expected = "ringpoll: --json and --html are the same file, ";
         assert!(failure.to_string().starts_with(expected), "{failure}");
-        let other = OutputFile::open("--html", &directory.path().join("other")).unwrap();
-        OutputFile::check_distinct(Some(&json), Some(&other)).unwrap();
-        let null = || OutputFile::open("--html", Path::new("/dev/null")).unwrap();
-        OutputFile::check_distinct(Some(&null()), Some(&null())).unwrap();
+        let other = open("--html", &directory.path().join("other"));
+        OutputFile::check_distinct(&[&json, &other]).unwrap();
+        let [standard, null] = ["-", "/dev/null"].map(|path| open("--html", Path::new(path)));
+        OutputFile::check_distinct(&[&standard, &json, &null, &null]).unwrap();
+        OutputFile::check_distinct(&[&standard, &json, &standard]).unwrap_err();
+        let (json, other) = (json.unwrap(), other.unwrap());
         json.check_no_input(&[path]).unwrap_err();
         other.check_no_input(&["-".into(), "/dev/null".into()]).unwrap();
     }

@@ -4,10 +4,12 @@
 //! 2. [`terminal`]: tables. [`ladder_table`]: that of a ladder.
 //! 3. [`side_by_side`]: several results of the same comparison on different machines.
 //! 4. [`html`] and [`markdown`]: pages. [`cells`] and [`labels`]: text of tables and pages.
-//! 5. [`arguments`]: the `ringpoll report` command.
+//! 5. [`hdr_log`]: the latencies of each round, for other tools.
+//! 6. [`arguments`]: the `ringpoll report` command.
 
 pub mod arguments;
 pub mod cells;
+pub mod hdr_log;
 pub mod html;
 pub mod labels;
 pub mod ladder_table;

@@ -6,7 +6,7 @@ use crate::compare::{CompareArguments, comparison};
 use crate::console::{eprint_line, print_text, terminal_width};
 use crate::failure::Failure;
 use crate::output_file::OutputFile;
-use crate::report::{html, terminal};
+use crate::report::{hdr_log, html, terminal};
 use crate::result::ComparisonResult;
 
 /// Runs the comparison, writes its result and returns the exit code: 0, or with `--fail-if` 4 if a
@@ -21,35 +21,35 @@ pub(super) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
     Ok(exit_code(&result, arguments))
 }
 
-/// The files of `--json` and `--html`, open for writing.
+/// The files of the outputs, open for writing.
 struct Outputs {
     json: Option<OutputFile>,
     html: Option<OutputFile>,
+    hdr_log: Option<OutputFile>,
 }
 
 impl Outputs {
     /// Opens the outputs, before anything is measured.
     ///
     /// # Errors
-    /// Returns a usage failure if a file cannot be opened, or if both are the same file.
+    /// Returns a usage failure if a file cannot be opened, or if two are the same file.
     fn open(arguments: &CompareArguments) -> Result<Self, Failure> {
-        let open = |flag, path: &Option<_>| {
-            path.as_deref().map(|path| OutputFile::open(flag, path)).transpose()
-        };
-        let (json, html) = (open("--json", &arguments.json)?, open("--html", &arguments.html)?);
-        OutputFile::check_distinct(json.as_ref(), html.as_ref())?;
-        Ok(Self { json, html })
+        let json = OutputFile::open_optional("--json", arguments.json.as_ref())?;
+        let html = OutputFile::open_optional("--html", arguments.html.as_ref())?;
+        let hdr_log = OutputFile::open_optional("--hdr-log", arguments.hdr_log.as_ref())?;
+        OutputFile::check_distinct(&[&json, &html, &hdr_log])?;
+        Ok(Self { json, html, hdr_log })
     }
 
     /// Writes the table to standard output, or to standard error if another output goes to
-    /// standard output; then the JSON and the page.
+    /// standard output; then the files.
     ///
     /// # Errors
     /// Returns the first failure to write an output, after all outputs have been tried.
     fn write(self, result: &ComparisonResult) -> Result<(), Failure> {
         let table = terminal::render(result, terminal_width());
-        let is_taken =
-            [&self.json, &self.html].into_iter().flatten().any(OutputFile::is_standard_output);
+        let files = [&self.json, &self.html, &self.hdr_log];
+        let is_taken = files.into_iter().flatten().any(OutputFile::is_standard_output);
         let printed = if is_taken {
             eprint_line(table.trim_end());
             Ok(())
@@ -60,6 +60,7 @@ impl Outputs {
             Some(printed),
             self.json.map(|file| json(result).and_then(|text| file.write_or_rescue(&text))),
             self.html.map(|file| file.write_or_rescue(&html::page(result))),
+            self.hdr_log.map(|file| file.write_or_rescue(&hdr_log::log(result))),
         ];
         let mut failures = written.into_iter().flatten().filter_map(Result::err);
         let first = failures.next();

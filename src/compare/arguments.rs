@@ -132,6 +132,10 @@ pub struct CompareArguments {
     /// Write the result as a self-contained HTML page; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Write the latencies of each round as a log of HdrHistogram, with the arm and the load level
+    /// in the tag; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub hdr_log: Option<PathBuf>,
     /// Seed of the random order of the rounds [default: random]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -22,6 +22,9 @@ const OPEN_LOOP_CONNECTIONS: usize = 1024;
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 const DEFAULT_WARM_UP: Duration = Duration::from_secs(1);
 
+/// The length of the intervals of `--hdr-log`.
+pub(super) const HDR_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Description of the exit codes of `ringpoll load`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -118,6 +121,10 @@ pub struct LoadArguments {
     /// Write the result as JSON to FILE. For standard output (-), no table is printed
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+    /// Write the latencies of each second to FILE, as a log of HdrHistogram. For standard output
+    /// (-), no table is printed
+    #[arg(long, value_name = "FILE")]
+    pub(super) hdr_log: Option<PathBuf>,
 }
 
 impl LoadArguments {
@@ -168,6 +175,7 @@ impl LoadArguments {
                 false => DEFAULT_WARM_UP,
             }),
             timeout: self.timeout,
+            interval: self.hdr_log.is_some().then_some(HDR_LOG_INTERVAL),
             threads: self.threads,
             cpus: self.cpus.clone(),
             ..Plan::new(target, request)

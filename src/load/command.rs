@@ -6,8 +6,10 @@ use std::thread;
 
 use signal_hook::flag;
 
+use super::arguments::HDR_LOG_INTERVAL;
 use super::arguments::LoadArguments;
 use super::control::Control;
+use super::hdr_log::HdrLog;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::progress::{self, Progress};
@@ -25,8 +27,9 @@ use crate::stop_signals::stop_signals;
 /// Fails if the load cannot start, and, after the outcome has been printed, if a request failed.
 pub fn load(arguments: &LoadArguments) -> Result<(), Failure> {
     let plan = arguments.plan().map_err(|problem| usage_failure(&problem))?;
-    let output = arguments.json.as_deref().map(|path| OutputFile::open("--json", path));
-    let output = output.transpose()?;
+    let output = OutputFile::open_optional("--json", arguments.json.as_ref())?;
+    let hdr_log = OutputFile::open_optional("--hdr-log", arguments.hdr_log.as_ref())?;
+    OutputFile::check_distinct(&[&output, &hdr_log])?;
     let control = Control::new();
     stop_on_signals(&control)
         .map_err(|error| run_failure(&format!("cannot install signal handlers: {error}")))?;
@@ -43,12 +46,16 @@ pub fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         LoadError::Plan(problem) => usage_failure(&problem),
         error => run_failure(&error.to_string()),
     })?;
-    let printed = match &output {
-        Some(output) if output.is_standard_output() => Ok(()),
-        _ => print_text(table::text(&plan, &outcome)),
+    let is_taken = [&output, &hdr_log].into_iter().flatten().any(OutputFile::is_standard_output);
+    let printed = match is_taken {
+        true => Ok(()),
+        false => print_text(table::text(&plan, &outcome)),
     };
     if let Some(output) = output {
         output.write_or_rescue(&format!("{:#}\n", json::document(&plan, &outcome)))?;
+    }
+    if let Some(file) = hdr_log {
+        file.write_or_rescue(&HdrLog::of_outcome(&outcome, HDR_LOG_INTERVAL).into_text())?;
     }
     printed.and_then(|()| exit_result(&outcome))
 }

@@ -1,12 +1,12 @@
 //! The event loop of a load thread: one epoll instance. Between the first request and the last it
-//! neither allocates nor formats.
+//! neither allocates nor formats, except at the end of each interval of `--hdr-log`.
 
 mod one_request;
 mod persistent;
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -97,6 +97,7 @@ struct Deferred {
 /// Results of one thread's measured phase.
 #[derive(Debug)]
 pub(super) struct ThreadMeasurement {
+    pub(super) began: Instant,
     pub(super) tally: Tally,
     pub(super) warm_up: Tally,
     pub(super) client_cpu: ClientCpu,
@@ -185,7 +186,7 @@ impl<'run> EventLoop<'run> {
             idle: IdleConnections::new(share.split(plan.idle as u64) as usize),
             pauses: VecDeque::with_capacity(connections),
             backing_off: VecDeque::with_capacity(connections),
-            tally: Tally::new(false),
+            tally: Tally::new(false, None),
             woken_ns: 0,
             next_sweep_ns: 0,
         })
@@ -205,6 +206,7 @@ impl<'run> EventLoop<'run> {
     /// Runs the measured phase.
     pub(super) fn measure(mut self, warm_up: Tally) -> Result<ThreadMeasurement, Errno> {
         self.start_phase();
+        let began = Instant::now();
         let before = ClientCpu::of_current_thread()?;
         let planned_end_ns = self.run_phase(self.plan.requests, self.plan.max_duration())?;
         let ended_ns = self.clock.now_ns();
@@ -216,6 +218,7 @@ impl<'run> EventLoop<'run> {
             self.abort_in_flight();
         }
         Ok(ThreadMeasurement {
+            began,
             tally: self.tally,
             warm_up,
             client_cpu,
@@ -235,7 +238,7 @@ impl<'run> EventLoop<'run> {
             persistent.on_clock_restart();
         }
         let is_open_loop = matches!(self.plan.pace, Pace::OpenLoop(_));
-        std::mem::replace(&mut self.tally, Tally::new(is_open_loop))
+        std::mem::replace(&mut self.tally, Tally::new(is_open_loop, self.plan.interval))
     }
 
     fn open_idle_connections(&mut self) -> Result<(), Errno> {

@@ -16,11 +16,18 @@ use super::plan::Plan;
 use super::request::Request;
 use super::response::Closer;
 use super::response_summary::ResponseSummary;
-use super::table::QUANTILES;
 use super::warnings::warnings;
 
 /// The schema of the document. Its number is raised when a key is removed or changes its meaning.
 pub const SCHEMA: &str = "ringpoll.load/3";
+
+const QUANTILES: [(&str, f64); 5] = [
+    ("p50_ns", 0.5),
+    ("p90_ns", 0.9),
+    ("p99_ns", 0.99),
+    ("p99_9_ns", 0.999),
+    ("p99_99_ns", 0.9999),
+];
 
 /// Returns the document of a plan and its outcome. Keys name the units of their values.
 pub fn document(plan: &Plan, outcome: &Outcome) -> Value {
@@ -191,9 +198,8 @@ fn failures(plan: &Plan, failures: &FailureCounts) -> Value {
 fn latency(latencies: &Latencies) -> Value {
     let mut object = Map::new();
     object.insert("count".to_owned(), latencies.len().into());
-    for (name, quantile) in QUANTILES {
-        let key = format!("{}_ns", name.replace('.', "_"));
-        object.insert(key, latencies.value_at_quantile(quantile).into());
+    for (key, quantile) in QUANTILES {
+        object.insert(key.to_owned(), latencies.value_at_quantile(quantile).into());
     }
     object.insert("max_ns".to_owned(), latencies.max().into());
     object.insert("mean_ns".to_owned(), latencies.mean().into());

@@ -1,13 +1,14 @@
 //! The result of a run.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use super::client_cpu::ClientCpu;
 use super::exchange::BodyTrigger;
 use super::failures::FailureCounts;
+use super::intervals::Intervals;
 use super::response::Reference;
 
 /// The upper bound of recorded latencies: twice [`MAX_DURATION`](super::plan::MAX_DURATION).
@@ -74,6 +75,8 @@ pub struct Outcome {
     /// The HTTP responses with which all others were compared, one for each request of the plan;
     /// none for messages.
     pub references: Arc<[Reference]>,
+    /// The start of the measured phase.
+    pub began: Instant,
     /// Time from the first request to the last response, or to the planned end if that is later.
     pub duration: Duration,
     /// The reason for the end.
@@ -109,6 +112,8 @@ pub struct Outcome {
     pub uncorrected: Latencies,
     /// Open loop: delay from the time at which a request was due to its start.
     pub scheduling_delay: Latencies,
+    /// `corrected` over time, if the plan has an interval.
+    pub intervals: Option<Intervals>,
     /// Maximum number of requests in flight.
     pub max_in_flight: usize,
     /// Idle connections.
@@ -175,6 +180,7 @@ pub(super) struct Tally {
     /// `None` in a closed loop, where requests are due when they are started.
     pub(super) open_loop: Option<OpenLoopTally>,
     pub(super) uncorrected: Latencies,
+    pub(super) intervals: Option<Intervals>,
     pub(super) max_in_flight: usize,
     pub(super) last_response_ns: u64,
 }
@@ -194,7 +200,7 @@ pub(super) struct RequestTimes {
 }
 
 impl Tally {
-    pub(super) fn new(is_open_loop: bool) -> Self {
+    pub(super) fn new(is_open_loop: bool, interval: Option<Duration>) -> Self {
         let open_loop = is_open_loop.then(|| OpenLoopTally {
             corrected: new_latencies(),
             scheduling_delay: new_latencies(),
@@ -212,6 +218,7 @@ impl Tally {
             bytes_received: 0,
             open_loop,
             uncorrected: new_latencies(),
+            intervals: interval.map(Intervals::new),
             max_in_flight: 0,
             last_response_ns: 0,
         }
@@ -227,6 +234,10 @@ impl Tally {
         if let Some(open_loop) = &mut self.open_loop {
             open_loop.corrected.saturating_record(ended_ns.saturating_sub(due_ns));
             open_loop.scheduling_delay.saturating_record(started_ns.saturating_sub(due_ns));
+        }
+        if let Some(intervals) = &mut self.intervals {
+            let began_ns = if self.open_loop.is_some() { due_ns } else { started_ns };
+            intervals.record(ended_ns, ended_ns.saturating_sub(began_ns));
         }
     }
 
@@ -246,6 +257,9 @@ impl Tally {
         if let (Some(own), Some(other)) = (&mut self.open_loop, &other.open_loop) {
             own.corrected.add(&other.corrected).expect(SAME);
             own.scheduling_delay.add(&other.scheduling_delay).expect(SAME);
+        }
+        if let (Some(own), Some(other)) = (&mut self.intervals, &other.intervals) {
+            own.add(other);
         }
         self.max_in_flight += other.max_in_flight;
         self.last_response_ns = self.last_response_ns.max(other.last_response_ns);

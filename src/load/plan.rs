@@ -86,6 +86,9 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Timeout of a request; in an open loop also the maximum delay of its start.
     pub timeout: Duration,
+    /// Length of the intervals of [`Outcome::intervals`](super::Outcome::intervals), if there are
+    /// to be any.
+    pub interval: Option<Duration>,
     /// Number of client threads.
     pub threads: usize,
     /// CPUs that the threads may use; empty is no restriction.
@@ -111,6 +114,7 @@ impl Plan {
             duration: Some(Duration::from_secs(10)),
             warm_up: Duration::from_secs(1),
             timeout: Duration::from_secs(5),
+            interval: None,
             threads: 1,
             cpus: Vec::new(),
         }

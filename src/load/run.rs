@@ -311,6 +311,7 @@ fn merge(
     };
     Outcome {
         references,
+        began: first.began,
         duration: duration(ended_by, all.last_response_ns, parts),
         ended_by,
         started: all.started,
@@ -327,6 +328,7 @@ fn merge(
         corrected,
         uncorrected,
         scheduling_delay,
+        intervals: all.intervals,
         max_in_flight: all.max_in_flight,
         idle,
         source_addresses: parts.iter().map(|part| part.source_addresses).max().unwrap_or(1),

@@ -17,8 +17,7 @@ use super::units::{bytes, count, duration, time};
 use super::warnings::warnings;
 
 /// Columns of a table of latencies, and their quantiles.
-pub(super) const QUANTILES: [(&str, f64); 4] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// Returns the whole text, which ends with a newline.
 pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::side_by_side::{self, Named, SideBySide};
-use super::{html, markdown, read, schema, terminal};
+use super::{hdr_log, html, markdown, read, schema, terminal};
 use crate::console::{print_text, terminal_width};
 use crate::failure::Failure;
 use crate::output_file::OutputFile;
@@ -31,8 +31,12 @@ pub struct ReportArguments {
     /// new analyses need what is removed.
     #[arg(long, value_name = "FILE")]
     pub compact: Option<PathBuf>,
+    /// Write the latencies of each round of a single result to FILE as a log of HdrHistogram, with
+    /// the arm and the load level in the tag, instead of printing tables; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub hdr_log: Option<PathBuf>,
     /// Print the JSON Schema of result files.
-    #[arg(long, conflicts_with_all = ["files", "html", "markdown", "compact"])]
+    #[arg(long, conflicts_with_all = ["files", "html", "markdown", "compact", "hdr_log"])]
     pub schema: bool,
 }
 
@@ -44,27 +48,35 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     if arguments.schema {
         return print_text(format!("{:#}\n", schema::schema()));
     }
-    if arguments.compact.is_some() && arguments.files.len() > 1 {
-        return Err(usage("--compact can only be used with a single result.".to_owned()));
+    let of_one = [("--compact", &arguments.compact), ("--hdr-log", &arguments.hdr_log)];
+    if let Some((flag, _)) = of_one.iter().find(|(_, path)| path.is_some())
+        && arguments.files.len() > 1
+    {
+        return Err(usage(format!("{flag} can only be used with a single result.")));
     }
-    let open = |flag, path: &Option<PathBuf>| {
-        path.as_deref().map(|path| OutputFile::open(flag, path)).transpose()
-    };
-    let html = open("--html", &arguments.html)?;
-    let markdown = open("--markdown", &arguments.markdown)?;
-    let compact = open("--compact", &arguments.compact)?;
-    for (one, other) in [(&html, &markdown), (&html, &compact), (&markdown, &compact)] {
-        OutputFile::check_distinct(one.as_ref(), other.as_ref())?;
-    }
-    for page in [&html, &markdown].into_iter().flatten() {
+    let html = OutputFile::open_optional("--html", arguments.html.as_ref())?;
+    let markdown = OutputFile::open_optional("--markdown", arguments.markdown.as_ref())?;
+    let compact = OutputFile::open_optional("--compact", arguments.compact.as_ref())?;
+    let hdr_log = OutputFile::open_optional("--hdr-log", arguments.hdr_log.as_ref())?;
+    OutputFile::check_distinct(&[&html, &markdown, &compact, &hdr_log])?;
+    for page in [&html, &markdown, &hdr_log].into_iter().flatten() {
         page.check_no_input(&arguments.files)?;
     }
     let read =
         |path: &PathBuf| Ok(Named { name: path.display().to_string(), result: read::read(path)? });
     let mut results: Vec<Named> =
         arguments.files.iter().map(read).collect::<Result<_, Failure>>()?;
-    if html.is_some() || (markdown.is_none() && compact.is_none()) {
+    if html.is_some() || (markdown.is_none() && compact.is_none() && hdr_log.is_none()) {
         show(html, &results)?;
+    }
+    if let (Some(file), [only]) = (hdr_log, &results[..]) {
+        if only.result.experiments.iter().all(|it| it.rounds.is_empty()) {
+            return Err(usage(format!(
+                "--hdr-log: {} has no rounds. Use the result before --compact.",
+                only.name
+            )));
+        }
+        file.write_or_rescue(&hdr_log::log(&only.result))?;
     }
     if let Some(file) = markdown {
         file.write_or_rescue(&markdown::page(&results))?;

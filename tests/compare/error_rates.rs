@@ -90,15 +90,20 @@ fn slowdown_of_ten_percent_is_always_detected() {
     assert_eq!(count_detections(10, 10), 10);
 }
 
-/// Compares p99 of two arms and prints its interval. Returns true if it is claimed to differ.
-fn differs_in_p99(arms: [&str; 2], lengths: [&str; 6], seed: usize) -> bool {
+/// Compares p99 of two arms, and prints its interval.
+fn compare_p99(arms: [&str; 2], lengths: [&str; 6], seed: usize) -> MetricResult {
     let seed_text = seed.to_string();
     let comparison = Comparison::churn(&arms).with(["--blocks", "1000", "--seed", &seed_text]);
     let result = comparison.with(lengths).with(["--decide", "p99"]).run().result();
-    let metric = primary(&result);
+    let metric = primary(&result).clone();
     assert_eq!(metric.metric, Metric::LatencyP99);
-    println!("{seed}: {:?}, {}", metric.verdict, interval(metric));
-    matches!(metric.verdict, Verdict::Better | Verdict::Worse)
+    println!("{seed}: {:?}, {}", metric.verdict, interval(&metric));
+    metric
+}
+
+/// Returns true if p99 is claimed to differ.
+fn differs_in_p99(arms: [&str; 2], lengths: [&str; 6], seed: usize) -> bool {
+    matches!(compare_p99(arms, lengths, seed).verdict, Verdict::Better | Verdict::Worse)
 }
 
 #[test]
@@ -120,4 +125,17 @@ fn two_percent_of_slow_responses_are_found() {
     let found = found.count();
     println!("2% of responses wait 2 ms longer: p99 differs in {found} of {experiments}");
     assert!(found * 10 >= experiments * 9);
+}
+
+#[test]
+#[ignore = "five minutes on a quiet machine"]
+fn interval_of_p99_of_the_same_arm_twice_is_within_twenty_percent() {
+    let mut half_widths = [0, 1, 2, 3, 4].map(|seed| {
+        let metric = compare_p99(["epoll:level", "epoll:level"], DEFAULT, seed);
+        (metric.high.expect("an interval") / metric.low.expect("an interval")).sqrt() - 1.0
+    });
+    half_widths.sort_by(f64::total_cmp);
+    let shown = half_widths.map(|it| format!("±{:.1}%", it * 100.0)).join(", ");
+    println!("the same arm twice: intervals of p99 {shown}");
+    assert!(half_widths[2] <= 0.2, "the median is not within ±20%");
 }

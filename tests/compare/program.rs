@@ -1,7 +1,7 @@
 //! Runs `ringpoll compare`.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use ringpoll::result::ComparisonResult;
@@ -84,6 +84,11 @@ impl Finished {
     /// Returns standard output.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// The path of the result.
+    pub(crate) fn json(&self) -> &Path {
+        &self.json
     }
 
     /// Returns true if the output file exists.

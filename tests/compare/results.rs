@@ -1,6 +1,9 @@
 //! The content of a result, and the outputs and exit codes of the program.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use ringpoll::compare::schedule::{Batch, Instance, Schedule};
 use ringpoll::compare::summary::decode_histogram;
@@ -51,6 +54,46 @@ fn result_is_complete() {
         assert!(counters.system_calls["accept4"] >= round.requests);
         assert_eq!(decode_histogram(&round.latency.corrected).unwrap().len(), round.requests);
     }
+}
+
+#[test]
+fn hdr_log_has_the_latencies_of_every_round() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("compare.hlog");
+    let finished = Comparison::under_loads(&["epoll:level", "epoll:edge"], "churn,keep-alive")
+        .with(["--rate", "500", "--connections", "8", "--hdr-log", file.to_str().unwrap()])
+        .run();
+    let result = finished.result();
+    let log = fs::read_to_string(&file).unwrap();
+    let tags: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("Tag=")?.split_once(',').map(|it| it.0))
+        .collect();
+    let rounds = result.experiments.iter().map(|it| it.rounds.len()).sum::<usize>();
+    assert_eq!(tags.len(), rounds, "{log}");
+    let blocks = rounds / 12;
+    for (tag, count) in [
+        ("churn%20epoll:level@fixed_rate", blocks),
+        ("churn%20epoll:level%20(2)@saturation", blocks),
+        ("keep-alive%20epoll:edge@saturation", blocks),
+        ("keep-alive%20epoll:edge%20(2)@saturation", 0),
+    ] {
+        assert_eq!(tags.iter().filter(|&&it| it == tag).count(), count, "{tag}: {log}");
+    }
+    let report = |path: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
+        command.arg("report").arg(path).args(["--hdr-log", "-"]);
+        command.output().expect("the program starts")
+    };
+    assert_eq!(String::from_utf8(report(finished.json()).stdout).unwrap(), log);
+    let mut compact = result;
+    compact.remove_rounds();
+    let path = directory.path().join("compact.json");
+    fs::write(&path, serde_json::to_vec(&compact).unwrap()).unwrap();
+    let refused = report(&path);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("has no rounds"), "{message}");
 }
 
 #[test]

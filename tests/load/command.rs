@@ -4,13 +4,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use ringpoll_backends::Variant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::peer::{Peer, respond, respond_with};
+use crate::persistent::serve_keep_alive;
 use common::{EVENT_TIMEOUT, RESPONSE, ServerThread, find_tool, wait_until};
 
 pub(crate) fn ringpoll(target: SocketAddr, arguments: &str) -> Command {
@@ -111,6 +117,55 @@ fn result_is_saved_to_the_temporary_directory_when_it_cannot_be_written() {
     assert!(errors.contains(saved.path().to_str().unwrap()), "{errors}");
     let document: Value = serde_json::from_slice(&std::fs::read(saved.path()).unwrap()).unwrap();
     assert_eq!(document["requests"]["completed"], 30);
+}
+
+/// Returns the tag, start, length and latencies of each entry of a log of HdrHistogram.
+fn log_entries(log: &str) -> Vec<(Option<String>, Duration, Duration, Histogram<u64>)> {
+    let entry = |entry| match entry {
+        Ok(LogEntry::Interval(entry)) => {
+            let bytes = STANDARD.decode(entry.encoded_histogram()).expect("base64");
+            let histogram = Deserializer::new().deserialize(&mut &bytes[..]).expect("a histogram");
+            let tag = entry.tag().map(|it| it.as_str().to_owned());
+            Some((tag, entry.start_timestamp(), entry.duration(), histogram))
+        }
+        Ok(_) => None,
+        Err(error) => panic!("{error:?}: {log}"),
+    };
+    IntervalLogIterator::new(log.as_bytes()).filter_map(entry).collect()
+}
+
+#[test]
+fn hdr_log_has_the_latencies_of_each_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("load.hlog");
+    for (load, threads) in [("--load churn --rate 500", 1), ("--load keep-alive", 2)] {
+        let arguments = format!(
+            "{load} --threads {threads} --duration 2200ms --warm-up 0 --json - --hdr-log {}",
+            file.display()
+        );
+        let served = match load.contains("keep-alive") {
+            true => serve_keep_alive(Variant::EpollLevel, 13, 0),
+            false => ServerThread::start(Variant::EpollLevel, |_| {}),
+        };
+        let output = ringpoll(served.address, &arguments).output().unwrap();
+        let document: Value = serde_json::from_str(exited(&output, 0).0).unwrap();
+        let log = std::fs::read_to_string(&file).unwrap();
+        let entries = log_entries(&log);
+        let starts: Vec<_> = entries.iter().map(|it| it.1.as_secs()).collect();
+        assert_eq!(starts, [0, 1, 2], "{log}");
+        let total: u64 = entries.iter().map(|it| it.3.len()).sum();
+        assert_eq!(document["requests"]["completed"], total);
+        let max = entries.iter().map(|it| it.3.max()).max();
+        assert_eq!(document["latency"]["corrected"]["max_ns"].as_u64(), max);
+        assert!(document["latency"]["corrected"]["p99_99_ns"].as_u64() <= max);
+        assert!(entries.iter().all(|it| it.0.is_none() && it.2 <= Duration::from_secs(1)), "{log}");
+    }
+    let served = ServerThread::start(Variant::EpollLevel, |_| {});
+    let output = ringpoll(served.address, "--requests 5 --hdr-log -").output().unwrap();
+    let (printed, _) = exited(&output, 0);
+    assert_eq!(log_entries(printed).len(), 1, "{printed}");
+    let output = ringpoll(served.address, "--requests 5 --json - --hdr-log -").output().unwrap();
+    assert!(exited(&output, 2).1.contains("--json and --hdr-log are the same file"));
 }
 
 #[test]

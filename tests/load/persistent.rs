@@ -35,7 +35,7 @@ fn engines(test: &str) -> impl Iterator<Item = Variant> {
 }
 
 /// Starts an engine with keep-alive; 0 requests per connection is no limit.
-fn serve_keep_alive(
+pub(crate) fn serve_keep_alive(
     variant: Variant,
     body_bytes: usize,
     requests_per_connection: u64,
