@@ -48,6 +48,7 @@ mod json;
 mod kind;
 mod lifetime;
 mod message;
+mod message_text;
 mod outcome;
 mod pacing;
 mod payload;
@@ -85,6 +86,7 @@ pub use json::{SCHEMA, document, histogram_text};
 pub use kind::LoadKind;
 pub use lifetime::{LONG_LIFETIME_REQUESTS, Lifetime};
 pub use message::{Direction, MAX_MESSAGE_BYTES};
+pub use message_text::MessageText;
 pub use outcome::{ContinueCounts, EndedBy, IdleCount, Latencies, Outcome};
 pub use pacing::{Burst, Pace, Rate};
 pub use plan::{CloseBy, Expected, MAX_DURATION, Plan};
@@ -99,3 +101,4 @@ pub use run::{
     LoadError, fetch_references, probe_with_message, raise_descriptor_limit, run, run_with_pool,
 };
 pub use verify::{BodyCheck, Checks, Verify};
+pub use warnings::not_successful;

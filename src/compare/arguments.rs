@@ -12,7 +12,7 @@ use super::metrics::metrics_of;
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
-use crate::load::{CloseBy, Direction, LoadKind, RequestArguments, Verify};
+use crate::load::{CloseBy, Direction, LoadKind, MessageText, RequestArguments, Verify};
 use crate::result::{LoadLevel, Metric};
 
 const EXIT_CODES: &str = "\
@@ -52,6 +52,10 @@ pub struct CompareArguments {
     /// [default: 1; stream: 65536]
     #[arg(long, value_name = "N")]
     pub message_bytes: Option<usize>,
+    /// With --load rr or crr: send this text instead, and expect the same response of an arm each
+    /// time. The text has escape sequences such as \r, \n and \x00.
+    #[arg(long, value_name = "TEXT", conflicts_with = "message_bytes")]
+    pub message: Option<MessageText>,
     /// With --load stream: direction of the bytes [default: send]
     #[arg(long, value_enum, value_name = "DIRECTION")]
     pub direction: Option<Direction>,
@@ -181,6 +185,10 @@ impl CompareArguments {
         self.check_stream(&loads)?;
         if self.message_bytes.is_some() && !loads.iter().any(|load| load.has_messages()) {
             return Err("--message-bytes can only be used with --load rr, crr or stream".to_owned());
+        }
+        let has_text = |load: &LoadKind| matches!(load, LoadKind::Rr | LoadKind::Crr);
+        if self.message.is_some() && !loads.iter().any(has_text) {
+            return Err("--message can only be used with --load rr or crr".to_owned());
         }
         if let Some(flag) = self.request.first_given()
             && loads.iter().all(|load| load.has_messages())

@@ -195,6 +195,7 @@ fn shape(
         burst_pause: Duration::from_millis(arguments.burst_pause_ms),
         fragments: arguments.fragments as usize,
         fragment_pause: Duration::from_millis(arguments.fragment_pause_ms),
+        message: arguments.message.clone(),
         requests,
         verify: arguments.verify,
         close: arguments.close,
@@ -313,6 +314,10 @@ impl Setup<'_> {
                 analysis.add_to(&mut experiment, &plan);
             }
             experiment.notes.extend(self.notes());
+            let warnings = arms.iter().enumerate().filter_map(|(index, arm)| {
+                Some(format!("{}: {}", arm.label, scenario.client.warning(index)?))
+            });
+            experiment.notes.extend(warnings);
             let verified = (0..arms.len()).filter_map(|arm| scenario.client.verified(arm));
             experiment.verified = verified.collect();
             experiments.push(Experiment { sweep: scenario.sweep.clone(), ..experiment });

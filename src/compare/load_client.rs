@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ impl LoadClient {
         }
         let (request, list) = if shape.kind == LoadKind::Stream {
             (Request::stream(shape.message_bytes, shape.direction)?, None)
+        } else if let Some(text) = shape.text() {
+            (Request::text(text), None)
         } else if shape.kind.has_messages() {
             (Request::message(shape.message_bytes)?, None)
         } else {
@@ -153,7 +156,7 @@ impl LoadClient {
     /// Returns the reason if the server does not suit this load.
     pub fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
         let plan = self.plan(target, LoadModel::ClosedLoop, REQUEST_TIMEOUT)?;
-        if self.shape.kind.has_messages() {
+        if self.request.message_bytes().is_some() {
             return load::probe_with_message(&plan, &Control::new())
                 .map_err(|error| error.to_string());
         }
@@ -199,7 +202,7 @@ impl LoadClient {
 
     /// Describes the response of an arm; `None` before its first request.
     pub fn response_of(&self, arm: usize) -> Option<String> {
-        if self.shape.kind.has_messages() {
+        if self.request.message_bytes().is_some() {
             return Some("the bytes of the message".to_owned());
         }
         let summary = self.summary(arm)?;
@@ -216,6 +219,13 @@ impl LoadClient {
     /// first request.
     pub fn verified(&self, arm: usize) -> Option<String> {
         self.summary(arm).map(|summary| counts_text(&summary.checks))
+    }
+
+    /// Warns if the responses of an arm before the load are not a success.
+    pub fn warning(&self, arm: usize) -> Option<String> {
+        let list = self.list.as_deref();
+        let requests = list.map_or(slice::from_ref(&self.request), RequestList::requests);
+        load::not_successful(requests, list, self.responses.borrow().get(&arm)?)
     }
 
     fn summary(&self, arm: usize) -> Option<ResponseSummary> {
@@ -320,6 +330,7 @@ mod tests {
                 burst_pause: Duration::ZERO,
                 fragments: 1,
                 fragment_pause: Duration::ZERO,
+                message: None,
                 requests: RequestTemplate::default(),
                 verify: Verify::Auto,
                 close: CloseBy::Auto,

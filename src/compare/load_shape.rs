@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::load::{
-    CloseBy, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind, RequestTemplate, Verify,
+    CloseBy, Direction, LONG_LIFETIME_REQUESTS, Lifetime, LoadKind, MessageText, RequestTemplate,
+    Verify,
 };
 use crate::result::{LoadDescription, Setting};
 
@@ -34,6 +35,8 @@ pub struct LoadShape {
     pub fragments: usize,
     /// Pause between two pieces of a request.
     pub fragment_pause: Duration,
+    /// Text that is sent instead of such a message, with --load rr or crr.
+    pub message: Option<MessageText>,
     /// The HTTP requests.
     pub requests: RequestTemplate,
     /// The parts of each HTTP response that are checked.
@@ -46,6 +49,11 @@ impl LoadShape {
     /// Returns the number of requests on each connection.
     pub fn lifetime(&self) -> Lifetime {
         self.kind.lifetime(self.depth, self.seed)
+    }
+
+    /// Returns the text of the messages, if the load has one.
+    pub fn text(&self) -> Option<&MessageText> {
+        self.message.as_ref().filter(|_| matches!(self.kind, LoadKind::Rr | LoadKind::Crr))
     }
 
     /// Returns the configuration keys and values that the load requires of ringpoll servers.
@@ -99,7 +107,10 @@ impl LoadShape {
             parameter("burst_pause_ms", milliseconds(self.burst_pause).to_string()),
         ];
         if self.kind.has_messages() {
-            parameters.push(parameter("message_bytes", self.message_bytes.to_string()));
+            parameters.push(match self.text() {
+                Some(text) => parameter("message", text.to_string()),
+                None => parameter("message_bytes", self.message_bytes.to_string()),
+            });
         } else {
             let pause = milliseconds(self.fragment_pause);
             parameters.push(parameter("fragments", self.fragments.to_string()));
@@ -131,18 +142,20 @@ impl LoadShape {
 
 fn base_text(shape: &LoadShape) -> String {
     let LoadShape { connections, depth, bytes, message_bytes, .. } = shape;
+    let messages = match shape.text() {
+        Some(text) => format!("messages `{text}`"),
+        None => format!("messages of {message_bytes} bytes"),
+    };
     match shape.kind {
         LoadKind::Churn | LoadKind::Idle => {
             format!("one connection a request, {connections} at saturation")
         }
-        LoadKind::Crr => format!(
-            "one connection a message, {connections} at saturation, messages of {message_bytes} \
-             bytes"
-        ),
-        LoadKind::Rr => format!(
-            "{connections} persistent connections, {depth} in flight on each, messages of \
-             {message_bytes} bytes"
-        ),
+        LoadKind::Crr => {
+            format!("one connection a message, {connections} at saturation, {messages}")
+        }
+        LoadKind::Rr => {
+            format!("{connections} persistent connections, {depth} in flight on each, {messages}")
+        }
         LoadKind::Stream => {
             let direction = match shape.direction {
                 Direction::Send => "to the server",

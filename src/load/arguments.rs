@@ -9,6 +9,7 @@ use clap::Args;
 use super::kind::{DEFAULT_LARGE_BYTES, LoadKind};
 use super::lifetime::Lifetime;
 use super::message::Direction;
+use super::message_text::MessageText;
 use super::pacing::{Burst, Pace, Rate};
 use super::plan::{CloseBy, Expected, Plan};
 use super::request::Request;
@@ -51,6 +52,10 @@ pub struct LoadArguments {
     /// [default: 1; stream: 65536]
     #[arg(long, value_name = "N")]
     message_bytes: Option<usize>,
+    /// With --load rr or crr: send this text instead, and expect the same response each time. The
+    /// text has escape sequences such as \r, \n and \x00
+    #[arg(long, value_name = "TEXT", conflicts_with = "message_bytes")]
+    message: Option<MessageText>,
     /// With --load stream: direction of the bytes [default: send]
     #[arg(long, value_enum, value_name = "DIRECTION")]
     direction: Option<Direction>,
@@ -140,6 +145,8 @@ impl LoadArguments {
         let message_bytes = self.message_bytes.unwrap_or(self.load.default_message_bytes());
         let (request, list) = if self.load == LoadKind::Stream {
             (Request::stream(message_bytes, self.direction.unwrap_or(Direction::Send))?, None)
+        } else if let Some(message) = &self.message {
+            (Request::text(message), None)
         } else if self.load.has_messages() {
             (Request::message(message_bytes)?, None)
         } else {
@@ -206,6 +213,8 @@ impl LoadArguments {
             ));
         } else if self.message_bytes.is_some() && !has_messages {
             return Err("--message-bytes can only be used with --load rr, crr or stream".to_owned());
+        } else if self.message.is_some() && !matches!(self.load, LoadKind::Rr | LoadKind::Crr) {
+            return Err("--message can only be used with --load rr or crr".to_owned());
         } else if self.depth.is_some() && self.load.default_depth() == 0 {
             return Err("--depth can only be used with --load pipelined, rr or stream".to_owned());
         } else if self.direction.is_some() && self.load != LoadKind::Stream {

@@ -103,6 +103,19 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// The head of a response whose body is all of its bytes.
+    pub(super) fn of_length(length: u64) -> Self {
+        let framing = Framing::Length(length);
+        Self {
+            status: 0,
+            framing,
+            closes: false,
+            repeats_length: false,
+            overrides_length: false,
+            ignores_length: false,
+        }
+    }
+
     /// Parses a whole head, up to and with its empty line.
     fn parse(bytes: &[u8], is_head_request: bool) -> Result<Self, Malformed> {
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];

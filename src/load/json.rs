@@ -112,7 +112,7 @@ fn load(plan: &Plan) -> Value {
             "lines": list.line_count(),
             "distinct": list.requests().len(),
         })),
-        "messages": plan.request.message_bytes().is_some(),
+        "messages": !plan.request.is_http(),
         "fragments": plan.request.fragments(),
         "fragment_pause_ms": plan.request.pause().as_millis() as u64,
         "requests": plan.requests,

@@ -162,7 +162,7 @@ impl Plan {
             && known.len() != self.requests().len()
         {
             return Some("there must be one known response for each request".to_owned());
-        } else if self.list.is_some() && self.request.message_bytes().is_some() {
+        } else if self.list.is_some() && !self.request.is_http() {
             return Some("a list must have HTTP requests, not messages".to_owned());
         } else if !self.requests().iter().any(Request::expects_continue) {
             return None;
@@ -181,7 +181,7 @@ impl Plan {
     }
 
     fn check_lifetime(&self) -> Option<String> {
-        let closes_each = !self.lifetime.is_persistent() && self.request.message_bytes().is_none();
+        let closes_each = !self.lifetime.is_persistent() && self.request.is_http();
         if self.close != CloseBy::Auto && !closes_each {
             return Some(
                 "`close` can only be chosen for one HTTP request per connection".to_owned(),
@@ -198,11 +198,11 @@ impl Plan {
             "bursts cannot be used with persistent connections"
         } else if self.request.fragments() > 1 {
             "fragments cannot be used with persistent connections"
-        } else if self.request.message_bytes().is_none()
+        } else if self.request.is_http()
             && self.requests().iter().any(|request| request.closing().is_none())
         {
             "persistent connections need a request made by Request::http_persistent or message"
-        } else if is_mixed && self.request.message_bytes().is_some() {
+        } else if is_mixed && !self.request.is_http() {
             "messages cannot be used with a mixed lifetime of connections"
         } else {
             return None;

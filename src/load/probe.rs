@@ -29,6 +29,9 @@ const LEARNING_REQUESTS: usize = 3;
 /// the client does.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// The time without further bytes after which the response to a message is complete.
+const QUIET_TIME: Duration = Duration::from_millis(200);
+
 /// Length of the start of a response that a message shows.
 const EXCERPT_BYTES: usize = 80;
 
@@ -93,6 +96,9 @@ fn fetch_reference(
     body_bytes: Option<u64>,
     control: &Control,
 ) -> Result<Reference, ProbeError> {
+    if request.is_text() {
+        return fetch_text_reference(plan, request, control);
+    }
     let count = if plan.verify == Verify::Auto { LEARNING_REQUESTS } else { 1 };
     let fetch = |_| Probe::new(plan, request, control)?.fetch();
     let responses: Vec<Received> = (0..count).map(fetch).collect::<Result<_, _>>()?;
@@ -120,6 +126,31 @@ fn fetch_reference(
     }
     let closer = closer(plan, head.framing, is_closed)?;
     Ok(Reference::new(first, head, checks, request, closer))
+}
+
+/// Sends a request of another protocol several times, and makes its response the reference. It ends
+/// when nothing more is received for a while.
+fn fetch_text_reference(
+    plan: &Plan,
+    request: &Request,
+    control: &Control,
+) -> Result<Reference, ProbeError> {
+    let fetch = |_| Probe::new(plan, request, control)?.fetch_text();
+    let responses: Vec<Received> = (0..LEARNING_REQUESTS).map(fetch).collect::<Result<_, _>>()?;
+    let first = &responses[0];
+    if let Some(other) = responses.iter().find(|it| it.bytes != first.bytes) {
+        let excerpt =
+            |bytes: &[u8]| bytes[..bytes.len().min(EXCERPT_BYTES)].escape_ascii().to_string();
+        return Err(ProbeError::Response(format!(
+            "the response to --message differs from time to time: `{}`, then `{}`. Use a message \
+             with a fixed response.",
+            excerpt(&first.bytes),
+            excerpt(&other.bytes)
+        )));
+    }
+    let is_closed = responses.iter().all(|it| it.is_closed);
+    let closer = if is_closed { Closer::Server } else { Closer::Client };
+    Ok(Reference::of_text(first.bytes.clone(), request, closer))
 }
 
 /// Decides who closes the connections of one request first.
@@ -187,6 +218,37 @@ impl<'run> Probe<'run> {
         }
         self.wait_for_close()?;
         Ok(self.response)
+    }
+
+    fn fetch_text(mut self) -> Result<Received, ProbeError> {
+        self.send(self.request.bytes())?;
+        let mut deadline = Instant::now() + self.plan.timeout;
+        while let Some(count) = self.read_before(deadline)? {
+            self.response.is_closed = count == 0;
+            if count == 0 {
+                break;
+            }
+            self.response.bytes.extend_from_slice(&self.buffer[..count]);
+            if self.response.bytes.len() > MAX_RESPONSE_BYTES {
+                return Err(ProbeError::Response(
+                    "the response to --message has no end".to_owned(),
+                ));
+            }
+            deadline = Instant::now() + QUIET_TIME;
+        }
+        let is_persistent = self.plan.lifetime.is_persistent();
+        let problem = match (self.response.bytes.is_empty(), self.response.is_closed) {
+            (true, true) => "the server closed the connection without a response to --message.",
+            (true, false) => {
+                "no response to --message before the --timeout. Does it have the end that the \
+                 protocol needs, such as \\r\\n?"
+            }
+            (false, true) if is_persistent => {
+                "the server closed the connection after its response. Use --load crr."
+            }
+            (false, _) => return Ok(self.response),
+        };
+        Err(self.problem(problem))
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), ProbeError> {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::message::{Direction, MAX_MESSAGE_BYTES};
+use super::message_text::MessageText;
 
 /// An HTTP request, sent at once or in fragments; or a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Request {
     message_bytes: Option<usize>,
     /// The direction of a stream of messages.
     stream: Option<Direction>,
+    /// Set for a request of another protocol, whose response is always the same.
+    is_text: bool,
 }
 
 /// The parts of an HTTP request.
@@ -75,6 +78,7 @@ impl Request {
             expects_continue: false,
             message_bytes: None,
             stream: None,
+            is_text: false,
         }
     }
 
@@ -97,6 +101,22 @@ impl Request {
     /// As [`Request::message`].
     pub fn stream(bytes: usize, direction: Direction) -> Result<Self, String> {
         Ok(Self { stream: Some(direction), ..Self::message(bytes)? })
+    }
+
+    /// Creates a request of another protocol than HTTP, whose response is always the same.
+    pub fn text(message: &MessageText) -> Self {
+        let bytes = message.bytes().to_vec();
+        Self { ends: vec![bytes.len()], is_text: true, ..Self::of(bytes) }
+    }
+
+    /// Returns true for a request made by [`Request::text`].
+    pub fn is_text(&self) -> bool {
+        self.is_text
+    }
+
+    /// Returns true if the request is in HTTP.
+    pub fn is_http(&self) -> bool {
+        self.message_bytes.is_none() && !self.is_text
     }
 
     /// The direction of a stream of messages; `None` for other requests.
@@ -198,8 +218,11 @@ impl Request {
         self.bytes.starts_with(b"HEAD ")
     }
 
-    /// The method and the path of an HTTP request.
+    /// The method and the path of an HTTP request, or the text of another one.
     pub fn line(&self) -> String {
+        if self.is_text {
+            return self.bytes.escape_ascii().to_string();
+        }
         let mut words = self.bytes.split(|&byte| byte == b' ');
         let mut word = || words.next().unwrap_or(&[]).escape_ascii().to_string();
         format!("{} {}", word(), word())

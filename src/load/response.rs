@@ -17,6 +17,9 @@ pub enum Closer {
     Client,
 }
 
+/// Length of the start of a response of another protocol that stands for its status line.
+const EXCERPT_BYTES: usize = 40;
+
 /// A response with which every other one is compared.
 #[derive(Clone, Debug)]
 pub struct Reference {
@@ -27,6 +30,8 @@ pub struct Reference {
     varying: Vec<Range<usize>>,
     is_head_request: bool,
     expects_continue: bool,
+    /// True for the response of another protocol, which has no framing: all bytes are compared.
+    is_text: bool,
     closer: Closer,
 }
 
@@ -135,7 +140,22 @@ impl Reference {
         };
         let varying = verify::lines(response.head_bytes()).filter_map(value).collect();
         let (is_head_request, expects_continue) = (request.is_head(), request.expects_continue());
-        Self { response, head, checks, varying, is_head_request, expects_continue, closer }
+        let is_text = request.is_text();
+        Self { response, head, checks, varying, is_head_request, expects_continue, is_text, closer }
+    }
+
+    /// Creates a reference from the response to a request of another protocol than HTTP.
+    pub(super) fn of_text(bytes: Vec<u8>, request: &Request, closer: Closer) -> Self {
+        let head = Head::of_length(bytes.len() as u64);
+        let checks = Checks { status: false, fields_except: None, body: BodyCheck::Exact };
+        let mut response = Received::default();
+        response.bytes = bytes;
+        Self::new(response, head, checks, request, closer)
+    }
+
+    /// Returns true for the response to a request of another protocol than HTTP.
+    pub fn is_text(&self) -> bool {
+        self.is_text
     }
 
     /// The whole response, with interim ones before it.
@@ -148,15 +168,19 @@ impl Reference {
         self.response.body()
     }
 
-    /// The status line, such as `HTTP/1.1 200 OK`.
+    /// The status line, such as `HTTP/1.1 200 OK`; of another protocol, the first bytes.
     pub fn status_line(&self) -> String {
+        if self.is_text {
+            let (excerpt, rest) = self.bytes().split_at(self.bytes().len().min(EXCERPT_BYTES));
+            return format!("{}{}", excerpt.escape_ascii(), if rest.is_empty() { "" } else { "…" });
+        }
         let line = verify::lines(self.response.head_bytes()).next().map_or(&[][..], |it| it.1);
         line.escape_ascii().to_string()
     }
 
-    /// Returns true for a 2xx status.
+    /// Returns true for a 2xx status, and for another protocol, whose status is not known.
     pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.head.status)
+        self.is_text || (200..300).contains(&self.head.status)
     }
 
     /// The status.
@@ -172,6 +196,11 @@ impl Reference {
     /// The parts of each response that are checked.
     pub fn checks(&self) -> &Checks {
         &self.checks
+    }
+
+    /// Describes what is checked of each response.
+    pub fn checks_text(&self) -> String {
+        if self.is_text { "every byte verified".to_owned() } else { self.checks.to_string() }
     }
 
     /// The side that closes connections of one request first.

@@ -82,6 +82,9 @@ impl ResponseStream {
     ) -> Result<Verified, Fault> {
         let offset = self.matched + equal;
         let expected = reference.bytes().get(offset).copied();
+        if reference.is_text() {
+            return Err(Mismatch { offset, expected, found: bytes[equal] }.into());
+        }
         let Parsing { parser, body_bytes, interim, difference } = &mut self.parsing;
         parser.reset();
         (*body_bytes, *interim, self.is_parsing) = (0, 0, true);

@@ -3,6 +3,8 @@
 use super::failures::FailureKind;
 use super::outcome::{ContinueCounts, EndedBy, IdleCount, Outcome};
 use super::plan::Plan;
+use super::request::Request;
+use super::request_list::RequestList;
 use super::response::Reference;
 use super::units::{count, time};
 
@@ -16,7 +18,7 @@ const MAX_CLOSES_PER_REQUEST: f64 = 0.1;
 pub(super) fn warnings(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     [
         stopped(outcome),
-        not_successful(plan, outcome),
+        not_successful(plan.requests(), plan.list.as_deref(), &outcome.references),
         without_continue(outcome),
         not_as_learned(outcome),
         not_persistent(plan, outcome),
@@ -57,8 +59,14 @@ fn stopped(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn not_successful(plan: &Plan, outcome: &Outcome) -> Option<String> {
-    let mut failed = outcome.references.iter().zip(plan.requests()).filter(|it| !it.0.is_success());
+/// Warns of responses before the load that are not a success: their cost may be that of an error.
+/// There is one for each of the requests, which are those of the list if there is one.
+pub fn not_successful(
+    requests: &[Request],
+    list: Option<&RequestList>,
+    references: &[Reference],
+) -> Option<String> {
+    let mut failed = references.iter().zip(requests).filter(|it| !it.0.is_success());
     let (reference, request) = failed.next()?;
     let remedy = match reference.status() {
         405 | 501 => "Try another --method",
@@ -67,7 +75,7 @@ fn not_successful(plan: &Plan, outcome: &Outcome) -> Option<String> {
         _ => "Try --path",
     };
     let line = reference.status_line();
-    Some(match &plan.list {
+    Some(match list {
         None => format!("The response is `{line}`, which is not a success. {remedy}."),
         Some(list) => format!(
             "The response to {} is `{line}`, and {} of {} requests have no success. {remedy}.",
@@ -119,7 +127,7 @@ fn not_persistent(plan: &Plan, outcome: &Outcome) -> Option<String> {
              load of persistent connections. Try --load {}.",
             count(outcome.connections_opened),
             count(outcome.completed),
-            if plan.request.message_bytes().is_some() { "crr" } else { "churn" }
+            if plan.request.is_http() { "churn" } else { "crr" }
         )
     })
 }

@@ -10,6 +10,7 @@ use ringpoll::compare::summary::decode_histogram;
 use ringpoll::result::{ArmKind, GateKind, LoadLevel, Metric, Outcome, SCHEMA_VERSION, Verdict};
 
 use crate::program::Comparison;
+use crate::test_server;
 
 /// Returns an arm that runs ringpoll as another program.
 fn other_program() -> String {
@@ -54,6 +55,16 @@ fn result_is_complete() {
         assert!(counters.system_calls["accept4"] >= round.requests);
         assert_eq!(decode_histogram(&round.latency.corrected).unwrap().len(), round.requests);
     }
+}
+
+#[test]
+fn arm_without_success_is_named_in_a_note() {
+    let missing = test_server::arm("missing");
+    let finished = Comparison::churn(&["epoll:level", &missing]).with(["--rate", "300"]).run();
+    let result = finished.result();
+    let notes = &result.experiments[0].notes;
+    let expected = "env: The response is `HTTP/1.0 404 Not Found`, which is not a success";
+    assert_eq!(notes.iter().filter(|it| it.starts_with(expected)).count(), 1, "{notes:?}");
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn runs_a_server() {
             }
             false
         }),
+        ("missing", _) => serve_missing(port),
         ("tail", microseconds) => serve_with_tail(port, microseconds.parse().expect("a number")),
         ("slow_to_accept", _) => accept_slowly(port),
         (other, _) => panic!("no such server: {other}"),
@@ -111,6 +112,14 @@ fn serve_with_tail(port: u16, microseconds: u64) {
             }
             let _ = respond(stream, RESPONSE);
         });
+    }
+}
+
+/// Responds with a status that is not a success.
+fn serve_missing(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+    for stream in listener.incoming().flatten() {
+        let _ = respond(stream, b"HTTP/1.0 404 Not Found\r\n\r\n");
     }
 }
 

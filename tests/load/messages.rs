@@ -1,8 +1,9 @@
 //! Messages: the loads rr and crr against echo servers, correct and misbehaving ones.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -219,4 +220,75 @@ fn command_reports_messages() {
     let output = ringpoll(peer.address, "--load crr --path /").output().unwrap();
     let (_, errors) = exited(&output, 2);
     assert!(errors.contains("--path cannot be used with --load crr"), "{errors}");
+}
+
+/// Starts a server that responds to each line as `respond` does.
+fn serve_lines(respond: impl Fn(u64, &str) -> String + Send + Sync + 'static) -> Peer {
+    let (respond, number) = (Arc::new(respond), Arc::new(AtomicU64::new(0)));
+    Peer::start(move |_, stream| {
+        let (respond, number) = (Arc::clone(&respond), Arc::clone(&number));
+        thread::spawn(move || {
+            let mut writer = stream.try_clone().expect("a descriptor");
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let response = respond(number.fetch_add(1, Ordering::Relaxed), &line);
+                if writer.write_all(response.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        });
+    })
+}
+
+#[test]
+fn text_of_another_protocol_has_its_response_verified() {
+    let pong = |_, line: &str| format!("+{}\r\n", line.replace("PING", "PONG"));
+    for arguments in ["rr", "rr --depth 8", "crr", "rr --rate 2000"] {
+        let peer = serve_lines(pong);
+        let arguments =
+            format!("--load {arguments} --requests 300 --connections 4 --message PING\\r\\n");
+        let output = ringpoll(peer.address, &arguments).output().unwrap();
+        let (printed, errors) = exited(&output, 0);
+        assert!(printed.contains("300 in ") && printed.contains(" 0 failed"), "{printed}");
+        assert!(printed.contains("+PONG\\r\\n · 7 bytes"), "{printed}");
+        assert!(printed.contains("every byte verified"), "{printed}");
+        assert_eq!(errors, "", "{arguments}");
+    }
+}
+
+#[test]
+fn wrong_response_to_a_text_is_a_failure() {
+    // After those before the load, each fifth response is another one.
+    let respond = |number: u64, _: &str| {
+        let text = if number > 5 && number.is_multiple_of(5) { "+PANG" } else { "+PONG" };
+        format!("{text}\r\n")
+    };
+    for load in ["rr", "crr"] {
+        let peer = serve_lines(respond);
+        let arguments = format!("--load {load} --requests 50 --connections 1 --message PING\\r\\n");
+        let output = ringpoll(peer.address, &arguments).output().unwrap();
+        let (printed, _) = exited(&output, 1);
+        assert!(printed.contains("byte 2 is 'A' instead of 'O'"), "{printed}");
+    }
+}
+
+#[test]
+fn text_without_a_fixed_response_is_refused() {
+    let silent = serve_lines(|_, _| String::new());
+    let counting = serve_lines(|number, _| format!("{number}\r\n"));
+    let closing = Peer::start(|_, mut stream| {
+        let _ = stream.read(&mut [0; 100]);
+        let _ = stream.write_all(b"bye");
+    });
+    for (peer, part) in [
+        (silent, "no response to --message"),
+        (counting, "differs from time to time: `0\\r\\n`, then `1\\r\\n`"),
+        (closing, "closed the connection after its response. Use --load crr"),
+    ] {
+        let arguments = "--load rr --requests 5 --timeout 300ms --message PING\\n";
+        let output = ringpoll(peer.address, arguments).output().unwrap();
+        let errors = exited(&output, 1).1;
+        assert!(errors.contains(part), "{errors}");
+    }
+    let output = ringpoll("127.0.0.1:1".parse().unwrap(), "--message a").output().unwrap();
+    assert!(exited(&output, 2).1.contains("--message can only be used with --load rr or crr"));
 }
