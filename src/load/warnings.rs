@@ -109,7 +109,9 @@ fn not_as_learned(outcome: &Outcome) -> Option<String> {
     let failures = [&outcome.failures, &outcome.warm_up_failures];
     let failed = failures.iter().find(|it| it.of(FailureKind::WrongBytes) > 0)?;
     let entry = failed.first_entry(FailureKind::WrongBytes).unwrap_or(0);
-    outcome.references.get(entry as usize).map(|reference| {
+    // The bytes of another protocol cannot be compared in part.
+    let reference = outcome.references.get(entry as usize).filter(|it| !it.is_text());
+    reference.map(|reference| {
         format!(
             "Responses differ from those before the load ({}). If that is right for this server, \
              try --verify body, status or none.",
