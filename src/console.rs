@@ -1,11 +1,15 @@
 //! Output to standard output and standard error: `println!` and `eprintln!` panic on an error.
-//! Tables for a terminal.
+//! Tables for a terminal, and the live view of a measurement.
+
+mod live_view;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Row, Table, TableStyle};
+
+pub use live_view::{LiveView, PLAIN_INTERVAL, REDRAW_INTERVAL};
 
 use crate::failure::Failure;
 
@@ -36,6 +40,16 @@ pub fn check_printed(written: io::Result<()>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Formats a number as in `1,234,567`.
+pub fn with_commas(number: u64) -> String {
+    let mut text = number.to_string();
+    let digits = text.len();
+    for at in (1..digits).rev().filter(|at| (digits - at).is_multiple_of(3)) {
+        text.insert(at, ',');
+    }
+    text
 }
 
 /// Returns the maximum width of tables: that of the terminal on standard output, or the value of

@@ -77,7 +77,7 @@ mod warnings;
 pub use arguments::{EXIT_CODES, LoadArguments};
 pub use client_cpu::{ClientCpu, SATURATION_THRESHOLD};
 pub use command::load;
-pub use control::Control;
+pub use control::{Control, Snapshot};
 pub use failures::{FailureCounts, FailureKind, RequestFailure};
 pub use framing::{Framing, Malformed};
 pub use hdr_log::HdrLog;

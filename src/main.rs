@@ -15,7 +15,7 @@
 //! - `print.rs`, `print/`: requests on standard output, without blocking.
 //! - `output_file.rs`: files that commands write.
 //! - `stop_signals.rs`: signals that stop a measurement.
-//! - `console.rs`: messages on the terminal.
+//! - `console.rs`, `console/`: messages on the terminal, and the live view of a measurement.
 //! - `failure.rs`: errors and exit codes.
 //! - `build.rs`: the commit in the version.
 

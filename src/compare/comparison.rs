@@ -1,6 +1,6 @@
 //! A whole comparison: one experiment for each load, or one for each value of a sweep.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -202,14 +202,14 @@ fn shape(
     }
 }
 
-/// Returns the progress title of an experiment; empty if there is only one.
-fn title(scenarios: &[Scenario], index: usize) -> String {
+/// Returns the name of an experiment in the live view; `None` if there is only one.
+fn title(scenarios: &[Scenario], index: usize) -> Option<String> {
     let name = match &scenarios[index].sweep {
         Some(it) => format!("{}={}", it.key, it.value),
         None if scenarios.len() > 1 => scenarios[index].client.description().name,
-        None => return String::new(),
+        None => return None,
     };
-    format!("{name} ({} of {}) ", index + 1, scenarios.len())
+    Some(format!("{name} ({} of {})", index + 1, scenarios.len()))
 }
 
 fn choose_cpus(
@@ -283,6 +283,11 @@ impl Setup<'_> {
             if interrupted.load(Ordering::Relaxed) && index > 0 {
                 break;
             }
+            // Unused time of earlier loads is shared by the remaining ones.
+            let unused = (plan.budget * index as u32).saturating_sub(began.elapsed());
+            let unused = if scenario.sweep.is_some() { Duration::ZERO } else { unused };
+            let remaining = (scenarios.len() - index) as u32;
+            let budget = plan.budget + unused / remaining;
             let runner = BatchRunner {
                 arms: &scenario.arms,
                 executable: self.executable,
@@ -292,13 +297,8 @@ impl Setup<'_> {
                 duration: self.arguments.round,
                 interrupted,
                 busy_when_idle: scenario.arms.iter().map(|_| Cell::new(false)).collect(),
+                progress: RefCell::new(Progress::new(title(scenarios, index), budget)),
             };
-            let progress = Progress::new(&title(scenarios, index));
-            // Unused time of earlier loads is shared by the remaining ones.
-            let unused = (plan.budget * index as u32).saturating_sub(began.elapsed());
-            let unused = if scenario.sweep.is_some() { Duration::ZERO } else { unused };
-            let remaining = (scenarios.len() - index) as u32;
-            let budget = plan.budget + unused / remaining;
             let arms: Vec<Arm> = scenario.arms.iter().map(|it| it.description.clone()).collect();
             let analysis = self.arguments.ladder.map(|ladder| LadderAnalysis::new(ladder, &arms));
             let with_baseline = || (1..arms.len()).map(Contrast::WithBaseline).collect();
@@ -309,7 +309,7 @@ impl Setup<'_> {
                 true => ExperimentPlan { load_levels: vec![LoadLevel::Saturation], ..plan },
                 false => plan,
             };
-            let mut experiment = experiment::run(&runner, &plan, &progress)?;
+            let mut experiment = experiment::run(&runner, &plan)?;
             if let Some(analysis) = &analysis {
                 analysis.add_to(&mut experiment, &plan);
             }

@@ -8,7 +8,6 @@ use super::calibration::{Calibration, calibrate};
 use super::explanation;
 use super::gates::{self, Evidence};
 use super::metrics::{Contrast, metrics_of};
-use super::progress::Progress;
 use super::round::BatchRunner;
 use super::schedule::Schedule;
 use super::statistics::paired::MIN_PAIRS;
@@ -54,20 +53,13 @@ const INTERIM_ANALYSES: [f64; 3] = [0.5, 0.75, 1.0];
 ///
 /// # Errors
 /// Returns a failure if a server or the load fails so that there is no result.
-pub fn run(
-    runner: &BatchRunner,
-    plan: &ExperimentPlan,
-    progress: &Progress,
-) -> Result<Experiment, Failure> {
+pub fn run(runner: &BatchRunner, plan: &ExperimentPlan) -> Result<Experiment, Failure> {
     let began = Instant::now();
-    progress.set_message("calibrating".to_owned());
     let calibration = calibrate(runner, plan.rate)?;
     let mut run = RunningExperiment::new(runner, plan, &calibration, began);
-    progress.set_total_rounds(run.planned_blocks * run.schedule.rounds_per_block());
     while run.ended.is_none() {
-        run.run_block(progress)?;
+        run.run_block()?;
     }
-    progress.finish();
     Ok(run.into_result(&calibration))
 }
 
@@ -131,7 +123,8 @@ impl<'run> RunningExperiment<'run> {
     }
 
     /// Runs the next block, followed by an interim analysis if one is due.
-    fn run_block(&mut self, progress: &Progress) -> Result<(), Failure> {
+    fn run_block(&mut self) -> Result<(), Failure> {
+        self.runner.progress.borrow_mut().set_block(self.blocks + 1, self.planned_blocks);
         for batch in self.schedule.next_block() {
             let rounds = self.runner.run(&batch, self.blocks, self.rate, self.began)?;
             self.rounds.extend(rounds);
@@ -139,10 +132,9 @@ impl<'run> RunningExperiment<'run> {
                 self.end(StopReason::Interrupted);
                 return Ok(());
             }
-            let left = self.plan.budget.saturating_sub(self.began.elapsed());
-            progress.add_rounds(batch.instances.len(), self.blocks + 1, self.planned_blocks, left);
         }
         self.blocks += 1;
+        self.show_intervals();
         let last = self.blocks >= self.planned_blocks || self.is_budget_spent();
         if !last && !is_analysis_due(self.blocks, self.planned_blocks) {
             return Ok(());
@@ -162,6 +154,22 @@ impl<'run> RunningExperiment<'run> {
         let block = elapsed.as_secs_f64() / (self.blocks as f64 + 0.5);
         // Runs another block only if at least half of it fits into the budget.
         (elapsed.as_secs_f64() + 0.5 * block) > self.plan.budget.as_secs_f64()
+    }
+
+    /// Shows the intervals that the experiment would have if it ended now. No decision depends on
+    /// them, so they spend no alpha.
+    fn show_intervals(&self) {
+        let mut progress = self.runner.progress.borrow_mut();
+        if !progress.needs_intervals() {
+            return;
+        }
+        let Some(alpha) = self.alpha_budget.clone().spend_until(1.0) else { return };
+        let label = |arm: usize| self.runner.arms[arm].description.label.as_str();
+        let interval = |&contrast: &Contrast| {
+            let (candidate, baseline) = contrast.arms();
+            (label(candidate), label(baseline), self.decide_claim(contrast, alpha))
+        };
+        progress.set_intervals(&self.plan.claims.iter().map(interval).collect::<Vec<_>>());
     }
 
     fn analyse(&mut self, information: f64) {
@@ -187,14 +195,14 @@ impl<'run> RunningExperiment<'run> {
 
     fn is_decided(&self) -> bool {
         let Some(alpha) = self.alpha else { return false };
-        self.plan.claims.iter().all(|&contrast| {
-            let alpha_level = alpha.primary;
-            let seed = self.plan.seed;
-            let margins = self.plan.margins;
-            let result =
-                decide(&self.rounds, self.primary, contrast, true, alpha_level, margins, seed);
-            meets_stopping_rule(&result, margins)
-        })
+        let mut claims = self.plan.claims.iter().map(|&it| self.decide_claim(it, alpha));
+        claims.all(|it| meets_stopping_rule(&it, self.plan.margins))
+    }
+
+    /// Decides the primary metric of a contrast.
+    fn decide_claim(&self, contrast: Contrast, alpha: AlphaLevels) -> MetricResult {
+        let ExperimentPlan { margins, seed, .. } = *self.plan;
+        decide(&self.rounds, self.primary, contrast, true, alpha.primary, margins, seed)
     }
 
     /// Decides all metrics of a contrast, with the alpha of the last interim analysis.

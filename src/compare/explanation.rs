@@ -2,8 +2,7 @@
 
 mod causes;
 
-use indicatif::HumanCount;
-
+use crate::console::with_commas;
 use crate::result::{
     Arm, Comparison, Experiment, Gate, GateEffect, LoadLevel, LoadLevelResult, Metric,
     MetricResult, Outcome, Verdict,
@@ -24,6 +23,12 @@ pub fn format_difference(ratio: f64) -> String {
     }
 }
 
+/// Formats a ratio as a change in percent: `−12.3`, `+4.0` or `0.0`.
+pub fn format_change(ratio: f64) -> String {
+    let text = format!("{:+.1}", (ratio - 1.0) * 100.0);
+    if text == "-0.0" || text == "+0.0" { "0.0".to_owned() } else { text.replace('-', "−") }
+}
+
 /// Formats a share as `2%` or `0.5%`.
 pub fn format_percentage(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);
@@ -32,7 +37,7 @@ pub fn format_percentage(share: f64) -> String {
 
 /// Formats a number with commas between thousands.
 pub fn format_thousands(number: f64) -> String {
-    HumanCount(number.round_ties_even() as u64).to_string()
+    with_commas(number.round_ties_even() as u64)
 }
 
 /// Formats a load level as `at 15,000 requests/s` or `at saturation`.

@@ -6,7 +6,7 @@
 //! "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009). Slices are short
 //! because the speed of a machine drifts within seconds, by more than arms differ.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,7 @@ use super::listener;
 use super::load_client::LoadClient;
 use super::machine::{CpuTicks, throttled_ns};
 use super::process_usage::Sample;
+use super::progress::Progress;
 use super::schedule::{Batch, Instance};
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::summary::encode_latency;
@@ -79,6 +80,8 @@ pub struct BatchRunner<'run> {
     pub interrupted: &'run AtomicBool,
     /// Set for each arm that uses the CPU while it has no requests.
     pub busy_when_idle: Vec<Cell<bool>>,
+    /// The live view.
+    pub progress: RefCell<Progress>,
 }
 
 /// The parameters of all slices of a batch.
@@ -147,6 +150,7 @@ impl BatchRunner<'_> {
     /// Starts a server instance and applies the load for its warm-up.
     fn start(&self, id: Instance, model: LoadModel) -> Result<RunningInstance<'_>, Failure> {
         let arm = &self.arms[id.arm];
+        self.progress.borrow_mut().update("starting", &arm.description.label, model);
         let server = ServerProcess::start(arm, self.executable, self.placement)?;
         let mut instance = RunningInstance {
             id,
@@ -188,6 +192,11 @@ impl BatchRunner<'_> {
     }
 
     fn run_slice(&self, instance: &mut RunningInstance, slices: Slices) -> Result<(), Failure> {
+        self.progress.borrow_mut().update(
+            "measuring",
+            &instance.arm.description.label,
+            slices.model,
+        );
         instance.set_paused(false);
         self.run_load(instance, slices.model, slices.lead_in)?;
         let is_stream = self.client.is_stream();

@@ -1,6 +1,6 @@
 //! The command `ringpoll load`.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::Arc;
 use std::thread;
 
@@ -12,11 +12,11 @@ use super::control::Control;
 use super::hdr_log::HdrLog;
 use super::outcome::Outcome;
 use super::plan::Plan;
-use super::progress::{self, Progress};
-use super::run::{LoadError, probe_with_message, run};
+use super::progress::Progress;
+use super::run::{LoadError, pin, probe_with_message, run};
 use super::units::count;
 use super::{json, table};
-use crate::console::print_text;
+use crate::console::{REDRAW_INTERVAL, print_text};
 use crate::failure::Failure;
 use crate::output_file::OutputFile;
 use crate::stop_signals::stop_signals;
@@ -80,9 +80,6 @@ fn stop_on_signals(control: &Control) -> io::Result<()> {
 }
 
 fn run_with_progress(plan: &Plan, control: &Control) -> Result<Outcome, LoadError> {
-    if !io::stderr().is_terminal() {
-        return run(plan, control);
-    }
     thread::scope(|scope| {
         let drawing = thread::current();
         let work = scope.spawn(move || {
@@ -90,12 +87,13 @@ fn run_with_progress(plan: &Plan, control: &Control) -> Result<Outcome, LoadErro
             drawing.unpark();
             result
         });
+        // Drawing is work of the client: on a CPU of the server it would slow down the server.
+        let _ = pin(&plan.cpus);
         let mut progress = Progress::new(plan, control);
         while !work.is_finished() {
-            progress.draw();
-            thread::park_timeout(progress::INTERVAL);
+            progress.update();
+            thread::park_timeout(REDRAW_INTERVAL);
         }
-        progress.clear();
         work.join().expect("a run does not panic")
     })
 }

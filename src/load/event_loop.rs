@@ -143,6 +143,8 @@ pub(super) struct EventLoop<'run> {
     /// The time at which the last wait returned.
     woken_ns: u64,
     next_sweep_ns: u64,
+    /// The number of the last snapshot to which this thread has added.
+    snapshot: u64,
 }
 
 impl<'run> EventLoop<'run> {
@@ -189,6 +191,7 @@ impl<'run> EventLoop<'run> {
             tally: Tally::new(false, None),
             woken_ns: 0,
             next_sweep_ns: 0,
+            snapshot: 0,
         })
     }
 
@@ -440,10 +443,12 @@ impl<'run> EventLoop<'run> {
         }
     }
 
-    fn report_progress(&self, (completed, failed): (u64, u64)) {
+    fn report_progress(&mut self, (completed, failed): (u64, u64)) {
         if self.control.is_measuring() {
             let failures = self.tally.failures.total();
             self.control.add_progress(self.tally.completed - completed, failures - failed);
+            let in_flight = self.in_flight();
+            self.control.add_to_snapshot(&mut self.snapshot, &self.tally, in_flight);
         }
     }
 }

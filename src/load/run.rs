@@ -245,7 +245,7 @@ impl ThreadTask<'_> {
     }
 }
 
-fn pin(cpus: &[usize]) -> Result<(), Errno> {
+pub(super) fn pin(cpus: &[usize]) -> Result<(), Errno> {
     if cpus.is_empty() {
         return Ok(());
     }

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::HumanCount;
-
-/// Formats a number as in `1,234,567`.
-pub(super) fn count(count: u64) -> String {
-    HumanCount(count).to_string()
-}
+pub(super) use crate::console::with_commas as count;
 
 /// Formats a time with three digits: `812 ns`, `43.2 µs`, `1.25 ms`, `2.10 s`.
 pub(super) fn time(time_ns: u64) -> String {

@@ -1,5 +1,5 @@
-//! Helpers that the suites share: clients, servers (on a thread or as a child process), descriptors
-//! and network namespaces.
+//! Helpers that the suites share: clients, servers (on a thread or as a child process),
+//! descriptors, network namespaces and terminals.
 
 mod client;
 mod descriptors;
@@ -11,6 +11,7 @@ mod served_protocol;
 mod server_process;
 mod server_thread;
 pub mod strace;
+mod terminal;
 mod test_worker;
 
 use std::env;
@@ -28,6 +29,7 @@ pub use own_process::is_own_process;
 pub use served_protocol::{ServedProtocol, chargen_byte};
 pub use server_process::{ServerOutput, ServerProcess};
 pub use server_thread::ServerThread;
+pub use terminal::{TerminalOutput, run_on_terminal};
 pub use test_worker::{Functions, TestProtocol, TestWorker};
 
 /// Longest wait for an event that must happen.

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::peer::{Peer, respond, respond_with};
 use crate::persistent::serve_keep_alive;
-use common::{EVENT_TIMEOUT, RESPONSE, ServerThread, find_tool, wait_until};
+use common::{EVENT_TIMEOUT, RESPONSE, ServerThread, find_tool, run_on_terminal, wait_until};
 
 pub(crate) fn ringpoll(target: SocketAddr, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpoll"));
@@ -308,24 +308,38 @@ fn burst_connects_before_its_first_request() {
 }
 
 #[test]
-fn progress_is_shown_on_a_terminal() {
-    let Some(script) = find_tool("progress_is_shown_on_a_terminal", "script") else { return };
+fn live_view_is_shown_on_a_terminal_and_removed() {
     let served = ServerThread::start(Variant::EpollLevel, |_| {});
-    let program = env!("CARGO_BIN_EXE_ringpoll");
-    let load = format!("{program} load --target {} --duration 1s --warm-up 0", served.address);
-    let shown = |no_colour: &str| {
-        let mut command = Command::new(&script);
-        command.args(["--quiet", "--return", "--command", &load, "/dev/null"]);
-        let output = command.env("NO_COLOR", no_colour).stdin(Stdio::null()).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-        text(&output.stdout).to_owned()
+    let command = |arguments| {
+        let mut command = ringpoll(served.address, arguments);
+        command.env("TERM", "xterm");
+        command
     };
-    let shown = shown("1");
-    assert!(shown.contains("load [") && shown.contains(" failed"), "{shown}");
-    assert!(shown.contains("connect to end of stream"), "{shown}");
-    // Only sequences that move the cursor or clear lines: those of colors end with `m`.
-    let mut sequences = shown.split("\x1b[").skip(1);
-    assert!(sequences.all(|it| {
-        it.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|end| it.as_bytes()[end] != b'm')
-    }));
+    for columns in [80, 20] {
+        let is_complete = |screen: &str| {
+            [" s left", " requests/s", " in flight", " failed", "p50 ", "p99 "]
+                .iter()
+                .all(|it| screen.contains(it))
+        };
+        // The signal arrives long before the end.
+        let shown = run_on_terminal(command("--duration 20s --warm-up 0"), columns, is_complete);
+        let (printed, _) = exited(&shown.output, 0);
+        assert!(printed.contains("warning: The load was stopped"), "{:?}", shown.screens);
+        shown.assert_nothing_is_left();
+        let shown = run_on_terminal(command("--requests 3000"), columns, |_| false);
+        exited(&shown.output, 0);
+        shown.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn terminal_that_cannot_move_the_cursor_gets_plain_lines() {
+    let served = ServerThread::start(Variant::EpollLevel, |_| {});
+    let mut command = ringpoll(served.address, "--duration 1m --warm-up 0");
+    command.env("TERM", "dumb");
+    let is_line = |screen: &str| screen.lines().any(|it| it.starts_with("ringpoll load: load"));
+    let shown = run_on_terminal(command, 200, is_line);
+    let (printed, _) = exited(&shown.output, 0);
+    assert!(printed.contains("warning: The load was stopped"), "{:?}", shown.screens);
+    assert!(!shown.text().contains('\x1b'), "{:?}", shown.text());
 }

@@ -7,7 +7,7 @@ use super::numbers::{self, JsonPath, ratio_text};
 use super::plot::pixels;
 use super::ratio::verdict_class;
 use super::scale::{Scale, tick_text};
-use crate::compare::explanation::at_load_level;
+use crate::compare::explanation::{at_load_level, format_change};
 use crate::report::labels::verdict_sign;
 use crate::report::ladder_table::verdict_text;
 use crate::result::{
@@ -148,14 +148,11 @@ fn bar(
 
 /// Returns for example `✓ −12.3%, −13.5 to −11.0`.
 fn change(gain: &MetricResult) -> String {
-    let percent = |ratio: f64| {
-        let text = format!("{:+.1}", (ratio - 1.0) * 100.0);
-        if text == "-0.0" || text == "+0.0" { "0.0".to_owned() } else { text.replace('-', "−") }
-    };
     let sign = verdict_sign(gain.verdict);
     match (gain.ratio, gain.low, gain.high) {
         (Some(ratio), Some(low), Some(high)) if gain.verdict != Verdict::NotCompared => {
-            format!("{sign} {}%, {} to {}", percent(ratio), percent(low), percent(high))
+            let [ratio, low, high] = [ratio, low, high].map(format_change);
+            format!("{sign} {ratio}%, {low} to {high}")
         }
         _ => format!("{sign} not compared"),
     }
