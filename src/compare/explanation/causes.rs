@@ -57,15 +57,25 @@ fn io_uring_threads(arms: &[Arm], summaries: [&ArmSummary; 2]) -> Option<String>
     let texts: Vec<_> = summaries
         .into_iter()
         .filter(some)
-        .map(|it| {
-            let workers = match it.io_wq_workers {
-                0 => String::new(),
-                some => format!(" ({some} io-wq, {:.0}% of the CPU)", it.io_wq_cpu_share * 100.0),
-            };
-            format!("{} {}{workers}", arms[it.arm].label, it.io_uring_tasks)
-        })
+        .map(|it| format!("{} {}", arms[it.arm].label, io_uring_tasks(it)))
         .collect();
     (!texts.is_empty()).then(|| texts.join(" · "))
+}
+
+/// Describes both kinds: an SQPOLL thread always exists, io-wq workers start when needed.
+fn io_uring_tasks(summary: &ArmSummary) -> String {
+    let workers = summary.io_wq_workers;
+    let polling = match summary.io_uring_tasks.saturating_sub(workers) {
+        0 => None,
+        1 => Some("an SQPOLL thread".to_owned()),
+        threads => Some(format!("{threads} SQPOLL threads")),
+    };
+    let working = (workers > 0).then(|| {
+        let plural = if workers == 1 { "" } else { "s" };
+        let share = summary.io_wq_cpu_share * 100.0;
+        format!("up to {workers} io-wq worker{plural} ({share:.0}% of the CPU time)")
+    });
+    polling.into_iter().chain(working).collect::<Vec<_>>().join(" and ")
 }
 
 /// Formats with about two significant digits.

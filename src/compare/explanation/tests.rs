@@ -1,4 +1,5 @@
 use super::*;
+use crate::compare::summary::summaries;
 use crate::compare::synthetic;
 use crate::result::GateKind;
 
@@ -138,4 +139,26 @@ fn best_of_three_arms_is_named_first() {
     let outcome = outcome(&comparisons, &[]);
     let sentence = experiment_conclusion(&synthetic::arms(3), &comparisons, &[], outcome);
     assert!(sentence.starts_with("C is the best of 3 arms. B is better than A"), "{sentence}");
+}
+
+#[test]
+fn kernel_threads_of_io_uring_have_their_kind() {
+    let line = |tasks: u32, workers: u32| {
+        let mut rounds = synthetic::rounds(2, 1);
+        for round in rounds.iter_mut().filter(|round| round.arm == 1) {
+            (round.server.io_uring_tasks, round.server.io_wq_workers) = (tasks, workers);
+            round.server.io_wq_cpu_ns = if workers > 0 { round.server.cpu_ns / 5 } else { 0 };
+        }
+        let summaries = summaries(&rounds, 2, &[LoadLevel::FixedRate]);
+        let lines = causes(&synthetic::arms(2), &summaries, (0, 1), LoadLevel::FixedRate);
+        lines
+            .into_iter()
+            .find_map(|it| Some(it.strip_prefix("kernel threads for io_uring: ")?.to_owned()))
+    };
+    assert_eq!(line(0, 0), None);
+    assert_eq!(line(1, 0).as_deref(), Some("B an SQPOLL thread"));
+    assert_eq!(line(2, 0).as_deref(), Some("B 2 SQPOLL threads"));
+    assert_eq!(line(1, 1).as_deref(), Some("B up to 1 io-wq worker (20% of the CPU time)"));
+    let both = "B an SQPOLL thread and up to 3 io-wq workers (20% of the CPU time)";
+    assert_eq!(line(4, 3).as_deref(), Some(both));
 }
