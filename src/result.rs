@@ -21,7 +21,7 @@ pub use environment::{
 pub use ladder::{LadderResult, LadderStepResult};
 pub use rounds::{
     BatchSize, ClientUsage, Failures, Latency, LatencyPair, LatencyPeriods, MachineUsage, Round,
-    ServerCounters, ServerUsage,
+    ServerCounters, ServerUsage, SystemCallCount,
 };
 pub use verdicts::{
     Comparison, Control, Gate, GateEffect, GateKind, Metric, MetricAt, MetricResult, Outcome,
@@ -266,7 +266,7 @@ pub struct ArmSummary {
     pub client_cpu_utilization: f64,
     /// CPU time of the client per request.
     pub client_cpu_per_request_us: f64,
-    /// System calls per request that the server reports.
+    /// System calls per request, reported by a ringpoll server or counted by the kernel.
     pub system_calls_per_request: Option<f64>,
     /// Most frequent system calls with their number per request, in descending order.
     pub system_calls: Vec<(String, f64)>,

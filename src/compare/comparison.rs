@@ -1,6 +1,6 @@
 //! A whole comparison: one experiment for each load, or one for each value of a sweep.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, LazyCell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +19,7 @@ use super::round::BatchRunner;
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::statistics::random::Random;
 use super::sweep::{self, Sweep};
+use super::system_calls::find_tracepoint;
 use super::topology::{self, Topology};
 use super::verdict::Margins;
 use super::{environment, explanation, namespace};
@@ -278,6 +279,7 @@ impl Setup<'_> {
             claims: Vec::new(),
         };
         let began = Instant::now();
+        let tracepoint = LazyCell::new(find_tracepoint as fn() -> _);
         let mut experiments = Vec::new();
         for (index, scenario) in scenarios.iter().enumerate() {
             if interrupted.load(Ordering::Relaxed) && index > 0 {
@@ -295,6 +297,7 @@ impl Setup<'_> {
                 client: &scenario.client,
                 warm_up: self.arguments.warm_up,
                 duration: self.arguments.round,
+                tracepoint: &tracepoint,
                 interrupted,
                 busy_when_idle: scenario.arms.iter().map(|_| Cell::new(false)).collect(),
                 progress: RefCell::new(Progress::new(title(scenarios, index), budget)),

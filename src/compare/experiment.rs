@@ -16,7 +16,7 @@ use super::verdict::{AlphaBudget, AlphaLevels, Margins, decide, meets_stopping_r
 use crate::failure::Failure;
 use crate::result::{
     Arm, Comparison, Control, Experiment, Gate, GateEffect, GateKind, InterimAnalysis, LoadLevel,
-    LoadLevelResult, Metric, MetricAt, MetricResult, Round, StopReason,
+    LoadLevelResult, Metric, MetricAt, MetricResult, Round, StopReason, SystemCallCount,
 };
 
 /// The parameters of an experiment, fixed before anything is measured.
@@ -272,7 +272,7 @@ impl<'run> RunningExperiment<'run> {
             summaries,
             interim_analyses: self.interim_analyses,
             stop_reason: self.ended.unwrap_or(StopReason::BudgetSpent),
-            notes: idle_use_notes(self.runner),
+            notes: [idle_use_notes(self.runner), system_call_notes(&arms, &self.rounds)].concat(),
             rounds: self.rounds,
         }
     }
@@ -320,6 +320,24 @@ fn idle_use_notes(runner: &BatchRunner) -> Vec<String> {
         )
     };
     busy.map(|(arm, _)| note(arm)).collect()
+}
+
+/// Returns a note for each arm whose system calls the kernel counts, or cannot count.
+fn system_call_notes(arms: &[Arm], rounds: &[Round]) -> Vec<String> {
+    let note = |(index, arm): (usize, &Arm)| {
+        let label = &arm.label;
+        let mut counts = rounds.iter().filter(|round| round.arm == index);
+        Some(match counts.find_map(|round| round.system_calls.as_ref())? {
+            SystemCallCount::Counted { .. } => format!(
+                "The system calls of {label} are counted by the kernel's tracepoint \
+                 raw_syscalls:sys_enter, in a slice of their own in each round."
+            ),
+            SystemCallCount::NotAvailable { reason } => {
+                format!("System calls per request of {label} are not available: {reason}.")
+            }
+        })
+    };
+    arms.iter().enumerate().filter_map(note).collect()
 }
 
 fn is_analysis_due(blocks: usize, planned: usize) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::statistics::paired::{mean, median};
 use super::statistics::robust::hodges_lehmann;
-use crate::result::{LoadLevel, Metric, MetricAt, Round};
+use crate::result::{LoadLevel, Metric, MetricAt, Round, SystemCallCount};
 
 /// Metrics that count events are not compared if both sides have fewer events per request.
 pub const MIN_EVENTS_PER_REQUEST: f64 = 0.001;
@@ -91,8 +91,8 @@ pub fn value(round: &Round, metric: Metric) -> Option<f64> {
         Metric::LatencyP99 => round.latency.corrected.p99_ns as f64 / 1000.0,
         Metric::LatencyP999 => round.latency.corrected.p99_9_ns as f64 / 1000.0,
         Metric::SystemCallsPerRequest => {
-            let calls = round.counters.as_ref()?.system_calls.values().sum::<u64>();
-            calls as f64 / responses(round)?
+            let (calls, requests) = system_calls(round)?;
+            calls as f64 / requests
         }
         Metric::ContextSwitchesPerRequest => context_switches(round) as f64 / requests,
         Metric::CpuPerGib => {
@@ -101,6 +101,18 @@ pub fn value(round: &Round, metric: Metric) -> Option<f64> {
         Metric::BytesThroughput => round.bytes? as f64 / 1e9 / seconds,
     };
     value.is_finite().then_some(value)
+}
+
+/// Returns the number of system calls, and of the requests for which they were made: all since the
+/// start of a ringpoll server, and those of a slice of another program.
+fn system_calls(round: &Round) -> Option<(u64, f64)> {
+    if let Some(counters) = &round.counters {
+        return Some((counters.system_calls.values().sum(), responses(round)?));
+    }
+    match round.system_calls {
+        Some(SystemCallCount::Counted { calls, requests }) => Some((calls, requests as f64)),
+        Some(SystemCallCount::NotAvailable { .. }) | None => None,
+    }
 }
 
 /// Returns the responses of a ringpoll server since its start. Those of a stream are the messages
@@ -133,7 +145,7 @@ fn logarithm(round: &Round, metric: Metric) -> Option<f64> {
     let value = value(round, metric)?;
     let half_an_event = match metric {
         Metric::ContextSwitchesPerRequest => 0.5 / round.requests as f64,
-        Metric::SystemCallsPerRequest => 0.5 / responses(round)?,
+        Metric::SystemCallsPerRequest => 0.5 / system_calls(round)?.1,
         _ => 0.0,
     };
     let logarithm = (value + half_an_event).ln();
@@ -294,6 +306,8 @@ mod tests {
         let mut round = round(0, LoadLevel::FixedRate, 0);
         round.counters = None;
         assert_eq!(value(&round, Metric::SystemCallsPerRequest), None);
+        round.system_calls = Some(SystemCallCount::Counted { calls: 30, requests: 12 });
+        assert_eq!(value(&round, Metric::SystemCallsPerRequest), Some(2.5));
         round.requests = 0;
         assert_eq!(value(&round, Metric::CpuPerRequest), None);
     }

@@ -113,7 +113,7 @@ impl ProcessSample {
             let Ok(status) = fs::read_to_string(format!("{directory}/status")) else { continue };
             let count = |name: &str| -> u64 {
                 let value = status.lines().find_map(|line| line.strip_prefix(name));
-                value.and_then(|it| it.trim().parse().ok()).unwrap_or(0)
+                value.and_then(|it| it.split_whitespace().next()?.parse().ok()).unwrap_or(0)
             };
             let switches =
                 (count("voluntary_ctxt_switches:"), count("nonvoluntary_ctxt_switches:"));

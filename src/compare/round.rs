@@ -6,7 +6,7 @@
 //! "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009). Slices are short
 //! because the speed of a machine drifts within seconds, by more than arms differ.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, LazyCell, RefCell};
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use perf_event::events::Tracepoint;
 
 use super::arm::{PreparedArm, Program};
 use super::client::{ClientMeasurement, LoadModel};
@@ -25,11 +26,12 @@ use super::progress::Progress;
 use super::schedule::{Batch, Instance};
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::summary::encode_latency;
+use super::system_calls::SystemCallCounter;
 use crate::failure::Failure;
 use crate::load::Latencies;
 use crate::result::{
     CpuPlacement, Failures, LatencyPair, LatencyPeriods, ListenerState, LoadLevel, MachineUsage,
-    Metric, Round, ServerUsage,
+    Metric, Round, ServerUsage, SystemCallCount,
 };
 
 /// The duration of a slice at the fixed rate, unless the load needs a longer one.
@@ -38,6 +40,9 @@ const FIXED_RATE_SLICE: Duration = Duration::from_millis(25);
 /// The duration of a slice at saturation: longer, because fewer than all connections are in flight
 /// while a closed loop starts and ends.
 const SATURATION_SLICE: Duration = Duration::from_millis(100);
+
+/// The least duration of the slice in which the system calls of another program are counted.
+const COUNTED_SLICE: Duration = Duration::from_millis(100);
 
 /// The load applied before each slice, unmeasured, to refill the caches after another instance ran.
 const LEAD_IN: Duration = Duration::from_millis(5);
@@ -76,6 +81,8 @@ pub struct BatchRunner<'run> {
     pub warm_up: Duration,
     /// The measured duration of a round.
     pub duration: Duration,
+    /// The tracepoint of system calls, or the reason why there is none.
+    pub tracepoint: &'run LazyCell<Result<Tracepoint, String>>,
     /// Set when a signal interrupts the comparison.
     pub interrupted: &'run AtomicBool,
     /// Set for each arm that uses the CPU while it has no requests.
@@ -137,11 +144,12 @@ impl BatchRunner<'_> {
         }
         let used = instances.iter().map(RunningInstance::cpu_since_warm_up_ns).sum();
         let machine = MachineSample::of(self.placement).since(&before, used);
-        let (load_level, slices) = (batch.load_level, batch.slice_orders.len());
+        let (load_level, slice_count) = (batch.load_level, batch.slice_orders.len());
         let rounds = instances.into_iter().map(|instance| {
             let requests_per_slice = rate * length.as_secs_f64();
             let periods = periods(&instance.slices, requests_per_slice);
-            let round = self.finish(instance, machine)?;
+            let round = self.finish(instance, machine, slices)?;
+            let slices = slice_count;
             Ok(Round { load_level, block, started_at_seconds, slices, periods, ..round })
         });
         rounds.collect()
@@ -231,8 +239,10 @@ impl BatchRunner<'_> {
         &self,
         mut instance: RunningInstance,
         mut machine: MachineUsage,
+        slices: Slices,
     ) -> Result<Round, Failure> {
         instance.set_paused(false);
+        let system_calls = self.count_system_calls(&instance, slices)?;
         machine.listener = instance.listener;
         count_closed_idle(&instance.idle, &mut instance.measured.failures);
         instance.idle.clear();
@@ -264,9 +274,41 @@ impl BatchRunner<'_> {
             latency: latency.unwrap_or_default(),
             server: used,
             counters: report.map(|report| report.counters),
+            system_calls,
             client: measured.used,
             machine,
         })
+    }
+
+    /// Counts the system calls of another program, in a slice after all measured ones of the batch,
+    /// because that slows down every server.
+    fn count_system_calls(
+        &self,
+        instance: &RunningInstance,
+        slices: Slices,
+    ) -> Result<Option<SystemCallCount>, Failure> {
+        if matches!(instance.arm.program, Program::Engine { .. }) {
+            return Ok(None);
+        }
+        let not_available = |reason| Ok(Some(SystemCallCount::NotAvailable { reason }));
+        let tracepoint = match &**self.tracepoint {
+            Ok(tracepoint) => *tracepoint,
+            Err(reason) => return not_available(reason.clone()),
+        };
+        self.run_load(instance, slices.model, slices.lead_in)?;
+        instance.await_quiet();
+        let counter = match SystemCallCounter::open(tracepoint, &instance.server.threads()) {
+            Ok(counter) => counter,
+            Err(reason) => return not_available(reason),
+        };
+        let measured = self.run_load(instance, slices.model, slices.length.max(COUNTED_SLICE))?;
+        if self.client.is_stream() {
+            instance.await_quiet();
+        }
+        match counter.count() {
+            Ok(calls) => Ok(Some(SystemCallCount::Counted { calls, requests: measured.requests })),
+            Err(reason) => not_available(reason),
+        }
     }
 
     /// Checks if the server of an arm uses the CPU while idle: one that polls would slow down other

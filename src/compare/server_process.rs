@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::arm::{PreparedArm, Program};
 use super::captured_output::CapturedOutput;
 use super::command_arm::{CommandArm, Ready};
+use super::process_tree::numeric_entries;
 use super::process_usage::Sample;
 use super::server_report::ServerReport;
 use super::supervised::{Supervised, without_own_variables};
@@ -117,6 +118,16 @@ impl ServerProcess {
             Process::Engine(engine) => Sample::of_process(engine.child.id()),
             Process::Command(command) => Sample::of_tree(&command.supervised),
         }
+    }
+
+    /// Returns all its threads.
+    pub fn threads(&self) -> Vec<u32> {
+        let processes = match &self.process {
+            Process::Engine(engine) => vec![engine.child.id()],
+            Process::Command(command) => command.supervised.processes(),
+        };
+        let of_process = |process| numeric_entries(&format!("/proc/{process}/task"));
+        processes.into_iter().flat_map(of_process).collect()
     }
 
     /// Stops all its processes with SIGSTOP, or continues them with SIGCONT.

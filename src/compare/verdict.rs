@@ -11,7 +11,7 @@ use super::metrics::{Contrast, MIN_EVENTS_PER_REQUEST, arm_median, log_ratios};
 use super::statistics::interim_analyses::AlphaSpending;
 use super::statistics::paired::{MIN_PAIRS, RatioInterval, ratio_interval};
 use super::statistics::robust::trimmed_interval;
-use crate::result::{Metric, MetricAt, MetricResult, Round, Verdict};
+use crate::result::{Metric, MetricAt, MetricResult, Round, SystemCallCount, Verdict};
 
 /// The share of alpha for the primary metric.
 const PRIMARY_SHARE: f64 = 0.8;
@@ -133,7 +133,7 @@ pub fn decide(
         None => ratio_interval(&log_ratios, alpha, seed),
     };
     let Some(interval) = interval else {
-        result.reason = Some(reason_without_interval(&result));
+        result.reason = Some(reason_without_interval(rounds, &result));
         return result;
     };
     result.ratio = Some(interval.ratio);
@@ -148,9 +148,16 @@ pub fn decide(
     result
 }
 
-fn reason_without_interval(result: &MetricResult) -> String {
+fn reason_without_interval(rounds: &[Round], result: &MetricResult) -> String {
     if result.baseline.is_none() || result.candidate.is_none() {
-        "The server is another program and does not report it.".to_owned()
+        let reason = rounds.iter().find_map(|round| match &round.system_calls {
+            Some(SystemCallCount::NotAvailable { reason }) => Some(reason),
+            _ => None,
+        });
+        reason.filter(|_| result.metric == Metric::SystemCallsPerRequest).map_or_else(
+            || "No round has a value.".to_owned(),
+            |reason| format!("Not available: {reason}."),
+        )
     } else {
         format!("Too few blocks of rounds: {}, at least {MIN_PAIRS} are needed.", result.pairs)
     }

@@ -45,6 +45,9 @@ pub struct Round {
     /// Counters of ringpoll's server since its start, including warm-up; `None` for another
     /// program.
     pub counters: Option<ServerCounters>,
+    /// System calls of another program; `None` for ringpoll's server.
+    #[serde(default)]
+    pub system_calls: Option<SystemCallCount>,
     /// Resources used by the client.
     pub client: ClientUsage,
     /// Use of the CPUs by others, and lost connections.
@@ -197,6 +200,26 @@ pub struct ServerCounters {
     pub events_per_wait: Option<f64>,
     /// Distribution of the number of events per wait.
     pub batch_sizes: Vec<BatchSize>,
+}
+
+/// System calls of a server that does not report them, as the tracepoint raw_syscalls:sys_enter of
+/// the kernel counts them. That slows down the server, so they are those of a slice of their own
+/// after the measured ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemCallCount {
+    /// They were counted.
+    Counted {
+        /// System calls of all processes and threads in this slice.
+        calls: u64,
+        /// Requests with a correct response in this slice.
+        requests: u64,
+    },
+    /// They could not be counted.
+    NotAvailable {
+        /// The reason, with what to try.
+        reason: String,
+    },
 }
 
 /// Number of waits that returned at least `min_events` events and fewer than the next entry.

@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
-use ringpoll::result::{ComparisonResult, Round};
+use ringpoll::result::{ComparisonResult, Round, SystemCallCount};
 use tempfile::TempDir;
 
 use crate::program::{Comparison, Finished};
+use crate::test_server;
 use common::find_tool;
 
 /// A directory with the server of `server.py`, whose path is in the command line of each process.
@@ -83,7 +84,11 @@ impl Servers {
 
 /// Returns the rounds of the server.
 fn rounds(result: &ComparisonResult) -> impl Iterator<Item = &Round> {
-    let rounds = result.experiments[0].rounds.iter().filter(|round| round.arm == 1);
+    rounds_of(result, 1)
+}
+
+fn rounds_of(result: &ComparisonResult, arm: usize) -> impl Iterator<Item = &Round> {
+    let rounds = result.experiments[0].rounds.iter().filter(move |round| round.arm == arm);
     assert!(rounds.clone().count() >= 2, "one at each load level");
     rounds
 }
@@ -244,6 +249,81 @@ fn cpu_time_of_exited_processes_is_counted() {
         let mut comparison = servers.comparison(&command, "");
         comparison.command.uid(65_534).gid(65_534);
         measure(comparison);
+    }
+}
+
+/// Returns the system calls per request of an arm; `None` if this user may not count them.
+fn system_calls_per_request(result: &ComparisonResult, arm: usize) -> Option<f64> {
+    let (mut all_calls, mut all_requests) = (0, 0);
+    for round in rounds_of(result, arm) {
+        match round.system_calls.as_ref().expect("the server is another program") {
+            SystemCallCount::Counted { calls, requests } => {
+                (all_calls, all_requests) = (all_calls + calls, all_requests + requests);
+            }
+            SystemCallCount::NotAvailable { reason } => {
+                assert!(!rustix::process::geteuid().is_root(), "{reason}");
+                assert!(reason.contains("Try it as root"), "{reason}");
+                eprintln!("skipped: system calls are not available: {reason}");
+                return None;
+            }
+        }
+    }
+    assert!(all_requests > 50, "{all_requests}");
+    Some(all_calls as f64 / all_requests as f64)
+}
+
+/// The second server makes 16 more for each request.
+#[test]
+fn system_calls_of_another_server_are_counted_exactly() {
+    let arms = ["right", "calls:16"].map(test_server::arm);
+    let arms = arms.each_ref().map(String::as_str);
+    let result = Comparison::churn(&arms).with(["--blocks", "1"]).run().result();
+    let each = |arm| system_calls_per_request(&result, arm);
+    let (Some(few), Some(many)) = (each(0), each(1)) else { return };
+    // It accepts, receives, sends and closes; in a debug build Rust checks a descriptor before.
+    assert!((3.98..5.05).contains(&few), "{few}");
+    assert!((15.9..16.1).contains(&(many - few)), "{few} and {many}");
+    let notes = &result.experiments[0].notes;
+    assert!(notes.iter().any(|it| it.contains("raw_syscalls:sys_enter")), "{notes:?}");
+}
+
+#[test]
+fn system_calls_of_all_processes_are_counted() {
+    let Some(servers) = Servers::new("system_calls_of_all_processes_are_counted") else { return };
+    let each = |way| system_calls_per_request(&servers.measure(&servers.command(way), ""), 1);
+    let (Some(one), Some(three)) = (each("plain"), each("forks")) else { return };
+    // A count of one of three processes would be a third.
+    assert!((0.9..1.1).contains(&(three / one)), "{one} and {three}");
+    // The time of each call that the child makes in 2 ms would have to be longer than 10 µs.
+    let in_children = each("forks_for_each").expect("the others are available");
+    assert!(in_children > 200.0, "{in_children}");
+}
+
+#[test]
+fn reason_without_a_count_of_system_calls_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: the other tests run as an unprivileged user already");
+        return;
+    }
+    let test = "reason_without_a_count_of_system_calls_is_named";
+    let Some(servers) = Servers::new(test) else { return };
+    let mut comparison = servers.comparison(&servers.command("plain"), "").with(["--json", "-"]);
+    comparison.command.uid(65_534).gid(65_534);
+    let finished = comparison.run();
+    assert_eq!(finished.exit_code(), 0, "{}", finished.stderr());
+    let result: ComparisonResult = serde_json::from_str(&finished.stdout()).expect("a result");
+    for round in rounds(&result) {
+        let reason = match round.system_calls.as_ref().expect("a count, or its reason") {
+            SystemCallCount::NotAvailable { reason } => reason,
+            SystemCallCount::Counted { .. } => {
+                eprintln!("skipped: every user may count system calls on this machine");
+                return;
+            }
+        };
+        assert!(reason.contains("Try it as root"), "{reason}");
+        let note = format!("System calls per request of server are not available: {reason}.");
+        assert!(result.experiments[0].notes.contains(&note), "{:?}", result.experiments[0].notes);
+        assert!(finished.stderr().contains("not available: "), "{}", finished.stderr());
     }
 }
 

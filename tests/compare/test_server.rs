@@ -37,6 +37,13 @@ fn runs_a_server() {
         ("spin", nanoseconds) => serve_and_spin(port, nanoseconds.parse().expect("a number")),
         ("wrong", _) => serve_each(port, |number| number % 50 == 49),
         ("right", _) => serve_each(port, |_| false),
+        ("calls", count) => {
+            let count: usize = count.parse().expect("a number");
+            serve_each(port, |_| {
+                (0..count).for_each(|_| _ = rustix::process::getppid());
+                false
+            });
+        }
         ("dies", _) => serve_each(port, |number| {
             if number > 100 {
                 eprintln!("this is the end");

@@ -41,7 +41,12 @@ fn system_calls(summary: &ArmSummary) -> Option<String> {
     let named = often.clone().take(NAMED_CALLS);
     let named: Vec<_> = named.map(|(name, each)| format!("{name} {}", small(*each))).collect();
     let rest = if often.count() > NAMED_CALLS { ", …" } else { "" };
-    Some(format!("{} ({}{rest})", small(all), named.join(", ")))
+    let named = match named.is_empty() {
+        // The kernel counts all calls of another program together.
+        true => "counted by the kernel".to_owned(),
+        false => named.join(", "),
+    };
+    Some(format!("{} ({named}{rest})", small(all)))
 }
 
 fn cpu_split(summary: &ArmSummary) -> String {
