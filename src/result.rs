@@ -282,6 +282,9 @@ pub struct ArmSummary {
     /// Share of the CPU time of the server that the io-wq workers used.
     #[serde(default)]
     pub io_wq_cpu_share: f64,
+    /// Largest resident set of all processes; 0 in results without it.
+    #[serde(default)]
+    pub peak_resident_bytes: u64,
     /// Latencies of all rounds.
     pub latency: LatencyPair,
 }

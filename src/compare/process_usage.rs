@@ -31,6 +31,8 @@ struct ProcessSample {
     io_uring_tasks: u32,
     /// CPU time of each io-wq worker.
     io_wq_cpu_ns: BTreeMap<u32, u64>,
+    /// Peak resident set since its start.
+    peak_resident_bytes: u64,
 }
 
 /// The clock tick of proc_pid_stat(5): USER_HZ is 100 on all common architectures.
@@ -70,6 +72,7 @@ impl Sample {
             }
             used.tasks += now.switches.len() as u32;
             used.io_uring_tasks += now.io_uring_tasks;
+            used.peak_resident_bytes += now.peak_resident_bytes;
             used.io_wq_workers += now.io_wq_cpu_ns.len() as u32;
             for (task, now) in &now.io_wq_cpu_ns {
                 let before = before.io_wq_cpu_ns.get(task).copied().unwrap_or(0);
@@ -118,6 +121,8 @@ impl ProcessSample {
             let switches =
                 (count("voluntary_ctxt_switches:"), count("nonvoluntary_ctxt_switches:"));
             sample.switches.insert(task, switches);
+            // In KiB, and the same in all threads: they share their memory.
+            sample.peak_resident_bytes = sample.peak_resident_bytes.max(count("VmHWM:") * 1024);
             // Kernel threads of io_uring: iou-wrk-PID (io-wq) and iou-sqp-PID (SQPOLL).
             sample.io_uring_tasks += u32::from(status.starts_with("Name:\tiou-"));
             if status.starts_with("Name:\tiou-wrk-") {
@@ -169,6 +174,19 @@ mod tests {
         // Other tests add to it, and on a busy machine the thread gets less than 50 ms.
         assert!(used.cpu_ns > 1_000_000, "{used:?}");
         assert!(used.tasks >= 1);
+    }
+
+    #[test]
+    fn peak_of_resident_memory_includes_memory_that_is_freed() {
+        let peak = || {
+            let used = Sample::of_process(std::process::id()).since(&Sample::default());
+            used.peak_resident_bytes
+        };
+        let before = peak();
+        // More than this process has ever used.
+        drop(black_box(vec![1_u8; before as usize + (1 << 20)]));
+        let after = peak();
+        assert!(after > before && after < 100 * before, "{before} and {after} bytes");
     }
 
     #[test]

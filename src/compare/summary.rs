@@ -49,6 +49,11 @@ fn summary(rounds: &[Round], arm: usize, load_level: LoadLevel) -> Option<ArmSum
         ),
         io_uring_tasks: largest(|round| round.server.io_uring_tasks),
         io_wq_workers: largest(|round| round.server.io_wq_workers),
+        peak_resident_bytes: own_rounds
+            .iter()
+            .map(|round| round.server.peak_resident_bytes)
+            .max()
+            .unwrap_or(0),
         io_wq_cpu_share: sum(|it| it.server.io_wq_cpu_ns) / sum(|it| it.server.cpu_ns).max(1.0),
         latency: LatencyPair {
             corrected: merge(own_rounds.iter().map(|round| &round.latency.corrected)),
@@ -135,6 +140,7 @@ mod tests {
         assert_eq!((summaries[0].rounds, summaries[1].rounds), (6, 3));
         assert_eq!(summaries[0].cpu_per_request_us, 10.0);
         assert_eq!(summaries[0].user_cpu_share, Some(0.1));
+        assert_eq!(summaries[0].peak_resident_bytes, 6 << 20);
         assert_eq!(summaries[0].system_calls_per_request, Some(5.0));
         assert_eq!(summaries[0].system_calls[0], ("sendto".to_owned(), 4.0));
     }

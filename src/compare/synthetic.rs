@@ -43,6 +43,7 @@ pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
             io_uring_tasks: 0,
             io_wq_workers: 0,
             io_wq_cpu_ns: 0,
+            peak_resident_bytes: 6 << 20,
             cpu_utilization: if saturated { 0.99 } else { 0.1 },
         },
         counters: Some(ServerCounters {

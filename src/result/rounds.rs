@@ -168,6 +168,10 @@ pub struct ServerUsage {
     /// CPU time of the io-wq workers, part of `cpu_ns`.
     #[serde(default)]
     pub io_wq_cpu_ns: u64,
+    /// Sum of the peak resident sets (VmHWM) of all processes at the end of a slice, since they
+    /// started; 0 in results without it. Memory that processes share is counted for each.
+    #[serde(default)]
+    pub peak_resident_bytes: u64,
     /// CPU time divided by the available CPU time.
     pub cpu_utilization: f64,
 }
@@ -184,6 +188,7 @@ impl ServerUsage {
         self.io_uring_tasks = self.io_uring_tasks.max(other.io_uring_tasks);
         self.io_wq_workers = self.io_wq_workers.max(other.io_wq_workers);
         self.io_wq_cpu_ns += other.io_wq_cpu_ns;
+        self.peak_resident_bytes = self.peak_resident_bytes.max(other.peak_resident_bytes);
     }
 }
 

@@ -155,6 +155,7 @@ fn command_can_be_an_arm() {
     for round in &result.experiments[0].rounds {
         assert_eq!(round.system_calls.is_some(), round.arm == 1, "{round:?}");
         assert_eq!(round.counters.is_some(), round.arm == 0, "{round:?}");
+        assert!(round.server.peak_resident_bytes > 1 << 20, "{round:?}");
     }
 }
 

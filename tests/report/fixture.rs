@@ -103,6 +103,7 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, LoadLevel, usize), beg
             io_uring_tasks: 0,
             io_wq_workers: 0,
             io_wq_cpu_ns: 0,
+            peak_resident_bytes: 6 << 20,
             cpu_utilization: if saturated { 0.991 } else { cpu_ns as f64 / 6e8 },
         },
         counters: Some(ServerCounters {

@@ -31,6 +31,7 @@ pub fn causes(
     line("CPU per request", both(|it| Some(cpu_split(it))));
     line("events per wait", both(|it| it.events_per_wait.map(|events| format!("{events:.1}"))));
     line("kernel threads for io_uring", io_uring_threads(arms, [first, other]));
+    line("peak resident memory", both(peak_resident_memory));
     lines
 }
 
@@ -55,6 +56,11 @@ fn cpu_split(summary: &ArmSummary) -> String {
         Some(user) => format!("{all} ({:.0}% user)", user * 100.0),
         None => all,
     }
+}
+
+fn peak_resident_memory(summary: &ArmSummary) -> Option<String> {
+    let mebibytes = summary.peak_resident_bytes as f64 / f64::from(1 << 20);
+    (mebibytes > 0.0).then(|| format!("{mebibytes:.1} MiB"))
 }
 
 fn io_uring_threads(arms: &[Arm], summaries: [&ArmSummary; 2]) -> Option<String> {

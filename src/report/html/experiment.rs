@@ -176,6 +176,8 @@ fn pictures(result: &ComparisonResult, experiment: &Experiment) -> Markup {
 }
 
 fn summaries(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath) -> Markup {
+    // Results of earlier versions have none.
+    let has_memory = experiment.summaries.iter().any(|it| it.peak_resident_bytes > 0);
     let columns = [
         "load level",
         "arm",
@@ -188,13 +190,16 @@ fn summaries(result: &ComparisonResult, experiment: &Experiment, json: &JsonPath
         "system calls/request",
         "context switches/request",
         "events/wait",
+        "peak memory, MiB",
     ];
+    let columns = &columns[..columns.len() - usize::from(!has_memory)];
     let rows = html! {
         @for (index, summary) in experiment.summaries.iter().enumerate() {
-            (summary_row(result, experiment, summary, &json.at("summaries").at(index)))
+            @let json = json.at("summaries").at(index);
+            (summary_row(result, experiment, summary, &json, has_memory))
         }
     };
-    super::table("Medians over the rounds of each arm", "llrrrrrrrrr", &columns, &rows)
+    super::table("Medians over the rounds of each arm", "llrrrrrrrrrr", columns, &rows)
 }
 
 fn summary_row(
@@ -202,6 +207,7 @@ fn summary_row(
     experiment: &Experiment,
     it: &ArmSummary,
     json: &JsonPath,
+    has_memory: bool,
 ) -> Markup {
     let of = |name: &str, metric: Metric, value: Option<f64>| {
         html! { td.number { (numbers::of_metric(&json.at(name), metric, value)) } }
@@ -226,6 +232,11 @@ fn summary_row(
                 Some(it.context_switches_per_request),
             ))
             td.number { (numbers::decimal(&json.at("events_per_wait"), it.events_per_wait, 1)) }
+            @if has_memory {
+                td.number {
+                    (numbers::mebibytes(&json.at("peak_resident_bytes"), it.peak_resident_bytes))
+                }
+            }
         }
     }
 }
