@@ -68,8 +68,10 @@ impl OutputFile {
         for (index, one) in outputs.iter().enumerate() {
             for other in &outputs[index + 1..] {
                 let id = one.regular_file();
-                let is_same = id.is_some() && id == other.regular_file();
-                if !is_same && !(one.is_standard_output() && other.is_standard_output()) {
+                let is_same_file = id.is_some() && id == other.regular_file();
+                let is_same =
+                    is_same_file || one.is_standard_output() && other.is_standard_output();
+                if !is_same {
                     continue;
                 }
                 return Err(Failure::Usage(format!(

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
+use super::intervals::Intervals;
 use super::outcome::{Latencies, Outcome};
 
 /// The column names, as the Java implementation writes them.
@@ -52,7 +53,7 @@ impl HdrLog {
     /// Returns the log of a run, with an entry for each of its intervals of this length.
     pub fn of_outcome(outcome: &Outcome, interval: Duration) -> Self {
         let mut log = Self::new(SystemTime::now() - outcome.began.elapsed());
-        for (start, latencies) in outcome.intervals.iter().flat_map(|it| it.histograms()) {
+        for (start, latencies) in outcome.intervals.iter().flat_map(Intervals::histograms) {
             let length = outcome.duration.saturating_sub(start).min(interval);
             log.add(None, start, length, &latencies);
         }

@@ -33,7 +33,7 @@ impl ResponseSummary {
         };
         Some(Self {
             status_lines: count(references.iter().map(Reference::status_line)),
-            checks: count(references.iter().map(|it| it.checks_text())),
+            checks: count(references.iter().map(Reference::checks_text)),
             closers: count(references.iter().map(|it| closer(it).to_owned())),
             bytes: range(|it| it.bytes().len())?,
             body_bytes: range(|it| it.body().len())?,
