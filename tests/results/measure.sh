@@ -3,7 +3,8 @@
 #
 #   tests/results/measure.sh                 compares ringpoll's engines, about 15 minutes
 #   tests/results/measure.sh --disputes      measures the page `disputes`, about 11 minutes
-#   tests/results/measure.sh --competitors   compares other servers with them, about 10 minutes
+#   tests/results/measure.sh --competitors   compares servers of its own with them, about 10 minutes
+#   tests/results/measure.sh --servers       compares servers of other projects, about 8 minutes
 #   tests/results/measure.sh --page          only writes the page, from the result files
 #
 # `--budget TIME` at the end changes the time limit of each comparison. Stop other programs first,
@@ -15,6 +16,7 @@ export LC_ALL=C
 results=tests/results
 competitors=$results/competitors
 disputes=$results/disputes
+servers=$results/servers
 cargo build --release --locked --bin ringpoll
 export PATH="$PWD/target/release:$PATH"
 
@@ -68,11 +70,28 @@ measure_competitors() {
   done
 }
 
+# Needs nginx, lighttpd, caddy, haproxy, node, uvicorn and redis-server. The servers have one
+# thread each, except caddy, whose runtime has several.
+measure_servers() {
+  local engines=(epoll:tuned io_uring:tuned) file
+  measure servers/native "${engines[@]}" --arms "$servers/native.toml" \
+    --load churn,keep-alive --budget 180s "$@"
+  # http.server has a backlog of 5.
+  measure servers/interpreted epoll:tuned --arms "$servers/interpreted.toml" \
+    --load churn,keep-alive --connections 4 --budget 120s "$@"
+  measure servers/redis "${engines[@]}" 'command:redis-server --port {port} --save ""' \
+    --load rr --message 'PING\r\n' --sweep depth=1,16 --budget 45s "$@"
+  for file in "$servers"/*.json; do
+    sed -i "s|$PWD/||g" "$file"
+  done
+}
+
 case ${1-} in
+  --servers) measure_servers "${@:2}" ;;
   --disputes) measure_disputes "${@:2}" ;;
   --competitors) measure_competitors "${@:2}" ;;
   --page) ;;
   *) measure_engines "$@" ;;
 esac
 ringpoll report --markdown src/manual/results.md "$results"/*.json "$disputes"/*.json \
-  "$competitors"/*.json
+  "$competitors"/*.json "$servers"/*.json
