@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::arm::PreparedArm;
 use super::client::LoadModel;
 use super::explanation::{format_change, format_thousands};
 use crate::console::{LiveView, PLAIN_INTERVAL, REDRAW_INTERVAL};
@@ -56,7 +57,7 @@ impl Progress {
     }
 
     /// Draws the view if that is due; `activity` is what happens to the server of this arm.
-    pub fn update(&mut self, activity: &str, arm: &str, model: LoadModel) {
+    pub fn update(&mut self, activity: &str, arm: &PreparedArm, model: LoadModel) {
         if !self.view.is_due_within(Duration::ZERO) {
             return;
         }
@@ -67,7 +68,7 @@ impl Progress {
             LoadModel::ClosedLoop => "saturation".to_owned(),
         };
         let mut groups = vec![self.title.iter().cloned().chain(phase).collect()];
-        groups.push(vec![format!("{activity} {arm}"), level]);
+        groups.push(vec![format!("{activity} {}", arm.description.label), level]);
         groups.extend(self.intervals.iter().cloned());
         self.view.draw(&groups);
     }

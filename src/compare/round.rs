@@ -158,7 +158,7 @@ impl BatchRunner<'_> {
     /// Starts a server instance and applies the load for its warm-up.
     fn start(&self, id: Instance, model: LoadModel) -> Result<RunningInstance<'_>, Failure> {
         let arm = &self.arms[id.arm];
-        self.progress.borrow_mut().update("starting", &arm.description.label, model);
+        self.progress.borrow_mut().update("starting", arm, model);
         let server = ServerProcess::start(arm, self.executable, self.placement)?;
         let mut instance = RunningInstance {
             id,
@@ -200,11 +200,7 @@ impl BatchRunner<'_> {
     }
 
     fn run_slice(&self, instance: &mut RunningInstance, slices: Slices) -> Result<(), Failure> {
-        self.progress.borrow_mut().update(
-            "measuring",
-            &instance.arm.description.label,
-            slices.model,
-        );
+        self.progress.borrow_mut().update("measuring", instance.arm, slices.model);
         instance.set_paused(false);
         self.run_load(instance, slices.model, slices.lead_in)?;
         let is_stream = self.client.is_stream();
