@@ -5,7 +5,7 @@
 //! 1. [`arm`]: the servers to compare; [`arms_file`] and [`command_arm`]: those of other projects.
 //!    [`topology`], [`namespace`]: their CPUs and their network. [`supervisor`]: their processes.
 //! 2. [`schedule`]: the random order. [`round`]: one server process, measured once.
-//!    [`process_usage`], [`system_calls`]: what the server used.
+//!    [`process_usage`], [`kernel_counters`]: what the server used.
 //! 3. [`experiment`]: block after block, with interim analyses that may stop it early.
 //! 4. [`metrics`], [`statistics`], [`verdict`]: ratios, confidence intervals and verdicts.
 //! 5. [`gates`]: conditions that invalidate a verdict, each with a flag to try.
@@ -28,6 +28,7 @@ pub mod explanation;
 pub mod gates;
 pub mod hooks;
 mod interrupts;
+pub mod kernel_counters;
 pub mod ladder;
 pub mod listener;
 pub mod load_client;
@@ -49,7 +50,6 @@ pub mod supervisor;
 pub mod sweep;
 #[cfg(test)]
 mod synthetic;
-pub mod system_calls;
 pub mod topology;
 pub mod verdict;
 

@@ -20,8 +20,8 @@ pub use environment::{
 };
 pub use ladder::{LadderResult, LadderStepResult};
 pub use rounds::{
-    BatchSize, ClientUsage, Failures, Latency, LatencyPair, LatencyPeriods, MachineUsage, Round,
-    ServerCounters, ServerUsage, SystemCallCount,
+    BatchSize, ClientUsage, Failures, HardwareCounts, Latency, LatencyPair, LatencyPeriods,
+    MachineUsage, Round, ServerCounters, ServerUsage, SystemCallCount,
 };
 pub use verdicts::{
     Comparison, Control, Gate, GateEffect, GateKind, Metric, MetricAt, MetricResult, Outcome,

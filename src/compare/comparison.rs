@@ -10,16 +10,16 @@ use super::arms_file;
 use super::experiment::{self, ExperimentPlan};
 use super::hooks::Hooks;
 use super::interrupts::Interrupts;
+use super::kernel_counters::{find_tracepoint, probe_hardware_counters};
 use super::ladder::{self, LadderAnalysis};
 use super::load_client::LoadClient;
 use super::load_shape::LoadShape;
-use super::metrics::Contrast;
+use super::metrics::{Contrast, HARDWARE};
 use super::progress::Progress;
 use super::round::BatchRunner;
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::statistics::random::Random;
 use super::sweep::{self, Sweep};
-use super::system_calls::find_tracepoint;
 use super::topology::{self, Topology};
 use super::verdict::Margins;
 use super::{environment, explanation, namespace};
@@ -51,6 +51,8 @@ pub fn run(
     let began = Instant::now();
     let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let mut scenarios = scenarios(arguments)?;
+    let hardware_counters = probe_hardware_counters();
+    check_hardware_counters(arguments, &hardware_counters)?;
     let interrupts = Interrupts::watch()?;
     // All servers inherit the limit. The client holds the connections to all of them.
     load::raise_descriptor_limit();
@@ -71,6 +73,7 @@ pub fn run(
         placement,
         isolation,
         environment: environment::read(&topology),
+        hardware_counters,
         seed: arguments.seed.unwrap_or_else(Random::fresh_seed),
     };
     let experiments = setup.experiments(&scenarios, &interrupts.flag);
@@ -80,6 +83,20 @@ pub fn run(
     drop(hooks);
     let experiments = experiments?;
     Ok(setup.result(&scenarios, experiments, started_at, began))
+}
+
+/// Refuses a metric that cannot be measured here.
+fn check_hardware_counters(
+    arguments: &CompareArguments,
+    counters: &Result<(), String>,
+) -> Result<(), Failure> {
+    let requested = arguments.requested_metrics();
+    match (requested.iter().find(|it| HARDWARE.contains(it)), counters) {
+        (Some(metric), Err(reason)) => {
+            Err(usage(format!("{metric} is not available: {reason}. Use cpu_per_request.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A load, the arms with the settings that it requires, and the swept value.
@@ -257,6 +274,8 @@ struct Setup<'run> {
     placement: CpuPlacement,
     isolation: Isolation,
     environment: Environment,
+    /// The reason why instructions and cycles cannot be counted, if there is one.
+    hardware_counters: Result<(), String>,
     seed: u64,
 }
 
@@ -298,6 +317,7 @@ impl Setup<'_> {
                 warm_up: self.arguments.warm_up,
                 duration: self.arguments.round,
                 tracepoint: &tracepoint,
+                hardware_counters: &self.hardware_counters,
                 interrupted,
                 busy_when_idle: scenario.arms.iter().map(|_| Cell::new(false)).collect(),
                 progress: RefCell::new(Progress::new(title(scenarios, index), budget)),
@@ -348,6 +368,9 @@ impl Setup<'_> {
         }
         if !self.isolation.network_namespace {
             notes.push(format!("No network namespace: {}.", self.isolation.reason));
+        }
+        if let Err(reason) = &self.hardware_counters {
+            notes.push(format!("Instructions and cycles per request are not available: {reason}."));
         }
         notes
     }

@@ -7,7 +7,7 @@ use super::arm::PreparedArm;
 use super::calibration::{Calibration, calibrate};
 use super::explanation;
 use super::gates::{self, Evidence};
-use super::metrics::{Contrast, metrics_of};
+use super::metrics::{Contrast, HARDWARE, metrics_of};
 use super::round::BatchRunner;
 use super::schedule::Schedule;
 use super::statistics::paired::MIN_PAIRS;
@@ -100,7 +100,10 @@ impl<'run> RunningExperiment<'run> {
         // At least one block, from which the required budget can be estimated.
         let fitting = (left.as_secs_f64() / block.as_secs_f64()) as usize;
         let planned_blocks = fitting.clamp(1, plan.max_blocks);
-        let metrics = metrics_of(runner.client.is_stream(), &plan.load_levels, &plan.requested);
+        // Almost without noise, so they are compared wherever they can be counted.
+        let counted = runner.hardware_counters.as_ref().map_or(&[][..], |()| &HARDWARE);
+        let requested = [&plan.requested, counted].concat();
+        let metrics = metrics_of(runner.client.is_stream(), &plan.load_levels, &requested);
         let is_decisive = |it: &&MetricAt| plan.decide.is_none_or(|metric| metric == it.metric);
         let primary = *metrics.iter().find(is_decisive).unwrap_or(&metrics[0]);
         let alpha_budget = AlphaBudget::new(plan.confidence, plan.claims.len(), metrics.len());

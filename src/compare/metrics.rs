@@ -9,10 +9,13 @@ use crate::result::{LoadLevel, Metric, MetricAt, Round, SystemCallCount};
 /// Metrics that count events are not compared if both sides have fewer events per request.
 pub const MIN_EVENTS_PER_REQUEST: f64 = 0.001;
 
-/// Metrics that are compared only if `--decide` or `--fail-if` names them. Short runs have too few
-/// requests above the 99.9th percentile for a useful interval, and each metric that is compared
-/// widens the intervals of the others.
-const ON_REQUEST: [Metric; 1] = [Metric::LatencyP999];
+/// Metrics that are compared only if `--decide` or `--fail-if` names them, or if the CPU counts
+/// them. Short runs have too few requests above the 99.9th percentile for a useful interval, and
+/// each metric that is compared widens the intervals of the others.
+const ON_REQUEST: [Metric; 3] = [Metric::LatencyP999, HARDWARE[0], HARDWARE[1]];
+
+/// Metrics that the CPU counts.
+pub const HARDWARE: [Metric; 2] = [Metric::InstructionsPerRequest, Metric::CyclesPerRequest];
 
 /// Returns the metrics of a load level, in table order. Saturation is a closed loop, in which
 /// latency follows from the number of connections; a fixed rate is an open loop, in which
@@ -26,12 +29,16 @@ fn metrics_at(load_level: LoadLevel) -> &'static [Metric] {
             Metric::LatencyP999,
             Metric::SystemCallsPerRequest,
             Metric::ContextSwitchesPerRequest,
+            Metric::InstructionsPerRequest,
+            Metric::CyclesPerRequest,
         ],
         LoadLevel::Saturation => &[
             Metric::CpuPerRequest,
             Metric::Throughput,
             Metric::SystemCallsPerRequest,
             Metric::ContextSwitchesPerRequest,
+            Metric::InstructionsPerRequest,
+            Metric::CyclesPerRequest,
         ],
     }
 }
@@ -95,6 +102,14 @@ pub fn value(round: &Round, metric: Metric) -> Option<f64> {
             calls as f64 / requests
         }
         Metric::ContextSwitchesPerRequest => context_switches(round) as f64 / requests,
+        Metric::InstructionsPerRequest => {
+            let counted = round.hardware?;
+            counted.instructions as f64 / counted.requests as f64
+        }
+        Metric::CyclesPerRequest => {
+            let counted = round.hardware?;
+            counted.cycles as f64 / counted.requests as f64
+        }
         Metric::CpuPerGib => {
             round.server.cpu_ns as f64 / 1e9 / (round.bytes? as f64 / f64::from(1 << 30))
         }
@@ -252,7 +267,7 @@ pub fn arm_median(rounds: &[Round], arm: usize, at: MetricAt) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::compare::synthetic::{round, rounds};
-    use crate::result::LatencyPeriods;
+    use crate::result::{HardwareCounts, LatencyPeriods};
 
     const CPU: MetricAt =
         MetricAt { metric: Metric::CpuPerRequest, load_level: LoadLevel::FixedRate };
@@ -275,6 +290,18 @@ mod tests {
         round.periods = vec![LatencyPeriods { metric: Metric::LatencyP99, latency_ns }];
         assert_eq!(value(&round, Metric::LatencyP99), Some(300.0));
         assert_eq!(value(&round, Metric::LatencyP50), Some(100.0));
+    }
+
+    #[test]
+    fn events_of_hardware_are_those_of_their_slice() {
+        let mut round = round(0, LoadLevel::FixedRate, 0);
+        assert_eq!(value(&round, Metric::InstructionsPerRequest), None);
+        let (instructions, cycles, requests) = (90_000, 60_000, 12);
+        round.hardware = Some(HardwareCounts { instructions, cycles, requests });
+        assert_eq!(value(&round, Metric::InstructionsPerRequest), Some(7500.0));
+        assert_eq!(value(&round, Metric::CyclesPerRequest), Some(5000.0));
+        round.hardware = Some(HardwareCounts { instructions, cycles, requests: 0 });
+        assert_eq!(value(&round, Metric::CyclesPerRequest), None);
     }
 
     #[test]

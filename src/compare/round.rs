@@ -14,10 +14,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use perf_event::events::Tracepoint;
+use perf_event::events::{Event, Tracepoint};
 
 use super::arm::{PreparedArm, Program};
 use super::client::{ClientMeasurement, LoadModel};
+use super::kernel_counters::{HARDWARE, ThreadCounters};
 use super::listener;
 use super::load_client::LoadClient;
 use super::machine::{CpuTicks, throttled_ns};
@@ -26,12 +27,11 @@ use super::progress::Progress;
 use super::schedule::{Batch, Instance};
 use super::server_process::{RingpollExecutable, ServerProcess};
 use super::summary::encode_latency;
-use super::system_calls::SystemCallCounter;
 use crate::failure::Failure;
 use crate::load::Latencies;
 use crate::result::{
-    CpuPlacement, Failures, LatencyPair, LatencyPeriods, ListenerState, LoadLevel, MachineUsage,
-    Metric, Round, ServerUsage, SystemCallCount,
+    CpuPlacement, Failures, HardwareCounts, LatencyPair, LatencyPeriods, ListenerState, LoadLevel,
+    MachineUsage, Metric, Round, ServerUsage, SystemCallCount,
 };
 
 /// The duration of a slice at the fixed rate, unless the load needs a longer one.
@@ -83,6 +83,8 @@ pub struct BatchRunner<'run> {
     pub duration: Duration,
     /// The tracepoint of system calls, or the reason why there is none.
     pub tracepoint: &'run LazyCell<Result<Tracepoint, String>>,
+    /// The reason why instructions and cycles cannot be counted, if there is one.
+    pub hardware_counters: &'run Result<(), String>,
     /// Set when a signal interrupts the comparison.
     pub interrupted: &'run AtomicBool,
     /// Set for each arm that uses the CPU while it has no requests.
@@ -238,6 +240,7 @@ impl BatchRunner<'_> {
         slices: Slices,
     ) -> Result<Round, Failure> {
         instance.set_paused(false);
+        let hardware = self.count_hardware_events(&instance, slices)?;
         let system_calls = self.count_system_calls(&instance, slices)?;
         machine.listener = instance.listener;
         count_closed_idle(&instance.idle, &mut instance.measured.failures);
@@ -271,6 +274,7 @@ impl BatchRunner<'_> {
             server: used,
             counters: report.map(|report| report.counters),
             system_calls,
+            hardware,
             client: measured.used,
             machine,
         })
@@ -286,25 +290,62 @@ impl BatchRunner<'_> {
         if matches!(instance.arm.program, Program::Engine { .. }) {
             return Ok(None);
         }
-        let not_available = |reason| Ok(Some(SystemCallCount::NotAvailable { reason }));
-        let tracepoint = match &**self.tracepoint {
-            Ok(tracepoint) => *tracepoint,
-            Err(reason) => return not_available(reason.clone()),
+        let counted = match &**self.tracepoint {
+            Ok(tracepoint) => self.count_events(instance, slices, [*tracepoint])?,
+            Err(reason) => Err(reason.clone()),
         };
+        Ok(Some(match counted {
+            Ok(([calls], requests)) => SystemCallCount::Counted { calls, requests },
+            Err(reason) => SystemCallCount::NotAvailable { reason },
+        }))
+    }
+
+    /// Counts instructions and cycles where the CPU does.
+    fn count_hardware_events(
+        &self,
+        instance: &RunningInstance,
+        slices: Slices,
+    ) -> Result<Option<HardwareCounts>, Failure> {
+        if self.hardware_counters.is_err() {
+            return Ok(None);
+        }
+        let counted = self.count_events(instance, slices, HARDWARE)?;
+        Ok(counted.ok().map(|counted| {
+            let ([instructions, cycles], requests) = counted;
+            HardwareCounts { instructions, cycles, requests }
+        }))
+    }
+
+    /// Counts events in a slice of their own. Returns the counts and the number of requests, or the
+    /// reason why they are not available.
+    fn count_events<const EVENTS: usize>(
+        &self,
+        instance: &RunningInstance,
+        slices: Slices,
+        events: [impl Event; EVENTS],
+    ) -> Result<Result<([u64; EVENTS], u64), String>, Failure> {
         self.run_load(instance, slices.model, slices.lead_in)?;
         instance.await_quiet();
-        let counter = match SystemCallCounter::open(tracepoint, &instance.server.threads()) {
-            Ok(counter) => counter,
-            Err(reason) => return not_available(reason),
-        };
+        let threads = instance.server.threads();
+        let mut counters = Vec::with_capacity(EVENTS);
+        for event in events {
+            match ThreadCounters::open(event, &threads) {
+                Ok(counter) => counters.push(counter),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
         let measured = self.run_load(instance, slices.model, slices.length.max(COUNTED_SLICE))?;
         if self.client.is_stream() {
             instance.await_quiet();
         }
-        match counter.count() {
-            Ok(calls) => Ok(Some(SystemCallCount::Counted { calls, requests: measured.requests })),
-            Err(reason) => not_available(reason),
+        let mut counts = [0; EVENTS];
+        for (count, counter) in counts.iter_mut().zip(counters) {
+            match counter.count() {
+                Ok(counted) => *count = counted,
+                Err(reason) => return Ok(Err(reason)),
+            }
         }
+        Ok(Ok((counts, measured.requests)))
     }
 
     /// Checks if the server of an arm uses the CPU while idle: one that polls would slow down other

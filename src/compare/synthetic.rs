@@ -54,6 +54,7 @@ pub(super) fn round(arm: usize, load_level: LoadLevel, block: usize) -> Round {
             batch_sizes: vec![BatchSize { min_events: 1, waits: 7_000 }],
         }),
         system_calls: None,
+        hardware: None,
         client: ClientUsage {
             cpu_ns: 500_000_000,
             cpu_utilization: 0.5,

@@ -48,6 +48,9 @@ pub struct Round {
     /// System calls of another program; `None` for ringpoll's server.
     #[serde(default)]
     pub system_calls: Option<SystemCallCount>,
+    /// Instructions and cycles of the server; `None` if they cannot be counted.
+    #[serde(default)]
+    pub hardware: Option<HardwareCounts>,
     /// Resources used by the client.
     pub client: ClientUsage,
     /// Use of the CPUs by others, and lost connections.
@@ -225,6 +228,18 @@ pub enum SystemCallCount {
         /// The reason, with what to try.
         reason: String,
     },
+}
+
+/// Instructions and cycles of a server, in user and kernel mode, as the CPU counts them, in a slice
+/// of their own after the measured ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HardwareCounts {
+    /// Instructions of all processes and threads in this slice.
+    pub instructions: u64,
+    /// CPU cycles in this slice.
+    pub cycles: u64,
+    /// Requests with a correct response in this slice.
+    pub requests: u64,
 }
 
 /// Number of waits that returned at least `min_events` events and fewer than the next entry.

@@ -34,6 +34,12 @@ pub enum Metric {
     /// Context switches of the server per request.
     #[value(alias = "context_switches")]
     ContextSwitchesPerRequest,
+    /// Instructions of the server per request, counted by the CPU.
+    #[value(alias = "instructions")]
+    InstructionsPerRequest,
+    /// CPU cycles of the server per request, counted by the CPU.
+    #[value(alias = "cycles")]
+    CyclesPerRequest,
     /// CPU time of the server per GiB of a stream.
     CpuPerGib,
     /// Bytes of a stream per second.
@@ -51,6 +57,8 @@ impl Metric {
             Self::LatencyP999 => "latency p99.9",
             Self::SystemCallsPerRequest => "system calls per request",
             Self::ContextSwitchesPerRequest => "context switches per request",
+            Self::InstructionsPerRequest => "instructions per request",
+            Self::CyclesPerRequest => "cycles per request",
             Self::CpuPerGib => "CPU per GiB",
         }
     }
@@ -62,7 +70,10 @@ impl Metric {
             Self::Throughput => "requests/s",
             Self::CpuPerGib => "s",
             Self::BytesThroughput => "GB/s",
-            Self::SystemCallsPerRequest | Self::ContextSwitchesPerRequest => "",
+            Self::SystemCallsPerRequest
+            | Self::ContextSwitchesPerRequest
+            | Self::InstructionsPerRequest
+            | Self::CyclesPerRequest => "",
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ringpoll::compare::kernel_counters::probe_hardware_counters;
 use ringpoll::compare::schedule::{Batch, Instance, Schedule};
 use ringpoll::compare::summary::decode_histogram;
 use ringpoll::result::{ArmKind, GateKind, LoadLevel, Metric, Outcome, SCHEMA_VERSION, Verdict};
@@ -43,8 +44,10 @@ fn result_is_complete() {
         (offered.load_level, offered.requests_per_second),
         (LoadLevel::FixedRate, Some(500.0))
     );
-    assert_eq!(experiment.comparisons[0].metrics.len(), 9);
-    assert_eq!(experiment.control.metrics.len(), 9);
+    // Instructions and cycles at each load level, where the CPU counts them.
+    let metrics = if probe_hardware_counters().is_ok() { 13 } else { 9 };
+    assert_eq!(experiment.comparisons[0].metrics.len(), metrics);
+    assert_eq!(experiment.control.metrics.len(), metrics);
     assert_eq!(experiment.summaries.len(), 4);
     assert_eq!(experiment.interim_analyses.last().unwrap().information_fraction, 1.0);
     assert_eq!(experiment.rounds.len() % 6, 0);
@@ -55,6 +58,27 @@ fn result_is_complete() {
         assert!(counters.system_calls["accept4"] >= round.requests);
         assert_eq!(decode_histogram(&round.latency.corrected).unwrap().len(), round.requests);
     }
+}
+
+#[test]
+fn instructions_decide_or_the_reason_is_named() {
+    let arms = ["epoll:level", "epoll:edge"];
+    let finished =
+        Comparison::churn(&arms).with(["--rate", "300", "--decide", "instructions"]).run();
+    let missing = "instructions_per_request is not available: ";
+    if let Err(reason) = probe_hardware_counters() {
+        assert_eq!(finished.exit_code(), 2, "{}", finished.stderr());
+        assert!(finished.stderr().contains(&format!("{missing}{reason}")), "{}", finished.stderr());
+        let result = Comparison::churn(&arms).with(["--rate", "300"]).run().result();
+        let expected = format!("Instructions and cycles per request are not available: {reason}.");
+        assert!(result.experiments[0].notes.contains(&expected));
+        return;
+    }
+    let result = finished.result();
+    let primary = result.experiments[0].comparisons[0].metrics.iter().find(|it| it.is_primary);
+    let primary = primary.expect("a primary metric");
+    assert_eq!(primary.metric, Metric::InstructionsPerRequest);
+    assert!(primary.baseline > Some(1000.0), "{primary:?}");
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn round(noise: &mut Noise, cost: Cost, at: (usize, bool, LoadLevel, usize), beg
             batch_sizes: vec![BatchSize { min_events: 1, waits: requests }],
         }),
         system_calls: None,
+        hardware: None,
         client: ClientUsage {
             cpu_ns: 300_000_000,
             cpu_utilization: 0.5,
