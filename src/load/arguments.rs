@@ -250,6 +250,11 @@ impl LoadArguments {
 
 fn resolve(target: &str) -> Result<SocketAddr, String> {
     let problem = |problem: &dyn std::fmt::Display| format!("--target {target}: {problem}");
+    if target.contains("://") {
+        return Err(problem(
+            &"expected HOST:PORT. --path has the path of a URL, and there is no TLS",
+        ));
+    }
     let mut addresses = target.to_socket_addrs().map_err(|error| problem(&error))?;
     addresses.next().ok_or_else(|| problem(&"the name has no address"))
 }
@@ -286,6 +291,12 @@ mod tests {
         assert_eq!((plan.pace, plan.connections), (Pace::ClosedLoop, 64));
         assert_eq!((plan.duration, plan.warm_up), (Some(DEFAULT_DURATION), DEFAULT_WARM_UP));
         assert_eq!(plan.requests, None);
+    }
+
+    #[test]
+    fn url_is_refused_with_what_to_use() {
+        let problem = plan("--target http://127.0.0.1:8080/a").unwrap_err();
+        assert!(problem.contains("expected HOST:PORT. --path has the path"), "{problem}");
     }
 
     #[test]

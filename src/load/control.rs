@@ -40,6 +40,11 @@ impl Control {
         Self::default()
     }
 
+    /// Creates a handle for one run, which also ends when this flag is set.
+    pub fn with_stop_flag(stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..Self::default() }
+    }
+
     /// Stops the run within 100 ms. Its outcome covers the time until then.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);

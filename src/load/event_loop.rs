@@ -50,6 +50,10 @@ const IDLE_TAG: u64 = 1 << 32;
 /// The `epoll_data` of the timer.
 const TIMER_TAG: u64 = 1 << 33;
 
+/// The number of bytes received on one event after which the timeout and a stop are checked: a
+/// server that sends without an end would keep the loop otherwise.
+const RECEIVE_CHECK_BYTES: usize = 1024 * 1024;
+
 /// The time after which a body is sent without 100 Continue.
 const CONTINUE_TIMEOUT_NS: u64 = CONTINUE_TIMEOUT.as_nanos() as u64;
 
@@ -343,7 +347,8 @@ impl<'run> EventLoop<'run> {
         let completed = self.tally.completed;
         self.flush_started();
         if action == Action::WaitForConnection && self.tally.completed > completed {
-            // Messages of a stream have ended already: the next ones start after a look at events.
+            // Messages of a stream have ended already: the next ones start after
+            // events have been handled.
             return Action::WaitUntil(self.woken_ns);
         }
         action
@@ -416,6 +421,12 @@ impl<'run> EventLoop<'run> {
                 self.slots.release(deferred.index);
             }
         }
+    }
+
+    /// Returns true if a request that started at this time has taken longer than the timeout.
+    fn is_overdue(&self, started_ns: u64) -> bool {
+        let since_ns = self.clock.now_ns().saturating_sub(started_ns);
+        since_ns > self.plan.timeout.as_nanos() as u64
     }
 
     fn sweep_interval(&self) -> Duration {

@@ -178,7 +178,7 @@ impl Exchange {
         self.interim
     }
 
-    /// See [`ResponseStream::undecided_difference`].
+    /// Returns the byte in which the response differs, if it is not known whether that is correct.
     pub(super) fn undecided_difference(&self) -> Option<Mismatch> {
         self.response.undecided_difference()
     }

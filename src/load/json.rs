@@ -144,7 +144,7 @@ fn response(plan: &Plan, outcome: &Outcome) -> Value {
                 Framing::Chunked => "chunked",
                 Framing::UntilClose => "until_close",
             },
-            "verified": reference.checks().to_string(),
+            "verified": reference.checks_text(),
             "varying_fields": reference.checks().varying_fields(),
             "closed_first_by": closer.map(|closer| match closer {
                 Closer::Server => "server",

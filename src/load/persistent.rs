@@ -62,6 +62,18 @@ impl PersistentConnection {
         self.in_flight > self.unsent || self.awaits_continue
     }
 
+    /// Returns true if bytes of a response are not unexpected. A server may respond to the first
+    /// bytes of a long request.
+    pub(super) fn may_receive_response(&self) -> bool {
+        self.awaits_response() || self.sent_bytes > 0
+    }
+
+    /// Returns true if the response to the oldest request in flight would be complete before the
+    /// request, which does not wait for 100 Continue.
+    pub(super) fn responds_early(&self) -> bool {
+        self.in_flight == self.unsent && !self.awaits_continue
+    }
+
     /// Allows the body of the request to be sent.
     pub(super) fn allow_body(&mut self, trigger: BodyTrigger) {
         (self.body_trigger, self.awaits_continue) = (Some(trigger), false);

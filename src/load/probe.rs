@@ -5,6 +5,9 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
 use super::control::Control;
 use super::framing::Framing;
 use super::plan::{CONTINUE_TIMEOUT, CloseBy, Plan};
@@ -24,6 +27,9 @@ const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The number of responses from which [`Verify::Auto`] learns what varies.
 const LEARNING_REQUESTS: usize = 3;
+
+/// The number of further responses if the bodies vary.
+const MORE_LEARNING_REQUESTS: usize = 9;
 
 /// The time within which a server that announces to close the connection has to do so. Otherwise
 /// the client does.
@@ -101,7 +107,13 @@ fn fetch_reference(
     }
     let count = if plan.verify == Verify::Auto { LEARNING_REQUESTS } else { 1 };
     let fetch = |_| Probe::new(plan, request, control)?.fetch();
-    let responses: Vec<Received> = (0..count).map(fetch).collect::<Result<_, _>>()?;
+    let mut responses: Vec<Received> = (0..count).map(fetch).collect::<Result<_, _>>()?;
+    // Bodies that differ can have one length by chance, as those of a counter below 10.
+    if responses.iter().any(|it| it.body() != responses[0].body()) {
+        let more: Vec<Received> =
+            (0..MORE_LEARNING_REQUESTS).map(fetch).collect::<Result<_, _>>()?;
+        responses.extend(more);
+    }
     let checks = Checks::learn(plan.verify, &responses).ok_or_else(|| {
         let status = |it: &Received| it.head().map_or(0, |head| head.status).to_string();
         let all: Vec<String> = responses.iter().map(status).collect();
@@ -192,9 +204,7 @@ impl<'run> Probe<'run> {
         control: &'run Control,
     ) -> Result<Self, ProbeError> {
         let stream = TcpStream::connect_timeout(&plan.target, plan.timeout)?;
-        stream.set_write_timeout(Some(plan.timeout))?;
-        let interval = STOP_CHECK_INTERVAL.min(plan.timeout).min(CLOSE_TIMEOUT);
-        stream.set_read_timeout(Some(interval))?;
+        stream.set_nonblocking(true)?;
         let (buffer, response) = (vec![0; 64 * 1024], Received::default());
         Ok(Self { plan, request, control, stream, buffer, response })
     }
@@ -205,13 +215,13 @@ impl<'run> Probe<'run> {
         let mut is_complete = false;
         if self.request.expects_continue() {
             let (head, body) = bytes.split_at(bytes.len() - body_bytes);
-            self.send(head)?;
+            self.send(head, deadline)?;
             is_complete = self.receive(Instant::now() + CONTINUE_TIMEOUT, true)?;
             if !is_complete {
-                self.send(body)?;
+                self.send(body, deadline)?;
             }
         } else {
-            self.send(bytes)?;
+            self.send(bytes, deadline)?;
         }
         if !is_complete && !self.receive(deadline, false)? {
             return Err(self.incomplete());
@@ -221,8 +231,8 @@ impl<'run> Probe<'run> {
     }
 
     fn fetch_text(mut self) -> Result<Received, ProbeError> {
-        self.send(self.request.bytes())?;
         let mut deadline = Instant::now() + self.plan.timeout;
+        self.send(self.request.bytes(), deadline)?;
         while let Some(count) = self.read_before(deadline)? {
             self.response.is_closed = count == 0;
             if count == 0 {
@@ -251,17 +261,62 @@ impl<'run> Probe<'run> {
         Err(self.problem(problem))
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<(), ProbeError> {
-        let Err(error) = self.stream.write_all(bytes) else { return Ok(()) };
-        // A server that does not accept the body may respond before it has received all of it.
-        let _ = self.receive(Instant::now() + CLOSE_TIMEOUT, false);
-        if self.response.bytes.is_empty() {
-            return Err(error.into());
+    /// Sends bytes. A server may respond before it has received all of them.
+    fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), ProbeError> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if is_retried(&error) => {
+                    let ready = self.wait(PollFlags::OUT | PollFlags::IN, deadline)?;
+                    if ready.is_empty() {
+                        return Err(self.problem(format_args!(
+                            "the server received only a part of the request, {sent} of {} bytes, \
+                             within {}. Try a shorter --body.",
+                            bytes.len(),
+                            super::units::duration(self.plan.timeout)
+                        )));
+                    }
+                    if ready.contains(PollFlags::IN) && self.receive_early()? {
+                        return Err(self.early("its response was complete"));
+                    }
+                }
+                Err(error) => {
+                    let _ = self.receive(Instant::now() + CLOSE_TIMEOUT, false);
+                    return Err(match self.response.bytes.is_empty() {
+                        true => error.into(),
+                        false => self.early(error),
+                    });
+                }
+            }
         }
-        Err(self.problem(format_args!(
-            "the server responded before it had received the whole request ({error}). Try a \
+        Ok(())
+    }
+
+    /// Receives what is there while the request is being sent. Returns true if that completes the
+    /// response.
+    fn receive_early(&mut self) -> Result<bool, ProbeError> {
+        let count = match self.stream.read(&mut self.buffer) {
+            Ok(0) => return Err(self.ended()),
+            Ok(count) => count,
+            Err(error) if is_retried(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if self.request.is_text() {
+            self.response.bytes.extend_from_slice(&self.buffer[..count]);
+            return Ok(false);
+        }
+        match self.response.on_bytes(&self.buffer[..count], self.request.is_head()) {
+            Ok(progress) => Ok(progress != Progress::Partial),
+            Err(malformed) => Err(self.problem(malformed)),
+        }
+    }
+
+    fn early(&self, reason: impl fmt::Display) -> ProbeError {
+        self.problem(format_args!(
+            "the server responded before it had received the whole request ({reason}). Try a \
              shorter --body, or --expect-continue."
-        )))
+        ))
     }
 
     /// Receives up to the end of the response, or of 100 Continue. Returns true for the former, and
@@ -313,20 +368,35 @@ impl<'run> Probe<'run> {
         Ok(())
     }
 
-    /// Receives some bytes. Returns `None` after the deadline.
+    /// Receives some bytes. Returns `None` after the deadline, also if bytes arrive all the time.
     fn read_before(&mut self, deadline: Instant) -> Result<Option<usize>, ProbeError> {
-        loop {
+        while !self.wait(PollFlags::IN, deadline)?.is_empty() {
             match self.stream.read(&mut self.buffer) {
-                Ok(count) => return Ok(Some(count)),
-                // EINTR: a signal, which may request the stop. With SO_RCVTIMEO, `recv` is not
-                // restarted after a signal handler or SIGCONT (signal(7)).
-                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if is_retried(&error) => {}
+                read => return Ok(Some(read?)),
             }
+        }
+        Ok(None)
+    }
+
+    /// Waits until the socket is ready. Returns no event after the deadline.
+    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<PollFlags, ProbeError> {
+        loop {
             if self.control.is_stopped() {
                 return Err(ProbeError::Stopped);
-            } else if Instant::now() >= deadline {
-                return Ok(None);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(PollFlags::empty());
+            }
+            let interval = left.min(STOP_CHECK_INTERVAL);
+            let timeout = Timespec::try_from(interval).expect("a short time");
+            let mut polled = [PollFd::new(&self.stream, events)];
+            match poll(&mut polled, Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // An error of the socket is returned by the next call.
+                Ok(_) => return Ok(polled[0].revents()),
+                Err(errno) => return Err(io::Error::from(errno).into()),
             }
         }
     }
@@ -401,6 +471,7 @@ impl<'run> Probe<'run> {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+/// Returns true for EAGAIN and EINTR.
+fn is_retried(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -42,7 +42,7 @@ impl Received {
         loop {
             let before = bytes;
             let event = self.parser.next(&mut bytes, is_head_request);
-            // Those of a response that is not valid as well, since they are shown.
+            // Bytes of an invalid response are kept too, because the message quotes them.
             self.bytes.extend_from_slice(&before[..before.len() - bytes.len()]);
             match event? {
                 Event::NeedsMore => return Ok(Progress::Partial),

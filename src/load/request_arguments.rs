@@ -23,7 +23,8 @@ pub struct RequestArguments {
     /// Method of the requests [default: GET; with --body: POST]
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
-    /// Header of the requests; can be given more than once. `Host: NAME` replaces the default
+    /// Header of the requests; can be given more than once. `Host: NAME` replaces the default: the
+    /// target, or `localhost` in a comparison
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
     /// Body of the requests: text, or with @ the contents of a file

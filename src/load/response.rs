@@ -17,7 +17,7 @@ pub enum Closer {
     Client,
 }
 
-/// Length of the start of a response of another protocol that stands for its status line.
+/// Length of the start of a response of another protocol, which is shown as its status line.
 const EXCERPT_BYTES: usize = 40;
 
 /// A response with which every other one is compared.
@@ -132,25 +132,70 @@ impl Reference {
         request: &Request,
         closer: Closer,
     ) -> Self {
-        let start = response.head_range.start;
+        let (is_head_request, expects_continue) = (request.is_head(), request.expects_continue());
+        let is_text = request.is_text();
+        let varying = Vec::new();
+        let mut reference = Self {
+            response,
+            head,
+            checks,
+            varying,
+            is_head_request,
+            expects_continue,
+            is_text,
+            closer,
+        };
+        reference.varying = reference.varying_ranges();
+        reference
+    }
+
+    /// Returns the ranges of the values of fields that are not checked.
+    fn varying_ranges(&self) -> Vec<Range<usize>> {
+        let start = self.response.head_range.start;
         let value = |(offset, line): (usize, &[u8])| {
             let name = verify::field_name(line)?;
             let range = start + offset + name.len() + 1..start + offset + line.len();
-            checks.may_vary(name).then_some(range)
+            self.checks.may_vary(name).then_some(range)
         };
-        let varying = verify::lines(response.head_bytes()).filter_map(value).collect();
-        let (is_head_request, expects_continue) = (request.is_head(), request.expects_continue());
-        let is_text = request.is_text();
-        Self { response, head, checks, varying, is_head_request, expects_continue, is_text, closer }
+        verify::lines(self.response.head_bytes()).filter_map(value).collect()
     }
 
     /// Creates a reference from the response to a request of another protocol than HTTP.
     pub(super) fn of_text(bytes: Vec<u8>, request: &Request, closer: Closer) -> Self {
         let head = Head::of_length(bytes.len() as u64);
-        let checks = Checks { status: false, fields_except: None, body: BodyCheck::Exact };
+        let checks = Checks {
+            status: false,
+            fields_except: None,
+            body: BodyCheck::Exact,
+            is_learned: false,
+        };
         let mut response = Received::default();
         response.bytes = bytes;
         Self::new(response, head, checks, request, closer)
+    }
+
+    /// Returns this reference with the checks that a response to the same request of another start
+    /// of the server passes too, if the checks were learned.
+    ///
+    /// # Errors
+    /// Returns a message if the responses have nothing in common that could be checked.
+    pub fn merged(&self, other: &Self) -> Result<Self, String> {
+        let checks = self.checks.merged(&other.checks, [&self.response, &other.response]);
+        let checks = checks.filter(|_| !self.is_text || self.bytes() == other.bytes());
+        let checks = checks.ok_or_else(|| {
+            format!(
+                "the response differs from start to start: `{}`, then `{}`. Try --verify none.",
+                self.status_line(),
+                other.status_line()
+            )
+        })?;
+        let closer = match other.closer {
+            Closer::Server => self.closer,
+            Closer::Client => Closer::Client,
+        };
+        let mut merged = Self { checks, closer, ..self.clone() };
+        merged.varying = merged.varying_ranges();
+        Ok(merged)
     }
 
     /// Returns true for the response to a request of another protocol than HTTP.
@@ -221,6 +266,11 @@ impl Reference {
     /// The end of 100 Continue within the bytes; `None` if the server did not send it.
     pub(super) fn continue_end(&self) -> Option<usize> {
         self.response.continue_end
+    }
+
+    /// Returns true if the server did not send 100 Continue although the request expected it.
+    pub fn lacks_continue(&self) -> bool {
+        self.expects_continue && self.response.continue_end.is_none()
     }
 
     /// Returns true if the server closes the connection after this response: with

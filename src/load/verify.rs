@@ -30,8 +30,8 @@ const LEFT_OUT: [&str; 5] = ["Date", "Age", "Expires", "Connection", "Keep-Alive
 /// Header fields in which an error changes the framing.
 const FRAMING_FIELDS: [&str; 3] = ["Connection", "Content-Length", "Transfer-Encoding"];
 
-/// The part of the body that is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The part of the body that is checked, the strictest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BodyCheck {
     /// Every byte.
     Exact,
@@ -50,6 +50,8 @@ pub struct Checks {
     pub fields_except: Option<Vec<String>>,
     /// The body.
     pub body: BodyCheck,
+    /// Set if they were learned from several responses, and not chosen by the user.
+    pub(super) is_learned: bool,
 }
 
 impl Checks {
@@ -57,7 +59,8 @@ impl Checks {
     /// differs. `Verify::Auto` needs several of them.
     pub(super) fn learn(verify: Verify, responses: &[Received]) -> Option<Self> {
         let (first, others) = responses.split_first()?;
-        let without_fields = |status, body| Self { status, fields_except: None, body };
+        let without_fields =
+            |status, body| Self { status, fields_except: None, body, is_learned: false };
         let all_fields = LEFT_OUT.map(str::to_owned).to_vec();
         match verify {
             Verify::None => return Some(without_fields(false, BodyCheck::None)),
@@ -65,7 +68,8 @@ impl Checks {
             Verify::Body => return Some(without_fields(true, BodyCheck::Exact)),
             Verify::Bytes => {
                 let fields_except = Some(all_fields);
-                return Some(Self { status: true, fields_except, body: BodyCheck::Exact });
+                let body = BodyCheck::Exact;
+                return Some(Self { status: true, fields_except, body, is_learned: false });
             }
             Verify::Auto => {}
         }
@@ -89,7 +93,30 @@ impl Checks {
         } else {
             BodyCheck::None
         };
-        Some(Self { status: true, fields_except, body })
+        Some(Self { status: true, fields_except, body, is_learned: true })
+    }
+
+    /// Returns the checks that the responses of two starts of a server pass; `None` if there are
+    /// none. Checks that were not learned do not change, so that a difference is an error later.
+    pub(super) fn merged(&self, other: &Self, responses: [&Received; 2]) -> Option<Self> {
+        if !self.is_learned {
+            return Some(self.clone());
+        }
+        let both = Self::learn(Verify::Auto, &responses.map(Received::clone))?;
+        let fields = [self, other, &both].map(|it| it.fields_except.clone());
+        let fields_except = match fields {
+            [Some(mut fields), Some(second), Some(third)] => {
+                for name in second.into_iter().chain(third) {
+                    if !fields.iter().any(|it| it.eq_ignore_ascii_case(&name)) {
+                        fields.push(name);
+                    }
+                }
+                Some(fields)
+            }
+            _ => None,
+        };
+        let body = [self.body, other.body, both.body].into_iter().max().unwrap_or(self.body);
+        Some(Self { fields_except, body, ..both })
     }
 
     /// Returns true if the value of this field may differ and does not change the framing.

@@ -72,6 +72,7 @@ pub fn not_successful(
         405 | 501 => "Try another --method",
         411 | 413 | 415 | 422 => "Try another --body or --header",
         417 => "Remove --expect-continue",
+        _ if list.is_some() => "Change the line of the file",
         _ => "Try --path",
     };
     let line = reference.status_line();
@@ -96,8 +97,8 @@ fn without_continue(outcome: &Outcome) -> Option<String> {
         ))
     } else if final_response > 0 {
         Some(format!(
-            "The server sent a final response instead of 100 Continue for {} requests, so that \
-             their bodies were not sent.",
+            "The server sent a final response instead of 100 Continue, or together with it, for {} \
+             requests, so that their bodies were not sent.",
             count(final_response)
         ))
     } else {

@@ -11,6 +11,7 @@ use ringpoll::load::{
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::command::{exited, ringpoll};
 use crate::peer::{Peer, outcome, plan, read_request, reference, respond, respond_with};
 use crate::ports::sockets_to_port;
 use common::{EVENT_TIMEOUT, RESPONSE, wait_until};
@@ -291,4 +292,56 @@ fn stopped_run_has_the_results_so_far() {
     assert_eq!((outcome.ended_by, outcome.completed), (EndedBy::Stop, 19));
     assert_eq!((outcome.unfinished, outcome.started, outcome.failures.total()), (4, 23, 0));
     assert!(outcome.duration < EVENT_TIMEOUT);
+}
+
+/// Returns the error of the request before the load, within a second of a timeout of 300 ms.
+fn first_request_fails(
+    arguments: &str,
+    serve: impl FnMut(usize, TcpStream) + Send + 'static,
+) -> String {
+    let peer = Peer::start(serve);
+    let arguments = format!("--requests 5 --connections 1 --timeout 300ms {arguments}");
+    let output = ringpoll(peer.address, &arguments).output().unwrap();
+    exited(&output, 1).1.to_owned()
+}
+
+#[test]
+fn response_that_trickles_or_a_body_that_is_not_read_ends_with_the_timeout() {
+    let trickle = |_, mut stream: TcpStream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        while stream.write_all(b"a").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for load in ["keep-alive", "churn"] {
+        let errors = first_request_fails(&format!("--load {load}"), trickle);
+        assert!(errors.contains("not complete after 300 ms"), "{errors}");
+        let directory = tempfile::tempdir().unwrap();
+        let body = directory.path().join("body");
+        std::fs::write(&body, vec![0; 20_000_000]).unwrap();
+        let mut open = Vec::new();
+        let errors = first_request_fails(
+            &format!("--load {load} --body @{}", body.display()),
+            move |_, stream| open.push(stream),
+        );
+        assert!(errors.contains("received only a part of the request"), "{errors}");
+    }
+}
+
+#[test]
+fn interim_responses_without_an_end_are_a_timeout() {
+    let storm = |number, mut stream: TcpStream| {
+        if number == 0 {
+            return respond(stream);
+        }
+        read_request(&mut stream);
+        let hints = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000);
+        while stream.write_all(&hints).is_ok() {}
+    };
+    let peer = Peer::start(storm);
+    let arguments = "--requests 1 --connections 1 --timeout 300ms --verify status --load churn";
+    let output = ringpoll(peer.address, arguments).output().unwrap();
+    let printed = exited(&output, 1).0;
+    assert!(printed.contains("timed out  1"), "{printed}");
 }

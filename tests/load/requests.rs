@@ -341,6 +341,32 @@ fn bodies_are_sent_in_open_loops_bursts_and_fragments() {
 }
 
 #[test]
+fn response_may_be_sent_while_the_request_is_received() {
+    const BYTES: usize = 4_000_000;
+    let echo = |_: usize, _: usize, stream: &mut TcpStream| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+        let mut buffer = vec![0; 64 * 1024];
+        let mut left = BYTES;
+        let mut is_sent = stream.write_all(head.as_bytes()).is_ok();
+        while left > 0 && is_sent {
+            let room = buffer.len().min(left);
+            let count = stream.read(&mut buffer[..room]).unwrap_or(0);
+            is_sent = count > 0 && stream.write_all(&buffer[..count]).is_ok();
+            left -= count;
+        }
+        is_sent
+    };
+    let body = vec![b'a'; BYTES];
+    for lifetime in LIFETIMES {
+        let peer = serve_each_request(echo);
+        let parts =
+            RequestParts { method: "POST", body: &body, ..RequestParts::get("/", "a", &[]) };
+        let plan = plan_of(&peer, lifetime, &parts);
+        run_clean(&Plan { requests: Some(REQUESTS), ..plan });
+    }
+}
+
+#[test]
 fn command_line_describes_requests() {
     let (peer, log) = record(Reaction::Continue, |received| ok(&received.line));
     let directory = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use super::super::pacing::Pace;
 use super::super::payload::Payload;
 use super::super::slots::Awaits;
 use super::super::sockets::{self, failed};
-use super::{BACKOFF_NS, Deferred, EventLoop};
+use super::{BACKOFF_NS, Deferred, EventLoop, RECEIVE_CHECK_BYTES};
 
 impl<'run> EventLoop<'run> {
     pub(super) fn start_request(&mut self, due_ns: u64, started_ns: u64) {
@@ -142,7 +142,18 @@ impl<'run> EventLoop<'run> {
         let is_whole = flags.contains(EventFlags::RDHUP)
             && !flags.intersects(EventFlags::ERR | EventFlags::HUP);
         let payload = self.payload_of(index);
+        let mut unchecked = 0;
         loop {
+            if unchecked >= RECEIVE_CHECK_BYTES {
+                unchecked = 0;
+                let started_ns = self.slots[index].started_ns;
+                if self.control.is_stopped() {
+                    return;
+                } else if self.is_overdue(started_ns) {
+                    let matched = self.slots[index].exchange.received();
+                    return self.fail(index, RequestFailure::Timeout { matched });
+                }
+            }
             let slot = &mut self.slots[index];
             let socket = slot.socket.as_ref().expect("a request in flight has a socket");
             let received = rustix::net::recv(socket, &mut self.buffer[..], RecvFlags::empty());
@@ -150,6 +161,7 @@ impl<'run> EventLoop<'run> {
                 Ok((_, 0)) => (Next::Receive, true),
                 Ok((_, count)) => {
                     self.tally.bytes_received += count as u64;
+                    unchecked += count;
                     let next = slot.exchange.on_bytes(payload, &self.buffer[..count]);
                     (next, is_whole && count < self.buffer.len())
                 }

@@ -21,7 +21,7 @@ use super::super::pool::PooledConnection;
 use super::super::response::{Fault, Mismatch};
 use super::super::response_stream::Verified;
 use super::super::sockets::{self, failed};
-use super::{BACKOFF_NS, CONTINUE_TIMEOUT_NS, Deferred, EventLoop};
+use super::{BACKOFF_NS, CONTINUE_TIMEOUT_NS, Deferred, EventLoop, RECEIVE_CHECK_BYTES};
 
 /// The time within which a server has to close a connection after it has announced that.
 const CLOSE_TIMEOUT_NS: u64 = 1_000_000_000;
@@ -235,7 +235,16 @@ impl<'run> EventLoop<'run> {
         // EPOLLRDHUP may belong to a connection that had this index earlier in the batch, so only
         // a receive of 0 bytes is the end of the stream.
         let may_have_more = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        let mut unchecked = 0;
         loop {
+            if unchecked >= RECEIVE_CHECK_BYTES {
+                unchecked = 0;
+                if self.control.is_stopped() {
+                    return;
+                } else if let Some(matched) = self.overdue_response(index) {
+                    return self.fail_persistent(index, RequestFailure::Timeout { matched });
+                }
+            }
             let Self { persistent: Some(persistent), buffer, payload, .. } = self else { return };
             let Some(socket) = &persistent[index].socket else { return };
             // Bytes of a chargen server beyond the messages in flight are received later.
@@ -252,6 +261,7 @@ impl<'run> EventLoop<'run> {
                 Ok((_, 0)) => return self.on_end_of_stream(index),
                 Ok((_, count)) => {
                     self.tally.bytes_received += count as u64;
+                    unchecked += count;
                     match self.verify_responses(index, count) {
                         // The body of a request may have been allowed.
                         Ok(Connected::Stays) if self.properties.expects_continue => {
@@ -274,6 +284,14 @@ impl<'run> EventLoop<'run> {
         }
     }
 
+    /// Returns the bytes received of the oldest response, if it takes longer than the timeout.
+    fn overdue_response(&mut self, index: u32) -> Option<usize> {
+        let persistent = self.persistent.as_ref()?;
+        let started_ns = persistent.oldest(index)?.started_ns;
+        let matched = persistent[index].matched();
+        self.is_overdue(started_ns).then_some(matched)
+    }
+
     /// Verifies the received bytes, which may hold several responses.
     fn verify_responses(&mut self, index: u32, count: usize) -> Result<Connected, Fault> {
         let Self { persistent: Some(persistent), tally, buffer, payload, payloads, .. } = self
@@ -294,7 +312,8 @@ impl<'run> EventLoop<'run> {
                     connection.messages.verify(pattern, length, bytes)?
                 }
                 Payload::Http { .. }
-                    if !connection.awaits_response() || connection.closing_since_ns.is_some() =>
+                    if !connection.may_receive_response()
+                        || connection.closing_since_ns.is_some() =>
                 {
                     return Err(unexpected(*payload, connection, found));
                 }
@@ -307,6 +326,9 @@ impl<'run> EventLoop<'run> {
                     let verified = stream.verify(reference, bytes)?;
                     if connection.awaits_continue && stream.has_continued(reference) {
                         connection.allow_body(BodyTrigger::Continue);
+                    }
+                    if verified != Verified::Partial && connection.responds_early() {
+                        return Err(unexpected(*payload, connection, found));
                     }
                     verified
                 }
