@@ -7,13 +7,13 @@ use clap::Args;
 use clap::builder::ArgPredicate;
 
 use super::condition::Condition;
-use super::ladder::Ladder;
+use super::ladder::{LOAD_LEVELS as LADDER_LOAD_LEVELS, Ladder};
 use super::metrics::metrics_of;
 use super::sweep::Sweep;
 use super::topology::parse_cpu_list;
 use crate::config::Preset;
 use crate::load::{CloseBy, Direction, LoadKind, MessageText, RequestArguments, Verify};
-use crate::result::{LoadLevel, Metric};
+use crate::result::{LoadLevel, Metric, MetricAt};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -26,6 +26,9 @@ Exit codes:
 
 /// A ladder has more arms than other comparisons.
 const LADDER_BUDGET: &str = "300s";
+
+/// The longest time of a flag.
+const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Compares servers on this machine: which is better, by how much, how certain, and why.
 #[derive(Clone, Debug, Args)]
@@ -67,11 +70,13 @@ pub struct CompareArguments {
     /// the fixed rate only, so not under --load stream, and its default budget is 300s.
     #[arg(long, value_name = "ENGINE", conflicts_with_all = ["arms", "arms_file", "sweep"])]
     pub ladder: Option<Ladder>,
-    /// Time limit for all loads together; the comparison ends earlier once it is decided.
+    /// Time limit for all loads together; the comparison ends earlier once it is decided. The
+    /// calibration and one block of each load are measured in any case.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration,
         default_value_if("ladder", ArgPredicate::IsPresent, LADDER_BUDGET))]
     pub budget: Duration,
-    /// Limit on the blocks of rounds of each load [default: as many as fit into the budget]
+    /// Limit on the blocks of rounds of each load, of which an interval needs 5 [default: as many
+    /// as fit into the budget]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub blocks: Option<u32>,
     /// Measured time of each server in a round, in short slices that alternate with other arms.
@@ -195,7 +200,6 @@ impl CompareArguments {
         {
             return Err(format!("{flag} cannot be used with messages, only with HTTP requests"));
         }
-        self.check_decide(&loads)?;
         if self.sweep.is_some() && loads.len() > 1 {
             return Err("--sweep requires a single load. Choose it with --load.".to_owned());
         }
@@ -204,7 +208,7 @@ impl CompareArguments {
             Some(load) => {
                 Err(format!("--fail-if: load {load} is not measured. Try: add --load {load}."))
             }
-            None => Ok(loads),
+            None => self.check_metrics(&loads).map(|()| loads),
         }
     }
 
@@ -214,17 +218,36 @@ impl CompareArguments {
         self.decide.into_iter().chain(in_conditions).collect()
     }
 
-    fn check_decide(&self, loads: &[LoadKind]) -> Result<(), String> {
-        let Some(metric) = self.decide else { return Ok(()) };
-        let is_measured = |load: &LoadKind| {
-            let load_levels = [LoadLevel::FixedRate, LoadLevel::Saturation];
-            let metrics = metrics_of(*load == LoadKind::Stream, &load_levels, &[metric]);
-            metrics.iter().any(|it| it.metric == metric)
+    /// Refuses metrics that are not measured.
+    fn check_metrics(&self, loads: &[LoadKind]) -> Result<(), String> {
+        let levels = match self.ladder {
+            Some(_) => &LADDER_LOAD_LEVELS[..],
+            None => &[LoadLevel::FixedRate, LoadLevel::Saturation],
         };
-        match loads.iter().find(|it| !is_measured(it)) {
-            Some(load) => Err(format!("--decide {metric}: load {load} does not measure it")),
-            None => Ok(()),
+        let is_measured = |load: LoadKind, metric: Metric, level: Option<LoadLevel>| {
+            let metrics = metrics_of(load == LoadKind::Stream, levels, &[metric]);
+            let is_it = |at: &MetricAt| {
+                at.metric == metric && level.is_none_or(|level| level == at.load_level)
+            };
+            metrics.iter().any(is_it)
+        };
+        if let Some(metric) = self.decide
+            && let Some(load) = loads.iter().find(|&&load| !is_measured(load, metric, None))
+        {
+            return Err(format!("--decide {metric}: load {load} does not measure it"));
         }
+        for condition in &self.fail_if {
+            let (metric, level) = (condition.metric(), condition.load_level());
+            let mut loads =
+                loads.iter().filter(|&&it| condition.load().is_none_or(|load| load == it));
+            if !loads.any(|&load| is_measured(load, metric, level)) {
+                return Err(format!(
+                    "--fail-if `{condition}`: this is not measured. Latency is measured at the \
+                     fixed rate, throughput at saturation."
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_stream(&self, loads: &[LoadKind]) -> Result<(), String> {
@@ -258,7 +281,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
         Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
     };
-    if length.is_zero() { Err("must be more than 0".to_owned()) } else { Ok(length) }
+    match length {
+        Duration::ZERO => Err("must be more than 0".to_owned()),
+        length if length > MAX_TIME => Err("must be at most 30 days".to_owned()),
+        length => Ok(length),
+    }
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::arm::{PreparedArm, Program, usage};
-use super::command_arm::{CommandArm, Limits, Ready, split_command};
+use super::command_arm::{CommandArm, Limits, PLACEHOLDERS, Ready, split_command};
 use crate::failure::Failure;
 
 #[derive(Deserialize)]
@@ -129,8 +129,16 @@ fn prepare(table: Table, file: &Path) -> Result<PreparedArm, String> {
         }
     }
     let each = |key: &str, commands: Vec<Command>| -> Result<Vec<Vec<String>>, String> {
-        let words = commands.into_iter().map(Command::words);
-        words.collect::<Result<_, _>>().map_err(|problem| format!("{key}: {problem}"))
+        let words: Result<Vec<Vec<String>>, String> =
+            commands.into_iter().map(Command::words).collect();
+        let words = words.map_err(|problem| format!("{key}: {problem}"))?;
+        match words.iter().flatten().find(|word| PLACEHOLDERS.iter().any(|it| word.contains(it))) {
+            Some(word) => Err(format!(
+                "{key}: {word}: there is no server, so it has no port. Only `command` and \
+                 `environment` have placeholders."
+            )),
+            None => Ok(words),
+        }
     };
     // Relative paths are relative to the file, wherever ringpoll is started.
     let base = file.parent().unwrap_or(Path::new(""));
@@ -277,6 +285,10 @@ mod tests {
             ("[[arm]]\nname = 'x'\n", "arm x: missing field `command`"),
             ("[[arm]]\ncommand = 'x {port}'\n", "arm number 1: missing field `name`"),
             ("[[arm]]\nname = 'x'\ncommand = 'x'\n", "arm x: command: the command must contain"),
+            (
+                "[[arm]]\nname = 'x'\ncommand = 'x {port}'\nbefore = ['y {port}']\n",
+                "arm x: before: {port}: there is no server",
+            ),
             ("[[arm]]\nname = 'x'\ncommand = []\n", "arm x: command: the command is empty"),
             ("[[arm]]\nname = ''\ncommand = 'x {port}'\n", "arm : name: must not be empty"),
         ];

@@ -50,8 +50,14 @@ pub fn calibrate(runner: &BatchRunner, given: Option<f64>) -> Result<Calibration
             let label = &runner.arms[arm].description.label;
             let example =
                 round.failures.example.clone().unwrap_or_else(|| "no request ended".to_owned());
+            let advice = match round.failures.wrong_bytes {
+                0 => "",
+                _ => {
+                    ". If its responses differ from start to start, try --verify body, status or none"
+                }
+            };
             return Err(Failure::Run(format!(
-                "ringpoll compare: arm {label}: no request succeeded: {example}"
+                "ringpoll compare: arm {label}: no request succeeded: {example}{advice}"
             )));
         }
         slowest = slowest.min(round.requests as f64 / (round.duration_ns as f64 / 1e9));

@@ -12,7 +12,7 @@ use crate::result::{Arm, ArmKind, Setting};
 
 /// The placeholders of a command: the port that the server must listen on, and its address with
 /// this port.
-const PLACEHOLDERS: [&str; 2] = ["{port}", "{address}"];
+pub(super) const PLACEHOLDERS: [&str; 2] = ["{port}", "{address}"];
 
 /// Everything that is needed to start a server of another project.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,8 @@ impl CommandArm {
             return Ok(());
         }
         Err("the command must contain {port}, which is replaced by the port that the server must \
-             listen on, or {address}, which is replaced by 127.0.0.1 and this port"
+             listen on, or {address}, which is replaced by 127.0.0.1 and this port. So may a \
+             variable of `environment` in a file of --arms."
             .to_owned())
     }
 

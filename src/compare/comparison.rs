@@ -1,6 +1,7 @@
 //! A whole comparison: one experiment for each load, or one for each value of a sweep.
 
 use std::cell::{Cell, LazyCell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,7 +25,7 @@ use super::topology::{self, Topology};
 use super::verdict::Margins;
 use super::{environment, explanation, namespace};
 use crate::failure::Failure;
-use crate::load::{self, Direction, LoadKind, RequestTemplate};
+use crate::load::{self, Control, Direction, LoadKind, RequestTemplate};
 use crate::result::{
     Arm, ComparisonResult, CpuPlacement, Difference, Environment, Experiment, Isolation, LoadLevel,
     Method, SCHEMA_VERSION, SweepValue,
@@ -64,7 +65,12 @@ pub fn run(
     let hooks = Hooks::before(&scenarios[0].arms, executable, &placement, &interrupts.flag)?;
     for scenario in &mut scenarios {
         for (index, arm) in scenario.arms.iter_mut().enumerate() {
-            probe_arm((index, arm), &scenario.client, executable, &placement)?;
+            // Servers of other projects can have responses that differ from start to start.
+            let starts = if matches!(arm.program, Program::Command(_)) { 2 } else { 1 };
+            for _ in 0..starts {
+                let probe = Probe { client: &scenario.client, executable, placement: &placement };
+                probe.run((index, arm), &interrupts.flag)?;
+            }
         }
     }
     let setup = Setup {
@@ -246,25 +252,37 @@ fn choose_cpus(
     topology::choose_placement(topology, threads, server, client).map_err(usage)
 }
 
-/// Starts the server of an arm, sends one request, and records the engine and kernel features that
-/// it reports. An arm that cannot run fails here, before anything is measured.
-fn probe_arm(
-    (index, arm): (usize, &mut PreparedArm),
-    client: &LoadClient,
-    executable: &RingpollExecutable,
-    placement: &CpuPlacement,
-) -> Result<(), Failure> {
-    let server = ServerProcess::start(arm, executable, placement)?;
-    let engine = server.engine.clone();
-    client.probe(index, server.address).map_err(|problem| {
-        let label = &arm.description.label;
-        Failure::Run(format!("ringpoll compare: arm {label}: load failed: {problem}"))
-    })?;
-    let report = server.stop()?;
-    arm.description.engine = engine;
-    arm.description.kernel_features =
-        report.map(|report| report.kernel_features).unwrap_or_default();
-    Ok(())
+/// The requests before anything is measured.
+struct Probe<'run> {
+    client: &'run LoadClient,
+    executable: &'run RingpollExecutable,
+    placement: &'run CpuPlacement,
+}
+
+impl Probe<'_> {
+    /// Starts the server of an arm, sends its requests, and records the engine and kernel features
+    /// that it reports. An arm that cannot run fails here.
+    fn run(
+        &self,
+        (index, arm): (usize, &mut PreparedArm),
+        interrupted: &Arc<AtomicBool>,
+    ) -> Result<(), Failure> {
+        let server = ServerProcess::start(arm, self.executable, self.placement)?;
+        let engine = server.engine.clone();
+        let control = Control::with_stop_flag(Arc::clone(interrupted));
+        self.client.probe(index, server.address, &control).map_err(|problem| {
+            let label = &arm.description.label;
+            Failure::Run(match control.is_stopped() {
+                true => "ringpoll compare: interrupted before anything was measured".to_owned(),
+                false => format!("ringpoll compare: arm {label}: load failed: {problem}"),
+            })
+        })?;
+        let report = server.stop()?;
+        arm.description.engine = engine;
+        arm.description.kernel_features =
+            report.map(|report| report.kernel_features).unwrap_or_default();
+        Ok(())
+    }
 }
 
 /// The setup that all experiments of a comparison share.
@@ -288,6 +306,7 @@ impl Setup<'_> {
         let plan = ExperimentPlan {
             seed: self.seed,
             budget: self.budget(scenarios),
+            sharing_budget: if self.arguments.sweep.is_some() { 1 } else { scenarios.len() },
             max_blocks: self.arguments.blocks.map_or(usize::MAX, |blocks| blocks as usize),
             confidence: CONFIDENCE,
             margins: MARGINS,
@@ -337,10 +356,10 @@ impl Setup<'_> {
                 analysis.add_to(&mut experiment, &plan);
             }
             experiment.notes.extend(self.notes());
-            let warnings = arms.iter().enumerate().filter_map(|(index, arm)| {
-                Some(format!("{}: {}", arm.label, scenario.client.warning(index)?))
-            });
-            experiment.notes.extend(warnings);
+            for (index, arm) in arms.iter().enumerate() {
+                let warnings = scenario.client.warnings(index).into_iter();
+                experiment.notes.extend(warnings.map(|it| format!("{}: {it}", arm.label)));
+            }
             let verified = (0..arms.len()).filter_map(|arm| scenario.client.verified(arm));
             experiment.verified = verified.collect();
             experiments.push(Experiment { sweep: scenario.sweep.clone(), ..experiment });
@@ -401,7 +420,7 @@ impl Setup<'_> {
             schema_version: SCHEMA_VERSION,
             started_at,
             duration_seconds: began.elapsed().as_secs_f64(),
-            command_line: std::env::args().collect(),
+            command_line: std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect(),
             conclusion: sentence,
             outcome: sweep::outcome(&experiments),
             environment: self.environment,

@@ -95,6 +95,11 @@ impl Condition {
         self.metric
     }
 
+    /// Returns the load level at which it is tested; `None` is the first that has the metric.
+    pub fn load_level(&self) -> Option<LoadLevel> {
+        self.load_level
+    }
+
     /// Evaluates the condition for each arm after the first, under its load or all loads. It holds
     /// if it holds for any of them.
     pub fn evaluate(&self, result: &ComparisonResult) -> Evaluation {

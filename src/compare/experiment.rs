@@ -26,6 +26,8 @@ pub struct ExperimentPlan {
     pub seed: u64,
     /// The time limit.
     pub budget: Duration,
+    /// The number of experiments that share the time limit of the user.
+    pub sharing_budget: usize,
     /// The limit on blocks of rounds.
     pub max_blocks: usize,
     /// The simultaneous confidence level of all claims.
@@ -72,6 +74,8 @@ struct RunningExperiment<'run> {
     primary: MetricAt,
     rate: f64,
     began: Instant,
+    /// The time from the start to the end of the calibration.
+    calibrated_after: Duration,
     schedule: Schedule,
     /// The number of blocks that fit into the budget.
     planned_blocks: usize,
@@ -114,6 +118,7 @@ impl<'run> RunningExperiment<'run> {
             primary,
             rate: calibration.requests_per_second,
             began,
+            calibrated_after: began.elapsed(),
             schedule,
             planned_blocks,
             blocks: 0,
@@ -296,7 +301,10 @@ impl<'run> RunningExperiment<'run> {
         if self.blocks >= MIN_PAIRS {
             return None;
         }
-        let block = self.began.elapsed().as_secs_f64() / self.blocks.max(1) as f64;
+        let spent = self.began.elapsed().saturating_sub(self.calibrated_after);
+        let needed =
+            self.calibrated_after + spent * (2 * MIN_PAIRS) as u32 / self.blocks.max(1) as u32;
+        let budget = needed.as_secs_f64() * self.plan.sharing_budget as f64;
         Some(Gate {
             reason: format!(
                 "Too few blocks of rounds: {}, at least {MIN_PAIRS} are needed.",
@@ -305,7 +313,7 @@ impl<'run> RunningExperiment<'run> {
             remedy: if self.plan.max_blocks < MIN_PAIRS {
                 format!("Try --blocks {}.", 2 * MIN_PAIRS)
             } else {
-                format!("Try --budget {:.0}s.", (block * (2 * MIN_PAIRS) as f64).ceil())
+                format!("Try --budget {:.0}s.", budget.ceil())
             },
             ..Gate::new(GateKind::TooFewRounds, GateEffect::NotCompared)
         })

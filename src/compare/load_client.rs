@@ -150,20 +150,28 @@ impl LoadClient {
         Ok(measured)
     }
 
-    /// Sends each request to the server of an arm. All later responses must equal its response.
+    /// Sends each request to the server of an arm. All later responses must equal its response. A
+    /// further call is for another start of the server: what differs from start to start is not
+    /// checked.
     ///
     /// # Errors
     /// Returns the reason if the server does not suit this load.
-    pub fn probe(&self, arm: usize, target: SocketAddr) -> Result<(), String> {
+    pub fn probe(&self, arm: usize, target: SocketAddr, control: &Control) -> Result<(), String> {
         let plan = self.plan(target, LoadModel::ClosedLoop, REQUEST_TIMEOUT)?;
         if self.request.message_bytes().is_some() {
-            return load::probe_with_message(&plan, &Control::new())
-                .map_err(|error| error.to_string());
+            return load::probe_with_message(&plan, control).map_err(|error| error.to_string());
         }
         plan.check()?;
-        let responses =
-            load::fetch_references(&plan, &Control::new()).map_err(|error| error.to_string())?;
-        self.responses.borrow_mut().insert(arm, responses);
+        let fetched = load::fetch_references(&plan, control).map_err(|error| error.to_string())?;
+        let mut responses = self.responses.borrow_mut();
+        let merged = match responses.get(&arm) {
+            None => fetched,
+            Some(earlier) => {
+                let pairs = earlier.iter().zip(fetched.iter());
+                pairs.map(|(one, other)| one.merged(other)).collect::<Result<_, _>>()?
+            }
+        };
+        responses.insert(arm, merged);
         Ok(())
     }
 
@@ -221,11 +229,22 @@ impl LoadClient {
         self.summary(arm).map(|summary| counts_text(&summary.checks))
     }
 
-    /// Warns if the responses of an arm before the load are not a success.
-    pub fn warning(&self, arm: usize) -> Option<String> {
+    /// Warns if the responses of an arm before the load are not a success, or not to a whole
+    /// request.
+    pub fn warnings(&self, arm: usize) -> Vec<String> {
+        let responses = self.responses.borrow();
+        let Some(responses) = responses.get(&arm) else { return Vec::new() };
         let list = self.list.as_deref();
         let requests = list.map_or(slice::from_ref(&self.request), RequestList::requests);
-        load::not_successful(requests, list, self.responses.borrow().get(&arm)?)
+        let without_continue = responses.iter().any(Reference::lacks_continue).then(|| {
+            "The server does not send 100 Continue, so bodies are sent a second later or, after a \
+             final response, not at all."
+                .to_owned()
+        });
+        load::not_successful(requests, list, responses)
+            .into_iter()
+            .chain(without_continue)
+            .collect()
     }
 
     fn summary(&self, arm: usize) -> Option<ResponseSummary> {
@@ -250,6 +269,9 @@ impl LoadClient {
             }
             "message_bytes" if !shape.kind.has_messages() => {
                 Err("message_bytes can only be used with --load rr, crr or stream".to_owned())
+            }
+            "message_bytes" if shape.message.is_some() => {
+                Err("message_bytes cannot be used with --message".to_owned())
             }
             "bytes" if shape.kind != LoadKind::Large => {
                 Err("bytes can only be used with --load large".to_owned())

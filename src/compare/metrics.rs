@@ -145,13 +145,12 @@ fn context_switches(round: &Round) -> u64 {
 }
 
 /// Returns the natural logarithm of a latency in each period of a round, and of any other metric in
-/// the round.
+/// the round. That of a period without a response is not finite.
 fn logarithms(round: &Round, metric: Metric) -> Option<Vec<f64>> {
     let Some(latency_ns) = round.latency_of_periods_ns(metric) else {
         return logarithm(round, metric).map(|it| vec![it]);
     };
-    let logarithms: Vec<f64> = latency_ns.iter().map(|&it| (it as f64).ln()).collect();
-    logarithms.iter().all(|it| it.is_finite()).then_some(logarithms)
+    Some(latency_ns.iter().map(|&it| (it as f64).ln()).collect())
 }
 
 /// Returns the natural logarithm of a value. Half an event is added to event counts, because a
@@ -246,7 +245,8 @@ impl Block {
 /// Returns the difference of paired values; `None` if one side was not measured.
 fn location(candidate: &Option<Vec<f64>>, baseline: &Option<Vec<f64>>) -> Option<f64> {
     let pairs = candidate.as_ref()?.iter().zip(baseline.as_ref()?);
-    hodges_lehmann(&pairs.map(|(candidate, baseline)| candidate - baseline).collect::<Vec<_>>())
+    let differences = pairs.map(|(candidate, baseline)| candidate - baseline);
+    hodges_lehmann(&differences.filter(|it| it.is_finite()).collect::<Vec<_>>())
 }
 
 /// Iterates over the rounds of an arm at a load level, the control included.

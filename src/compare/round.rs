@@ -448,7 +448,8 @@ fn periods(slices: &[Latencies], requests_per_slice: f64) -> Vec<LatencyPeriods>
     let of = |metric: Metric| {
         let quantile = metric.quantile()?;
         let needed = MIN_TAIL_REQUESTS / (1.0 - quantile) / requests_per_slice;
-        let count = (slices.len() as f64 / needed.max(1.0)).max(1.0) as usize;
+        // None if the whole round has too few requests.
+        let count = (slices.len() as f64 / needed.max(1.0)) as usize;
         // As many periods as have enough requests, of nearly equal length.
         let bound = |period: usize| period * slices.len() / count;
         let period = |index: usize| {
@@ -560,7 +561,7 @@ mod tests {
         };
         let each = vec![1, 2, 3, 4, 5, 6, 7, 8];
         assert_eq!(periods(500.0), [each.clone(), each, vec![2, 4, 6, 8]]);
-        assert_eq!(periods(40.0)[1..], [vec![2, 5, 8], vec![8]]);
+        assert_eq!(periods(40.0)[1..], [vec![2, 5, 8], vec![]]);
         assert!(super::periods(&[], 500.0).is_empty());
     }
 }

@@ -32,6 +32,9 @@ const COMMAND_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const SHORT_STOP_TIMEOUT: Duration = Duration::from_millis(50);
 /// The interval at which readiness and the exit status are polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// The longest response to a request that asks if a server is ready. The rest is not received.
+const MAX_READY_RESPONSE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The time limit for a response to the request of `ready.get`.
 const READY_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -362,7 +365,7 @@ fn responds(address: SocketAddr, path: &str) -> std::io::Result<bool> {
     let mut status = [0; "HTTP/1.1 2".len()];
     stream.read_exact(&mut status)?;
     // The server is not busy with this request when the first one is measured.
-    let _ = stream.read_to_end(&mut Vec::new());
+    let _ = stream.take(MAX_READY_RESPONSE_BYTES).read_to_end(&mut Vec::new());
     Ok(status.starts_with(b"HTTP/1.") && status.ends_with(b" 2"))
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Resource, Signal, WaitOptions, getpid, getrlimit, set_child_subreaper, setrlimit, wait,
+    Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, set_child_subreaper, setrlimit, wait,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,16 +76,24 @@ fn supervise(task: &Task) -> Result<(), String> {
         // If that fails, ringpoll finds the control group empty and does not use it.
         let _ = fs::write(group.join("cgroup.procs"), "0");
     }
-    apply(&task.limits)?;
+    // Before the server, which it is there to end.
+    let killer = std::thread::Builder::new().spawn(kill_at_end_of_input);
+    killer.map_err(|error| format!("cannot start a thread: {error}"))?;
     let (program, arguments) = task.command.split_first().ok_or("the command is empty")?;
     let stderr = || std::io::stderr().as_fd().try_clone_to_owned();
     let output = stderr().map_err(|error| format!("standard output: {error}"))?;
     let mut command = Command::new(program);
     // A process group of its own: a server that signals its group does not reach the supervisor.
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::from(output)).process_group(0);
-    let child = command.spawn().map_err(|error| format!("cannot start {program}: {error}"))?;
+    // A child inherits them. They are of the server only: this process could not work with few
+    // threads or little memory.
+    let own = apply(&task.limits)?;
+    let child = command.spawn().map_err(|error| format!("cannot start {program}: {error}"));
+    for (resource, limit) in own {
+        setrlimit(resource, limit).map_err(|error| format!("setrlimit: {error}"))?;
+    }
+    let child = child?;
     write_line(STARTED, "");
-    std::thread::spawn(kill_at_end_of_input);
     let leader = child.id();
     loop {
         match wait(WaitOptions::empty()) {
@@ -99,22 +107,25 @@ fn supervise(task: &Task) -> Result<(), String> {
     }
 }
 
-/// Sets the soft limits, and lowers the hard ones that are below.
-fn apply(limits: &Limits) -> Result<(), String> {
+/// Sets the soft limits, and raises the hard ones that are below, which needs privileges. Returns
+/// those before.
+fn apply(limits: &Limits) -> Result<Vec<(Resource, Rlimit)>, String> {
     let resources =
         [Resource::Nofile, Resource::Memlock, Resource::Nproc, Resource::As].into_iter();
+    let mut before = Vec::new();
     for (resource, (key, limit)) in resources.zip(limits.named()) {
         let Some(limit) = limit else { continue };
-        let mut wanted = getrlimit(resource);
-        wanted.current = Some(limit);
-        wanted.maximum = wanted.maximum.map(|maximum| maximum.max(limit));
+        let own = getrlimit(resource);
+        let maximum = own.maximum.map(|maximum| maximum.max(limit));
+        let wanted = Rlimit { current: Some(limit), maximum };
+        before.push((resource, own));
         setrlimit(resource, wanted).map_err(|error| {
             let hard = getrlimit(resource).maximum;
             let hard = hard.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
             format!("limits.{key}: {limit}: {error}; the hard limit is {hard}")
         })?;
     }
-    Ok(())
+    Ok(before)
 }
 
 /// Kills the processes of the server when standard input ends. The main thread then finds that none

@@ -150,6 +150,12 @@ pub fn decide(
 
 fn reason_without_interval(rounds: &[Round], result: &MetricResult) -> String {
     if result.baseline.is_none() || result.candidate.is_none() {
+        if let Some(quantile) = result.metric.quantile() {
+            return format!(
+                "A round has too few requests: at least {:.0} are needed. Try a longer --round.",
+                (1.0 / (1.0 - quantile)).round()
+            );
+        }
         let reason = rounds.iter().find_map(|round| match &round.system_calls {
             Some(SystemCallCount::NotAvailable { reason }) => Some(reason),
             _ => None,
@@ -189,7 +195,7 @@ mod tests {
     use super::*;
     use crate::compare::statistics::random::Random;
     use crate::compare::synthetic::rounds;
-    use crate::result::LoadLevel;
+    use crate::result::{LatencyPeriods, LoadLevel};
 
     const MARGINS: Margins = Margins { negligible: 0.01, equivalence: 0.03 };
     const CPU: MetricAt =
@@ -243,6 +249,19 @@ mod tests {
             decide(&noisy(4, 0.1, 1.0, 1), CPU, Contrast::WithBaseline(1), true, 0.05, MARGINS, 1);
         assert_eq!(result.verdict, Verdict::NotCompared);
         assert!(result.reason.unwrap().starts_with("Too few blocks"));
+    }
+
+    #[test]
+    fn percentile_of_too_few_requests_is_not_compared() {
+        let at = MetricAt { metric: Metric::LatencyP99, load_level: LoadLevel::FixedRate };
+        let mut rounds = rounds(2, 9);
+        for round in &mut rounds {
+            round.periods = vec![LatencyPeriods { metric: at.metric, latency_ns: Vec::new() }];
+        }
+        let result = decide(&rounds, at, Contrast::WithBaseline(1), false, 0.01, MARGINS, 1);
+        assert_eq!((result.verdict, result.baseline), (Verdict::NotCompared, None));
+        let reason = result.reason.unwrap();
+        assert!(reason.contains("at least 100 are needed. Try a longer --round"), "{reason}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::result::{ComparisonResult, Experiment, LoadLevel, Round};
 
 /// Returns the log of the latencies of all rounds, corrected for coordinated omission. The tag of
 /// an entry is `ARM@LOAD_LEVEL`; with several experiments, the load or the value of the sweep is
-/// before it. The second instance of the first arm has ` (2)` after its name. The rounds of a block
-/// are interleaved, so their entries have the same time.
+/// before it. The second instance of the first arm has ` control` after its name. The rounds of a
+/// block are interleaved, so their entries have the same time.
 pub fn log(result: &ComparisonResult) -> String {
     let start = humantime::parse_rfc3339(&result.started_at).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut log = HdrLog::new(start);
@@ -19,10 +19,10 @@ pub fn log(result: &ComparisonResult) -> String {
         let mut end = offset;
         for round in &experiment.rounds {
             let Some(latencies) = decode_histogram(&round.latency.corrected) else { continue };
-            let start = offset + seconds(round.started_at_seconds);
+            let start = offset.saturating_add(seconds(round.started_at_seconds));
             let length = Duration::from_nanos(round.duration_ns);
             log.add(Some(&tag(result, experiment, round)), start, length, &latencies);
-            end = end.max(start + length);
+            end = end.max(start.saturating_add(length));
         }
         offset = end;
     }
@@ -41,7 +41,7 @@ fn tag(result: &ComparisonResult, experiment: &Experiment, round: &Round) -> Str
         (None, _) => format!("{} ", experiment.load.name),
     };
     let arm = result.arms.get(round.arm).map_or("?", |arm| &arm.label);
-    let instance = if round.control { " (2)" } else { "" };
+    let instance = if round.control { " control" } else { "" };
     let level = match round.load_level {
         LoadLevel::FixedRate => "fixed_rate",
         LoadLevel::Saturation => "saturation",

@@ -78,8 +78,8 @@ pub const fn gate_label(kind: GateKind) -> &'static str {
     }
 }
 
-/// Returns what of each response was checked: once if that is the same for all arms; `None` for
-/// messages.
+/// Returns the parts of each response that were checked: once if they are the same for all arms;
+/// `None` for messages.
 pub fn verified(result: &ComparisonResult, experiment: &Experiment) -> Option<String> {
     let first = experiment.verified.first()?;
     if experiment.verified.iter().all(|it| it == first) {

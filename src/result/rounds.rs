@@ -120,7 +120,8 @@ pub struct LatencyPair {
 pub struct LatencyPeriods {
     /// Metric of the percentile.
     pub metric: Metric,
-    /// Percentile in each period, in the order in which they ran.
+    /// Percentile in each period, in the order in which they ran; none if the round has too few
+    /// requests for it.
     pub latency_ns: Vec<u64>,
 }
 

@@ -201,6 +201,28 @@ fn failing_command_before_a_server_is_quoted() {
 }
 
 #[test]
+fn response_that_differs_from_start_to_start_is_not_a_failure() {
+    const TEST: &str = "response_that_differs_from_start_to_start_is_not_a_failure";
+    let Some(servers) = Servers::new(TEST) else { return };
+    let result = servers.measure(&servers.command("instance"), "");
+    let verified = &result.experiments[0].verified[1];
+    assert!(verified.contains("except X-Instance (varying)"), "{verified}");
+    assert!(!result.experiments[0].verified[0].contains("X-Instance"));
+}
+
+#[test]
+fn limits_are_of_the_server_only() {
+    let Some(servers) = Servers::new("limits_are_of_the_server_only") else { return };
+    // Too little for the interpreter, and for a further thread.
+    let limits = "limits = { address_space_bytes = 12000000 }";
+    let finished = servers.compare(&servers.command("daemonises"), limits);
+    assert_ne!(finished.exit_code(), 0);
+    assert!(!finished.stderr().contains("panicked"), "{}", finished.stderr());
+    assert!(finished.stderr().contains("arm server"), "{}", finished.stderr());
+    assert_eq!(servers.processes(), [""; 0]);
+}
+
+#[test]
 fn limit_above_the_hard_limit_is_refused_with_the_key() {
     let Some(servers) = Servers::new("limit_above_the_hard_limit_is_refused_with_the_key") else {
         return;

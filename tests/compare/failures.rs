@@ -1,7 +1,9 @@
 //! Servers that do not start or exit early, invalid arguments, and missing privileges.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -53,6 +55,32 @@ fn single_unknown_arm_is_named_with_the_known_ones() {
     assert!(stderr.starts_with("ringpoll compare: unknown arm ``. Known arms: "), "{stderr}");
     let stderr = stderr_of(&["epol:level"], 2);
     assert!(stderr.contains("Did you mean epoll:level?"), "{stderr}");
+}
+
+#[test]
+fn flags_that_cannot_be_met_are_refused_before_anything_starts() {
+    for (flags, part) in [
+        (["--fail-if", "p99@saturation > 1.2"], "this is not measured"),
+        (["--fail-if", "cpu_per_gib > 1.2"], "this is not measured"),
+        (["--decide", "bytes_throughput"], "load churn does not measure it"),
+        (["--budget", "1e19"], "at most 30 days"),
+    ] {
+        let finished = Comparison::churn(&["epoll:level", "epoll:edge"]).with(flags).run();
+        assert_eq!(finished.exit_code(), 2, "{flags:?}: {}", finished.stderr());
+        assert!(finished.stderr().contains(part), "{flags:?}: {}", finished.stderr());
+    }
+}
+
+#[test]
+fn name_of_an_output_need_not_be_unicode() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(OsStr::from_bytes(b"b\xff.json"));
+    let finished = Comparison::churn(&["epoll:level", "epoll:edge"])
+        .with(["--rate", "300"])
+        .with([OsStr::new("--html"), path.as_os_str()])
+        .run();
+    finished.result();
+    assert!(path.exists());
 }
 
 #[test]

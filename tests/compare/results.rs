@@ -109,9 +109,9 @@ fn hdr_log_has_the_latencies_of_every_round() {
     let blocks = rounds / 12;
     for (tag, count) in [
         ("churn%20epoll:level@fixed_rate", blocks),
-        ("churn%20epoll:level%20(2)@saturation", blocks),
+        ("churn%20epoll:level%20control@saturation", blocks),
         ("keep-alive%20epoll:edge@saturation", blocks),
-        ("keep-alive%20epoll:edge%20(2)@saturation", 0),
+        ("keep-alive%20epoll:edge%20control@saturation", 0),
     ] {
         assert_eq!(tags.iter().filter(|&&it| it == tag).count(), count, "{tag}: {log}");
     }

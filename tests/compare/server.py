@@ -121,6 +121,9 @@ elif WAY == "unavailable_at_first":
         left -= 1
 
     serve(listen(), before=count_down)
+elif WAY == "instance":
+    RESPONSE = RESPONSE.replace(b"\r\n\r\n", b"\r\nX-Instance: %d\r\n\r\n" % os.getpid())
+    serve(listen())
 elif WAY == "environment":
     assert os.environ["PORT"] == str(PORT) and os.environ["ADDRESS"] == f"127.0.0.1:{PORT}"
     assert os.path.exists("made-before"), os.getcwd()

@@ -171,8 +171,9 @@ fn run_load(options: &[&str], directory: &Path) {
 }
 
 fn run_compare(options: &[&str], directory: &Path) {
-    let needs_python = options.iter().any(|option| option.starts_with("command:python3"));
-    if needs_python && find_tool(TEST, "python3").is_none() {
+    let commands = options.iter().filter_map(|option| option.strip_prefix("command:"));
+    let mut programs = commands.filter_map(|command| command.split(' ').next());
+    if programs.any(|program| find_tool(TEST, program).is_none()) {
         return;
     }
     let mut own = options.to_vec();

@@ -49,6 +49,7 @@ fn fixture_ladder() -> ComparisonResult {
     let plan = ExperimentPlan {
         seed: 1,
         budget: Duration::ZERO,
+        sharing_budget: 1,
         max_blocks: 1,
         confidence: 0.95,
         margins: MARGINS,

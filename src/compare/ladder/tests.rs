@@ -142,6 +142,7 @@ fn plan(claims: Vec<Contrast>) -> ExperimentPlan {
     ExperimentPlan {
         seed: 3,
         budget: Duration::ZERO,
+        sharing_budget: 1,
         max_blocks: 8,
         confidence: 0.95,
         margins: Margins { negligible: 0.01, equivalence: 0.03 },
