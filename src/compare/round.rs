@@ -412,9 +412,11 @@ impl RunningInstance<'_> {
     /// Waits until the server has no work left of a stream: it has received all bytes, and has not
     /// used the CPU for [`QUIET_TIME`], unless it does so while it is idle.
     fn await_quiet(&self) -> EndOfWork {
-        let mut end =
-            EndOfWork { busy_until: Instant::now(), sample: self.sample(), is_quiet: false };
-        let (began, mut last) = (end.busy_until, (end.busy_until, end.sample.clone()));
+        // The time is taken after each sample: the server may work while it is taken.
+        let sample = self.sample();
+        let began = Instant::now();
+        let mut last = (began, sample.clone());
+        let mut end = EndOfWork { busy_until: began, sample, is_quiet: false };
         while !end.is_quiet && end.busy_until.duration_since(began) < QUIET_TIMEOUT {
             sleep(QUIET_SAMPLE_INTERVAL);
             let (sample, now) = (self.sample(), Instant::now());
