@@ -13,7 +13,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::command::{exited, ringpoll};
 use crate::peer::{Peer, outcome, plan, read_request, reference, respond, respond_with};
-use crate::ports::sockets_to_port;
+use crate::ports::sockets_to;
 use common::{EVENT_TIMEOUT, RESPONSE, wait_until};
 
 const REQUESTS: u64 = 40;
@@ -130,7 +130,7 @@ fn server_without_response_times_out() {
     let first = outcome.failures.first(FailureKind::Timeout);
     assert_eq!(first, Some(RequestFailure::Timeout { matched: 0 }));
     // The server has not closed its side, but no client socket is left.
-    assert_eq!(sockets_to_port(peer.address.port()), 0);
+    assert_eq!(sockets_to(peer.address), 0);
 }
 
 #[test]

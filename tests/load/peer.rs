@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringpoll::load::{Control, Outcome, Plan, Reference, Request, Verify, run};
 
-use common::{EVENT_TIMEOUT, RESPONSE};
+use common::{EVENT_TIMEOUT, RESPONSE, unique_loopback_address};
 
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
@@ -21,7 +21,8 @@ impl Peer {
     /// Calls `serve` with the number of each connection, starting at 0, and its stream, which
     /// `serve` can keep open.
     pub(crate) fn start(serve: impl FnMut(usize, TcpStream) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        // Of its own: a socket of another test may have had the same port of 127.0.0.1.
+        let listener = TcpListener::bind(unique_loopback_address()).expect("a free port");
         Self::on(listener, serve)
     }
 

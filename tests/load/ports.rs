@@ -1,7 +1,7 @@
 //! Ephemeral ports: they are free again at once; if none is free, other addresses are used.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use ringpoll::load::{FailureKind, Outcome, Plan};
@@ -9,14 +9,26 @@ use ringpoll_backends::Variant;
 
 use crate::peer::{Peer, outcome, plan, respond};
 use common::namespace;
-use common::{ServerThread, find_tool};
+use common::{ServerThread, find_tool, unique_loopback_address};
 
-/// Returns the number of client sockets connected to this port, in TIME_WAIT or another state.
-pub(crate) fn sockets_to_port(port: u16) -> usize {
+/// Returns the number of client sockets connected to this address, in TIME_WAIT or another state.
+pub(crate) fn sockets_to(address: SocketAddr) -> usize {
     let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("procfs");
-    let port = format!(":{port:04X}");
+    let SocketAddr::V4(address) = address else { panic!("{address}: not IPv4") };
+    // The kernel prints the address as a number in the byte order of the machine.
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    let address = format!("{ip:08X}:{:04X}", address.port());
     let remote = |line: &str| line.split_whitespace().nth(2).map(str::to_owned);
-    table.lines().filter_map(remote).filter(|remote| remote.ends_with(&port)).count()
+    table.lines().filter_map(remote).filter(|remote| *remote == address).count()
+}
+
+#[test]
+fn client_sockets_are_counted() {
+    let listener = TcpListener::bind(unique_loopback_address()).expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    assert_eq!(sockets_to(address), 0);
+    let _client = TcpStream::connect(address).expect("it listens");
+    assert_eq!(sockets_to(address), 1);
 }
 
 #[test]
@@ -25,7 +37,7 @@ fn two_hundred_thousand_requests_do_not_exhaust_ports() {
     let outcome = outcome(&Plan { connections: 64, ..plan(served.address, 200_000) });
     assert!(outcome.is_clean(), "{:?}", outcome.failures);
     assert_eq!((outcome.completed, outcome.source_addresses), (200_000, 1));
-    assert_eq!(sockets_to_port(served.address.port()), 0);
+    assert_eq!(sockets_to(served.address), 0);
 }
 
 /// Allows 16 ports per address. `connect` tries every second port first.
@@ -111,7 +123,7 @@ fn connections_to_another_machine_are_closed_without_time_wait() {
             let target = address_of_peer.recv().expect("the server listens");
             let outcome = outcome(&plan(target, 1_000));
             tell_end.send(()).unwrap();
-            (outcome, sockets_to_port(target.port()))
+            (outcome, sockets_to(target))
         };
         let serving = namespace::spawn(scope, "there".to_owned(), serve);
         let loading = namespace::spawn(scope, "here".to_owned(), load);
