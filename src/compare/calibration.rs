@@ -91,7 +91,7 @@ fn measure_alone(
     rate: f64,
     began: Instant,
 ) -> Result<Round, Failure> {
-    let alone = Batch::alone(arm, level, runner.slices(level).1);
+    let alone = Batch::alone(arm, level, runner.slices(level, rate).1);
     runner.run(&alone, 0, rate, began)?.pop().ok_or_else(|| {
         Failure::Run("ringpoll compare: interrupted before anything was measured".to_owned())
     })

@@ -95,8 +95,9 @@ impl<'run> RunningExperiment<'run> {
         began: Instant,
     ) -> Self {
         let arms = runner.arms.len();
-        let load_levels: Vec<_> =
-            plan.load_levels.iter().map(|&level| (level, runner.slices(level).1)).collect();
+        let rate = calibration.requests_per_second;
+        let slices = |&level: &LoadLevel| (level, runner.slices(level, rate).1);
+        let load_levels: Vec<_> = plan.load_levels.iter().map(slices).collect();
         let schedule = Schedule::new(arms, &load_levels, plan.seed);
         let round = runner.warm_up + runner.duration + calibration.overhead;
         let block = round * schedule.rounds_per_block() as u32;
@@ -116,7 +117,7 @@ impl<'run> RunningExperiment<'run> {
             plan,
             metrics,
             primary,
-            rate: calibration.requests_per_second,
+            rate,
             began,
             calibrated_after: began.elapsed(),
             schedule,

@@ -102,13 +102,15 @@ struct Slices {
 }
 
 impl BatchRunner<'_> {
-    /// Returns the duration of a slice, and the number of slices in a round.
-    pub fn slices(&self, level: LoadLevel) -> (Duration, usize) {
-        let length = match level {
-            LoadLevel::FixedRate => FIXED_RATE_SLICE,
-            LoadLevel::Saturation => SATURATION_SLICE,
+    /// Returns the duration of a slice, and the number of slices in a round. `rate` is the fixed
+    /// rate in requests per second.
+    pub fn slices(&self, level: LoadLevel, rate: f64) -> (Duration, usize) {
+        let (length, rate) = match level {
+            LoadLevel::FixedRate => (FIXED_RATE_SLICE, Some(rate)),
+            LoadLevel::Saturation => (SATURATION_SLICE, None),
         };
         let length = length.max(self.client.min_slice()).min(self.duration);
+        let length = rate.map_or(length, |rate| whole_intervals(length, rate));
         (length, (self.duration.as_secs_f64() / length.as_secs_f64()).round().max(1.0) as usize)
     }
 
@@ -124,7 +126,7 @@ impl BatchRunner<'_> {
         rate: f64,
         began: Instant,
     ) -> Result<Vec<Round>, Failure> {
-        let length = self.slices(batch.load_level).0;
+        let length = self.slices(batch.load_level, rate).0;
         let model = match batch.load_level {
             LoadLevel::FixedRate => LoadModel::OpenLoop(rate),
             LoadLevel::Saturation => LoadModel::ClosedLoop,
@@ -444,6 +446,14 @@ impl RunningInstance<'_> {
     }
 }
 
+/// Rounds a duration to a whole number of intervals between requests, at least one. A slice has a
+/// request at its start, so that others would have more requests than their duration allows. A
+/// microsecond less, or the request after the last one could be due as well.
+fn whole_intervals(length: Duration, rate: f64) -> Duration {
+    let intervals = (length.as_secs_f64() * rate).round().max(1.0);
+    Duration::from_secs_f64(intervals / rate) - Duration::from_micros(1)
+}
+
 /// Returns the percentiles of periods of consecutive slices. All arms have the same number of
 /// requests in a slice, and so the same periods.
 fn periods(slices: &[Latencies], requests_per_slice: f64) -> Vec<LatencyPeriods> {
@@ -548,6 +558,17 @@ mod tests {
         count_closed_idle(&idle, &mut failures);
         assert_eq!(failures.other, 1);
         assert!(failures.example.unwrap().contains("idle_timeout_ms"));
+    }
+
+    #[test]
+    fn slices_are_whole_intervals() {
+        let ms = |length: f64, rate: f64| {
+            whole_intervals(Duration::from_secs_f64(length / 1e3), rate).as_micros()
+        };
+        assert_eq!(ms(25.0, 50.0), 19_999);
+        assert_eq!(ms(25.0, 130.0), 23_075);
+        assert_eq!(ms(25.0, 11_000.0), 24_999);
+        assert_eq!(ms(200.0, 1.0), 999_999);
     }
 
     #[test]

@@ -81,6 +81,20 @@ fn instructions_decide_or_the_reason_is_named() {
     assert!(primary.baseline > Some(1000.0), "{primary:?}");
 }
 
+/// A round has as many requests as its duration at this rate, however few a slice has.
+#[test]
+fn low_rate_is_reached_exactly() {
+    for (rate, requests) in [("50", 20), ("130", 51)] {
+        let comparison = Comparison::churn(&["epoll:level", "epoll:edge"]);
+        let comparison = comparison.with(["--blocks", "1", "--rate", rate, "--round", "400ms"]);
+        for round in &comparison.run().result().experiments[0].rounds {
+            if round.load_level == LoadLevel::FixedRate {
+                assert_eq!(round.requests, requests, "{rate}: {round:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn arm_without_success_is_named_in_a_note() {
     let missing = test_server::arm("missing");
