@@ -1,6 +1,6 @@
 //! The load generator as the client of a comparison.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::slice;
@@ -22,6 +22,9 @@ const OPEN_LOOP_CONNECTIONS: usize = 1024;
 /// (RFC 6298).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// More runs than a server has in one block.
+const BLOCK_BITS: u32 = 20;
+
 /// The load generator with one load.
 pub struct LoadClient {
     shape: LoadShape,
@@ -31,6 +34,8 @@ pub struct LoadClient {
     responses: RefCell<BTreeMap<usize, Arc<[Reference]>>>,
     /// The persistent connections to each server, kept open between slices.
     pools: RefCell<BTreeMap<SocketAddr, Arc<ConnectionPool>>>,
+    /// The current block.
+    block: Cell<u64>,
 }
 
 impl LoadClient {
@@ -71,11 +76,13 @@ impl LoadClient {
     }
 
     fn of(shape: LoadShape, request: Request, list: Option<Arc<RequestList>>) -> Self {
-        Self { shape, request, list, responses: RefCell::default(), pools: RefCell::default() }
+        let (responses, pools) = (RefCell::default(), RefCell::default());
+        Self { shape, request, list, responses, pools, block: Cell::new(0) }
     }
 
     fn pool(&self, target: SocketAddr) -> Arc<ConnectionPool> {
-        Arc::clone(self.pools.borrow_mut().entry(target).or_default())
+        let new = || Arc::new(ConnectionPool::after_runs(self.block.get() << BLOCK_BITS));
+        Arc::clone(self.pools.borrow_mut().entry(target).or_insert_with(new))
     }
 
     fn plan(
@@ -181,6 +188,17 @@ impl LoadClient {
         // Four bursts or fragmented requests.
         let fragments = self.shape.fragment_pause * (self.shape.fragments as u32 - 1);
         4 * fragments.max(self.shape.burst_pause)
+    }
+
+    /// Starts a block. Its arms draw the same requests and connections, and other blocks others.
+    pub fn start_block(&self, block: usize) {
+        self.block.set(block as u64);
+    }
+
+    /// Returns the number of requests that are due at the same time at a fixed rate: those of a
+    /// burst, or those in flight on a connection.
+    pub fn requests_due_together(&self) -> usize {
+        self.shape.burst.unwrap_or_else(|| self.shape.lifetime().depth())
     }
 
     /// Returns true if the load is a stream.

@@ -124,6 +124,9 @@ impl LoadShape {
             }
             LoadKind::Large => parameters.push(parameter("bytes", self.bytes.to_string())),
             LoadKind::Mixed => parameters.push(parameter("seed", self.seed.to_string())),
+            _ if self.requests.is_list() => {
+                parameters.push(parameter("seed", self.seed.to_string()));
+            }
             _ => {}
         }
         if self.kind == LoadKind::Stream {

@@ -110,7 +110,8 @@ impl BatchRunner<'_> {
             LoadLevel::Saturation => (SATURATION_SLICE, None),
         };
         let length = length.max(self.client.min_slice()).min(self.duration);
-        let length = rate.map_or(length, |rate| whole_intervals(length, rate));
+        let due_together = self.client.requests_due_together();
+        let length = rate.map_or(length, |rate| whole_intervals(length, rate, due_together));
         (length, (self.duration.as_secs_f64() / length.as_secs_f64()).round().max(1.0) as usize)
     }
 
@@ -126,6 +127,7 @@ impl BatchRunner<'_> {
         rate: f64,
         began: Instant,
     ) -> Result<Vec<Round>, Failure> {
+        self.client.start_block(block);
         let length = self.slices(batch.load_level, rate).0;
         let model = match batch.load_level {
             LoadLevel::FixedRate => LoadModel::OpenLoop(rate),
@@ -448,10 +450,12 @@ impl RunningInstance<'_> {
 
 /// Rounds a duration to a whole number of intervals between requests, at least one. A slice has a
 /// request at its start, so that others would have more requests than their duration allows. A
-/// microsecond less, or the request after the last one could be due as well.
-fn whole_intervals(length: Duration, rate: f64) -> Duration {
-    let intervals = (length.as_secs_f64() * rate).round().max(1.0);
-    Duration::from_secs_f64(intervals / rate) - Duration::from_micros(1)
+/// microsecond less, or the request after the last one could be due as well. `due_together` is the
+/// number of requests that are due at the same time, as in a burst.
+fn whole_intervals(length: Duration, rate: f64, due_together: usize) -> Duration {
+    let times = rate / due_together as f64;
+    let intervals = (length.as_secs_f64() * times).round().max(1.0);
+    Duration::from_secs_f64(intervals / times) - Duration::from_micros(1)
 }
 
 /// Returns the percentiles of periods of consecutive slices. All arms have the same number of
@@ -562,13 +566,15 @@ mod tests {
 
     #[test]
     fn slices_are_whole_intervals() {
-        let ms = |length: f64, rate: f64| {
-            whole_intervals(Duration::from_secs_f64(length / 1e3), rate).as_micros()
+        let us = |length_ms: u64, rate: f64, due_together: usize| {
+            whole_intervals(Duration::from_millis(length_ms), rate, due_together).as_micros()
         };
-        assert_eq!(ms(25.0, 50.0), 19_999);
-        assert_eq!(ms(25.0, 130.0), 23_075);
-        assert_eq!(ms(25.0, 11_000.0), 24_999);
-        assert_eq!(ms(200.0, 1.0), 999_999);
+        assert_eq!(us(25, 50.0, 1), 19_999);
+        assert_eq!(us(25, 130.0, 1), 23_075);
+        assert_eq!(us(25, 11_000.0, 1), 24_999);
+        assert_eq!(us(200, 1.0, 1), 999_999);
+        assert_eq!(us(25, 300.0, 16), 53_332);
+        assert_eq!(us(25, 15_000.0, 50), 26_665);
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl ConnectionPool {
         Self::default()
     }
 
+    /// Creates an empty pool whose runs draw other requests and lengths of connections than those
+    /// of a new pool: as if this many runs had started.
+    pub fn after_runs(runs: u64) -> Self {
+        Self { runs: AtomicU64::new(runs), ..Self::default() }
+    }
+
     /// Returns the number of connections in the pool.
     pub fn count(&self) -> usize {
         self.connections().len()

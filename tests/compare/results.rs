@@ -84,8 +84,14 @@ fn instructions_decide_or_the_reason_is_named() {
 /// A round has as many requests as its duration at this rate, however few a slice has.
 #[test]
 fn low_rate_is_reached_exactly() {
-    for (rate, requests) in [("50", 20), ("130", 51)] {
-        let comparison = Comparison::churn(&["epoll:level", "epoll:edge"]);
+    for (load, parameters, rate, requests) in [
+        ("churn", [].as_slice(), "50", 20),
+        ("churn", &[], "130", 51),
+        ("pipelined", &["--depth", "16"], "300", 128),
+        ("churn", &["--burst", "50", "--burst-pause-ms", "5"], "2000", 800),
+    ] {
+        let comparison = Comparison::under_loads(&["epoll:level", "epoll:edge"], load);
+        let comparison = comparison.with(parameters);
         let comparison = comparison.with(["--blocks", "1", "--rate", rate, "--round", "400ms"]);
         for round in &comparison.run().result().experiments[0].rounds {
             if round.load_level == LoadLevel::FixedRate {
