@@ -93,7 +93,7 @@ pub use plan::{CloseBy, Expected, MAX_DURATION, Plan};
 pub use pool::ConnectionPool;
 pub use probe::ProbeError;
 pub use request::{Request, RequestParts};
-pub use request_arguments::{RequestArguments, RequestTemplate};
+pub use request_arguments::{RequestArguments, RequestTemplate, without_secrets};
 pub use request_list::{MAX_LIST_LINES, RequestList};
 pub use response::{Closer, Fault, Mismatch, Reference};
 pub use response_summary::{ResponseSummary, counts_text, range_text};

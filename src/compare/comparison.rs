@@ -25,7 +25,7 @@ use super::topology::{self, Topology};
 use super::verdict::Margins;
 use super::{environment, explanation, namespace};
 use crate::failure::Failure;
-use crate::load::{self, Control, Direction, LoadKind, RequestTemplate};
+use crate::load::{self, Control, Direction, LoadKind, RequestTemplate, without_secrets};
 use crate::result::{
     Arm, ComparisonResult, CpuPlacement, Difference, Environment, Experiment, Isolation, LoadLevel,
     Method, SCHEMA_VERSION, SweepValue,
@@ -420,7 +420,9 @@ impl Setup<'_> {
             schema_version: SCHEMA_VERSION,
             started_at,
             duration_seconds: began.elapsed().as_secs_f64(),
-            command_line: std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect(),
+            command_line: without_secrets(
+                std::env::args_os().map(|it| it.to_string_lossy().into_owned()),
+            ),
             conclusion: sentence,
             outcome: sweep::outcome(&experiments),
             environment: self.environment,

@@ -51,13 +51,12 @@ pub fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         true => Ok(()),
         false => print_text(table::text(&plan, &outcome)),
     };
-    if let Some(output) = output {
-        output.write_or_rescue(&format!("{:#}\n", json::document(&plan, &outcome)))?;
-    }
-    if let Some(file) = hdr_log {
-        file.write_or_rescue(&HdrLog::of_outcome(&outcome, HDR_LOG_INTERVAL).into_text())?;
-    }
-    printed.and_then(|()| exit_result(&outcome))
+    let json = || format!("{:#}\n", json::document(&plan, &outcome));
+    let log = || HdrLog::of_outcome(&outcome, HDR_LOG_INTERVAL).into_text();
+    // Each is written, also if another cannot be.
+    let json = output.map_or(Ok(()), |file| file.write_or_rescue(&json()));
+    let log = hdr_log.map_or(Ok(()), |file| file.write_or_rescue(&log()));
+    json.and(log).and(printed).and_then(|()| exit_result(&outcome))
 }
 
 fn usage_failure(problem: &str) -> Failure {

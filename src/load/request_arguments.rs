@@ -182,6 +182,16 @@ impl RequestTemplate {
         Ok((first, Some(Arc::new(RequestList::new(file, requests, seed)?))))
     }
 
+    /// Returns true if requests are drawn from a list.
+    pub const fn is_list(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Returns the names of the headers. Their values may be secret, and results are shared.
+    fn header_names(&self) -> Vec<&str> {
+        self.headers.iter().filter_map(|header| header.split(':').next()).collect()
+    }
+
     /// # Errors
     /// Returns a message if the requests do not suit this load.
     pub fn check(&self, load: LoadKind, fragments: usize) -> Result<(), String> {
@@ -190,6 +200,8 @@ impl RequestTemplate {
         } else if self.expects_continue && load == LoadKind::Pipelined {
             "--expect-continue cannot be used with --load pipelined, whose requests do not wait \
              for a response. Use --load keep-alive."
+        } else if self.expects_continue && self.body.is_empty() {
+            "--expect-continue needs a --body that is not empty"
         } else if self.file.is_some() && fragments != 1 {
             "--fragments cannot be used with --requests-from"
         } else {
@@ -223,7 +235,7 @@ impl RequestTemplate {
         };
         let others = [
             ("method", self.method.clone()),
-            ("headers", self.headers.join("; ")),
+            ("headers", self.header_names().join(", ")),
             ("request_body_bytes", self.body.len().to_string()),
             ("expect_continue", self.expects_continue.to_string()),
         ];
@@ -231,9 +243,50 @@ impl RequestTemplate {
     }
 }
 
+/// Returns a command line with `…` for the values of headers and for bodies: they may be secret,
+/// and results are shared.
+pub fn without_secrets(command_line: impl IntoIterator<Item = String>) -> Vec<String> {
+    let masked = |flag: &str, value: &str| match flag {
+        "--header" => value.split_once(':').map(|(name, _)| format!("{name}: …")),
+        "--body" => (!value.starts_with('@')).then(|| "…".to_owned()),
+        _ => None,
+    };
+    let mut flag = String::new();
+    let mut argument = |argument: String| {
+        if let Some(value) = masked(&std::mem::take(&mut flag), &argument) {
+            return value;
+        }
+        match argument.split_once('=') {
+            Some((flag, value)) => {
+                masked(flag, value).map_or(argument.clone(), |value| format!("{flag}={value}"))
+            }
+            None => {
+                flag.clone_from(&argument);
+                argument
+            }
+        }
+    };
+    command_line.into_iter().map(&mut argument).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_headers_and_bodies_are_left_out() {
+        let without = |line: &str| {
+            let arguments = shlex::split(line).unwrap();
+            without_secrets(arguments).join(" ")
+        };
+        assert_eq!(
+            without(
+                "compare --header 'A: b' --header=C:d=e --body secret --path /a=b --body @file"
+            ),
+            "compare --header A: … --header=C: … --body … --path /a=b --body @file"
+        );
+        assert_eq!(without("--body=a --body=@b --header"), "--body=… --body=@b --header");
+    }
 
     #[test]
     fn lines_have_a_path_and_optionally_a_method() {
