@@ -16,19 +16,12 @@ use serde_json::Value;
 use crate::command::{exited, ringpoll};
 use crate::peer::{Peer, plan, reference};
 use crate::persistent::serve_each_request;
+use crate::responses::{KEEP_ALIVE, LIFETIMES};
 
 const REQUESTS: u64 = 24;
 
 /// The requests before the load.
 const LEARNING_REQUESTS: u64 = 3;
-
-const KEEP_ALIVE: Lifetime = Lifetime::Persistent { depth: 1 };
-const LIFETIMES: [Lifetime; 4] = [
-    KEEP_ALIVE,
-    Lifetime::Persistent { depth: 4 },
-    Lifetime::Mixed { seed: 1 },
-    Lifetime::OneRequest,
-];
 
 /// A request as a server received it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -196,8 +196,8 @@ fn bytes(response: &str) -> Vec<u8> {
     (version.to_owned() + &response.replace("TE:", "Transfer-Encoding:")).into_bytes()
 }
 
-const KEEP_ALIVE: Lifetime = Lifetime::Persistent { depth: 1 };
-const LIFETIMES: [Lifetime; 4] = [
+pub(crate) const KEEP_ALIVE: Lifetime = Lifetime::Persistent { depth: 1 };
+pub(crate) const LIFETIMES: [Lifetime; 4] = [
     KEEP_ALIVE,
     Lifetime::Persistent { depth: 4 },
     Lifetime::Mixed { seed: 1 },
